@@ -1,0 +1,61 @@
+# Everything that a newcomer, a developer and CI run. The virtual environment makes itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: help setup demo test check lint types contracts chaos bench apt-tools dashboards previews clean
+
+help: ## Show what there is to make.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## Make .venv with everything that the project needs.
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "The venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/nearhit model install --quiet
+	@touch $@
+
+demo: $(STAMP) ## Start a whole stack, fill it through the queue, ask it, and stop it again.
+	@$(BIN)/nearhit demo
+
+test: $(STAMP) ## Run the tests.
+	$(BIN)/python -m pytest
+
+chaos: $(STAMP) ## Kill processes at random under 10,000 fills, and churn the index for long.
+	NEARHIT_CHAOS=long NEARHIT_CHAOS_FILLS=10000 $(BIN)/python -m pytest tests/chaos
+
+lint: $(STAMP) ## Check style and format.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## Check types.
+	$(BIN)/mypy
+
+contracts: $(STAMP) ## Check that imports run one way.
+	$(BIN)/lint-imports
+
+APT_TOOLS := prometheus prometheus-redis-exporter rabbitmq-server
+apt-tools: ## Install Debian's Prometheus, redis_exporter and RabbitMQ, which tests need, unless they are there.
+	@dpkg -s $(APT_TOOLS) > /dev/null 2>&1 \
+	  || { $(SUDO) apt-get update -qq && RUNLEVEL=1 $(SUDO) apt-get install -y -qq --no-install-recommends $(APT_TOOLS); }
+
+dashboards: $(STAMP) ## Write the dashboards' JSON anew.
+	$(BIN)/python -m grafana.build
+
+previews: $(STAMP) ## Draw docs/img from a running stack's queries.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[preview]'
+	$(BIN)/python -m bench.previews
+
+check: lint types contracts test ## All that CI runs.
+
+bench: $(STAMP) ## Measure everything and write docs/benchmarks.md.
+	$(BIN)/python -m bench
+
+clean: ## Remove the virtual environment and caches.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,64 @@
+"""Errors: the one tree, branched by what to do next.
+
+NearhitError
+├── ConfigError             an operator's mistake: stop at start, say what to change
+├── ContractError           bytes, dimension or embedder disagree: never retried, counted, dead-lettered
+│   ├── VectorError         not a finite, non-zero vector of the right dimension
+│   ├── EntryError          an entry that cannot be encoded or decoded
+│   ├── MessageError        a fill message that cannot be encoded or decoded
+│   └── IndexMismatchError  an index of that name exists with another shape
+└── UnavailableError        try later: retried with backoff and a ceiling
+    ├── StoreUnavailableError     the cache server or the broker does not answer
+    ├── EmbedderUnavailableError  the embedder does not answer, or not in time
+    └── IndexLostError            the index is gone; a writer makes it again
+"""
+
+from __future__ import annotations
+
+
+class NearhitError(Exception):
+    """Any failure that Nearhit names."""
+
+
+class ConfigError(NearhitError):
+    """A setting is missing or wrong; the message names the setting and the value."""
+
+
+class ContractError(NearhitError):
+    """Two parts disagree about bytes, dimension or embedder; trying again cannot help."""
+
+
+class VectorError(ContractError):
+    """A vector is not finite, is zero, or has the wrong dimension."""
+
+
+class EntryError(ContractError):
+    """An entry cannot be encoded or decoded."""
+
+
+class MessageError(ContractError):
+    """A fill message cannot be encoded or decoded."""
+
+
+class IndexMismatchError(ContractError):
+    """An index of the wanted name exists with another shape; the message names both and the way out."""
+
+
+class UnavailableError(NearhitError):
+    """A part does not answer now; trying later may help."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class StoreUnavailableError(UnavailableError):
+    """The cache server or the broker does not answer, or not within the deadline."""
+
+
+class EmbedderUnavailableError(UnavailableError):
+    """The embedder does not answer, or not within the deadline."""
+
+
+class IndexLostError(UnavailableError):
+    """The index is not on the server; it is made again by the write path."""

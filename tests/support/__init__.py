@@ -1,0 +1,1 @@
+"""Builders and waits shared by tests."""

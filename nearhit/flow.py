@@ -1,0 +1,61 @@
+"""Flows: decisions written once as generators, driven by a sync and an asyncio shell.
+
+A flow yields what it needs from the world and is sent the answer; it never touches a socket or a clock itself. So the
+sync and the asyncio twin share every line that decides, and a test can drive a flow by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+Word = bytes | str | int | float
+Command = tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send commands to a server in one round trip; the answer is a list with one reply for each.
+
+    A reply is what the server said, as bytes, ints, lists and None; an error reply is a ``ReplyError`` in its place.
+    ``StoreUnavailableError`` is thrown into the flow when the server does not answer.
+
+    Attributes:
+        commands: what to send, in order.
+        stage: under which name the time is counted.
+        after_seconds: how long to wait before, without blocking an event loop.
+    """
+
+    commands: tuple[Command, ...]
+    stage: str = "store"
+    after_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Embed texts in one call; the answer is ``Embeddings``.
+
+    ``EmbedderUnavailableError`` or ``ContractError`` is thrown into the flow when that fails.
+    """
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyError:
+    """An error reply of the server, as a value.
+
+    Attributes:
+        text: the reply without its leading dash and without a code that redis-py knows.
+        kind: name of the redis-py exception, for example ``NoPermissionError`` for a NOPERM reply.
+    """
+
+    text: str
+    kind: str = "ResponseError"
+
+
+Step = Send | Embed
+Flow = Generator[Step, Any, T]

@@ -1,0 +1,191 @@
+"""Policy: the decisions of a lookup and of a fill, without any I/O."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from nearhit.entry import Entry, from_fields
+from nearhit.errors import ConfigError, EntryError
+from nearhit.outcome import MissReason, Nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from nearhit.engine.port import Neighbour
+
+MAX_TTL_SECONDS = 366 * 86_400
+"""The longest life of an entry: no entry is immortal."""
+
+
+class Verdict(Protocol):
+    """What a guard says of two near texts."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the answer of one text is right for the other."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why not, from a closed set."""
+
+
+class Judge(Protocol):
+    """A guard as the read path sees it."""
+
+    def judge(self, prompt: str, candidate: str, similarity: float) -> Verdict:
+        """Say whether the answer to ``candidate`` is right for ``prompt``; pure, microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a hit must satisfy.
+
+    Attributes:
+        threshold: smallest cosine similarity, 0 to 1.
+        guard: the check that a near text means the same; ``None`` trusts the threshold alone.
+        k: how many neighbours are looked at before a lookup is a miss.
+    """
+
+    threshold: float
+    guard: Judge | None = None
+    k: int = 4
+
+    def __post_init__(self) -> None:
+        check_threshold(self.threshold)
+        if not 1 <= self.k <= 100:
+            raise ConfigError(f"k must be 1 to 100, not {self.k!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long entries live.
+
+    Attributes:
+        ttl_seconds: hard time to live, up to a year.
+        fresh_seconds: soft one, after which a hit is served and asked again; ``None`` for the hard one.
+        jitter: share of the time to live that is taken off at random, so that a burst of fills ends spread out.
+    """
+
+    ttl_seconds: float = 86_400.0
+    fresh_seconds: float | None = None
+    jitter: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ttl_seconds <= MAX_TTL_SECONDS:
+            raise ConfigError(f"ttl_seconds must be above 0 and at most {MAX_TTL_SECONDS}, not {self.ttl_seconds!r}")
+        if self.fresh_seconds is not None and not 0 < self.fresh_seconds <= MAX_TTL_SECONDS:
+            raise ConfigError(f"fresh_seconds must be above 0, not {self.fresh_seconds!r}")
+        if not 0 <= self.jitter < 1:
+            raise ConfigError(f"jitter must be at least 0 and below 1, not {self.jitter!r}")
+
+    def milliseconds(self, chance: float) -> tuple[int, int]:
+        """Return hard and soft time to live in milliseconds for a ``chance`` drawn from [0, 1)."""
+        ttl = max(1, round(self.ttl_seconds * (1 - self.jitter * chance) * 1000))
+        fresh = ttl if self.fresh_seconds is None else min(ttl, max(1, round(self.fresh_seconds * 1000)))
+        return ttl, fresh
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as it is looked up: its text, its scope, and the embedder that must have made a neighbour."""
+
+    text: str
+    scope: str
+    embedder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The entry that answers, with its similarity."""
+
+    key: bytes
+    entry: Entry
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No entry answers: why, and which one was nearest."""
+
+    reason: MissReason
+    nearest: Nearest | None = None
+
+
+def check_threshold(threshold: float) -> float:
+    """Return ``threshold``, or raise ``ConfigError`` when it is no similarity above 0 and up to 1."""
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
+        raise ConfigError(f"threshold must be a similarity above 0 and at most 1, not {threshold!r}")
+    return float(threshold)
+
+
+def judge_exact(fields: Mapping[bytes, bytes], asked: Asked, now_ms: int) -> Entry | None:
+    """Return the entry under the question's own key when it may be served, else ``None``.
+
+    An unreadable or expired entry is no failure here: the semantic tier may still answer, and the next fill mends it.
+    """
+    try:
+        found = from_fields(fields)
+    except EntryError:
+        return None
+    same = found.prompt == asked.text and found.scope == asked.scope
+    return found if same and now_ms < found.expires_ms else None
+
+
+def choose(neighbours: Iterable[Neighbour], asked: Asked, rules: Rules, now_ms: int) -> Chosen | Refused:
+    """Return the nearest neighbour that may be served, or why none may.
+
+    Neighbours come nearest first. Each is verified here whatever the server said: scope, embedder, life, similarity and
+    guard; one that fails lets the next be looked at. The reason is that of the nearest one that failed.
+    """
+    first: Refused | None = None
+    for neighbour in neighbours:
+        verdict = _weigh(neighbour, asked, rules, now_ms)
+        if isinstance(verdict, Chosen):
+            return verdict
+        first = first or verdict
+        if verdict.reason is MissReason.BELOW_THRESHOLD:
+            break
+    return first or Refused(MissReason.EMPTY)
+
+
+def _weigh(neighbour: Neighbour, asked: Asked, rules: Rules, now_ms: int) -> Chosen | Refused:
+    try:
+        found = from_fields(neighbour.fields)
+    except EntryError:
+        gone = not neighbour.fields
+        return Refused(MissReason.EXPIRED if gone else MissReason.UNREADABLE)
+    if math.isnan(neighbour.similarity):  # a vector that is no vector: max and min would make it 1.0
+        return Refused(MissReason.UNREADABLE)
+    similarity = max(-1.0, min(1.0, neighbour.similarity))
+    nearest = Nearest(found.prompt, similarity)
+    if found.scope != asked.scope or found.embedder != asked.embedder:
+        return Refused(MissReason.UNREADABLE)
+    if similarity < rules.threshold:
+        return Refused(MissReason.BELOW_THRESHOLD, nearest)
+    if now_ms >= found.expires_ms:
+        return Refused(MissReason.EXPIRED, nearest)
+    if rules.guard is not None and found.prompt != asked.text:
+        verdict = rules.guard.judge(asked.text, found.prompt, similarity)
+        if not verdict.accepted:
+            return Refused(MissReason.GUARD, Nearest(found.prompt, similarity, str(verdict.reason or "")))
+    return Chosen(neighbour.key, found, similarity)
+
+
+def settles(choice: Chosen | Refused) -> bool:
+    """Return whether a choice among neighbours rules out that the question itself has an entry.
+
+    That entry would have been the nearest one. A miss rules out nothing: the search is an approximate one. Nor does a
+    neighbour that is as near as the entry itself: more texts than were fetched may have that vector.
+    """
+    return isinstance(choice, Chosen) and choice.similarity < _SAME
+
+
+_SAME = 0.999
+"""Vectors of one text are at least this similar, from whatever call or batch of an embedder they come."""
+
+
+def with_response(chosen: Chosen, response: bytes) -> Chosen:
+    """Return ``chosen`` with an answer that was fetched after it."""
+    return Chosen(chosen.key, replace(chosen.entry, response=response), chosen.similarity)

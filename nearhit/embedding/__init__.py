@@ -1,0 +1,1 @@
+"""Embedders: ports, models and the vectors they give."""

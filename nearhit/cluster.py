@@ -1,0 +1,288 @@
+"""Cluster: sends commands to the nodes that have their keys, each node's in one round trip and all nodes at once.
+
+redis-py's cluster clients know the nodes and the slots; the talking is done here, since their ``execute_command`` has
+neither a deadline for one call nor error replies as values. FT.* asks any node: valkey-search's coordinator searches
+all shards. SCAN walks one node after the other behind one cursor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import redis
+import redis.asyncio
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as ConnectionLostError
+
+from nearhit.errors import StoreUnavailableError
+from nearhit.flow import ReplyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nearhit.flow import Command
+
+_KEYLESS = frozenset({"INFO", "COMMAND", "SCAN", "PING", "TIME"})
+_AGAIN = frozenset({"ClusterDownError", "TryAgainError", "MasterDownError"})
+_MOVED, _ASK = "MovedError", "AskError"
+
+_MOST_NODES = 1_024
+"""More primaries than a cluster should ever have; a cursor of SCAN holds the node in its remainder by this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one node is asked: positions in the caller's commands, and the commands as the node takes them."""
+
+    node: Any
+    places: list[int]
+    commands: list[Command]
+
+
+def shares(client: Any, commands: Sequence[Command], turn: int) -> list[Share]:
+    """Return who is asked what.
+
+    Args:
+        client: of redis-py, for threads or asyncio; connected.
+        commands: all of one round trip.
+        turn: which node takes the commands that have no key: all of them the same one.
+    """
+    primaries = sorted(client.get_primaries(), key=lambda node: str(node.name))
+    if not primaries:
+        raise StoreUnavailableError("the cluster has no primary")
+    found: dict[str, Share] = {}
+    for place, command in enumerate(commands):
+        key = key_of(command)
+        sent = command
+        if key is not None:
+            node = client.nodes_manager.get_node_from_slot(client.keyslot(key))
+        elif command[0] == "SCAN":
+            cursor, at = divmod(int(command[1]), _MOST_NODES)
+            node = primaries[min(at, len(primaries) - 1)]
+            sent = ("SCAN", cursor, *command[2:])
+        else:
+            node = primaries[turn % len(primaries)]
+        share = found.setdefault(str(node.name), Share(node, [], []))
+        share.places.append(place)
+        share.commands.append(sent)
+    return list(found.values())
+
+
+def key_of(command: Command) -> str | bytes | None:
+    """Return the key that says where a command goes; ``None`` for one that any node can answer."""
+    name = str(command[0])
+    if len(command) == 1 or name in _KEYLESS or name.startswith("FT."):
+        return None
+    key = command[3] if name == "EVAL" else command[1]
+    return key if isinstance(key, str | bytes) else str(key)
+
+
+def collect(commands: Sequence[Command], asked: Sequence[Share], answers: Sequence[list[Any]], nodes: int) -> list[Any]:
+    """Return the replies in the order of the commands, with cursors that go on from node to node."""
+    replies: list[Any] = [None] * len(commands)
+    for share, answer in zip(asked, answers, strict=True):
+        for place, reply in zip(share.places, answer, strict=True):
+            replies[place] = reply
+    for place, command in enumerate(commands):
+        if command[0] == "SCAN" and isinstance(replies[place], list):
+            at = int(command[1]) % _MOST_NODES
+            replies[place] = [_next_cursor(int(replies[place][0]), at, nodes), replies[place][1]]
+    return replies
+
+
+def _next_cursor(cursor: int, at: int, nodes: int) -> bytes:
+    if cursor:
+        return b"%d" % (cursor * _MOST_NODES + at)
+    return b"%d" % (at + 1 if at + 1 < nodes else 0)
+
+
+def _redirected(client: Any, reply: Any) -> tuple[Any, bool] | None:
+    """Return the node that a reply names instead, and whether it must be told ``ASKING``; ``None`` for an answer."""
+    if not isinstance(reply, ReplyError):
+        return None
+    if reply.kind in _AGAIN:
+        raise StoreUnavailableError(f"the cluster cannot answer now: {reply.kind}: {reply.text}")
+    if reply.kind not in {_MOVED, _ASK}:
+        return None
+    host, _, port = reply.text.rpartition(" ")[2].rpartition(":")
+    node = client.get_node(host=host, port=int(port))
+    if node is None:
+        raise StoreUnavailableError(f"the cluster names a node that is not known yet: {reply.text}")
+    return node, reply.kind == _ASK
+
+
+class ClusterLink:
+    """A blocking way to a cluster, as ``link.Link``. Connects when it is first used.
+
+    Args:
+        make: makes the client; it connects in its constructor.
+        own: the client is closed with the link.
+    """
+
+    def __init__(self, make: Callable[[], redis.RedisCluster], *, own: bool = True) -> None:
+        self._make = make
+        self._own = own
+        self._client: redis.RedisCluster | None = None
+        self._lock = threading.Lock()
+        self._turn = itertools.count()
+        self._refreshing = threading.Lock()
+
+    def send(self, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
+        """Send as ``Link.send`` says: one round trip to each node that is concerned, all at once."""
+        deadline = time.monotonic() + timeout_seconds
+        try:
+            client = self._connected()
+            asked = shares(client, commands, next(self._turn))
+            replies = collect(commands, asked, _talk(client, asked, deadline), len(client.get_primaries()))
+            for place, reply in enumerate(replies):
+                other = _redirected(client, reply)
+                if other is not None:
+                    self._refresh(client)
+                    node, asking = other
+                    prelude: list[Command] = [("ASKING",)] if asking else []
+                    again = Share(node, [place], [*prelude, commands[place]])
+                    replies[place] = _talk(client, [again], deadline)[0][-1]
+        except (RedisError, OSError) as error:
+            if self._client is not None:
+                self._refresh(self._client)
+            raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
+        return replies
+
+    def close(self) -> None:
+        """Close the connections, if they are not the caller's."""
+        if self._own and self._client is not None:
+            self._client.close()
+
+    def _connected(self) -> redis.RedisCluster:
+        with self._lock:
+            if self._client is None:
+                self._client = self._make()
+            return self._client
+
+    def _refresh(self, client: redis.RedisCluster) -> None:
+        """Read slots and nodes anew in the background: a node that hangs must not cost a lookup its deadline."""
+        if self._refreshing.acquire(blocking=False):
+            threading.Thread(target=self._read_nodes, args=(client,), name="nearhit-cluster", daemon=True).start()
+
+    def _read_nodes(self, client: redis.RedisCluster) -> None:
+        try:
+            client.nodes_manager.initialize()
+        except (RedisError, OSError):
+            return  # the next failure tries again
+        finally:
+            self._refreshing.release()
+
+
+def _talk(client: redis.RedisCluster, asked: Sequence[Share], deadline: float) -> list[list[Any]]:
+    """Send every share before reading the first reply."""
+    held: list[tuple[Any, Any]] = []
+    whole = False
+    try:
+        for share in asked:
+            pool = client.get_redis_connection(share.node).connection_pool
+            connection: Any = pool.get_connection()
+            held.append((pool, connection))
+            connection.send_packed_command(connection.pack_commands(share.commands), check_health=False)
+        answers = [
+            [_read(connection, max(0.001, deadline - time.monotonic())) for _ in share.commands]
+            for share, (_, connection) in zip(asked, held, strict=True)
+        ]
+        whole = True
+        return answers
+    finally:
+        for pool, connection in held:
+            if not whole:
+                connection.disconnect()  # half-read replies must never be met by the next caller
+            pool.release(connection)
+
+
+def _read(connection: Any, timeout_seconds: float) -> Any:
+    try:
+        return connection.read_response(disable_decoding=True, timeout=timeout_seconds)
+    except AuthenticationError:
+        raise
+    except ResponseError as error:
+        return ReplyError(str(error), type(error).__name__)
+
+
+class AsyncCluster:
+    """An asyncio way to a cluster over one client; belongs to the loop of that client.
+
+    Args:
+        client: connects when it is first used.
+    """
+
+    def __init__(self, client: redis.asyncio.RedisCluster) -> None:
+        self._client = client
+        self._turn = itertools.count()
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        """Send as ``ClusterLink.send`` does; the caller keeps the deadline and translates what redis-py raises."""
+        client = await self._client.initialize()
+        try:
+            asked = shares(client, commands, next(self._turn))
+            answers = await asyncio.gather(*(_talk_async(share) for share in asked))
+            replies = collect(commands, asked, answers, len(client.get_primaries()))
+            for place, reply in enumerate(replies):
+                other = _redirected(client, reply)
+                if other is not None:
+                    self._refresh()
+                    node, asking = other
+                    prelude: list[Command] = [("ASKING",)] if asking else []
+                    replies[place] = (await _talk_async(Share(node, [place], [*prelude, commands[place]])))[-1]
+        except (RedisError, OSError):
+            self._refresh()
+            raise
+        return replies
+
+    async def close(self) -> None:
+        """Close the client's connections."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+        await self._client.aclose()
+
+    def _refresh(self) -> None:
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._read_nodes(), name="nearhit-cluster")
+
+    async def _read_nodes(self) -> None:
+        try:
+            await self._client.nodes_manager.initialize()
+        except (RedisError, OSError):
+            return  # the next failure tries again
+
+
+async def _talk_async(share: Share) -> list[Any]:
+    connection = share.node.acquire_connection()
+    try:
+        if connection.is_connected:
+            try:
+                return await _exchange(connection, share)
+            except ConnectionLostError:  # the node has closed it since it was last used: once more on a new one
+                await connection.disconnect(nowait=True)
+        return await _exchange(connection, share)
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    finally:
+        share.node.release(connection)
+
+
+async def _exchange(connection: Any, share: Share) -> list[Any]:
+    await connection.send_packed_command(connection.pack_commands(share.commands), check_health=False)
+    return [await _read_async(connection) for _ in share.commands]
+
+
+async def _read_async(connection: Any) -> Any:
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except AuthenticationError:
+        raise
+    except ResponseError as error:
+        return ReplyError(str(error), type(error).__name__)

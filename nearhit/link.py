@@ -1,0 +1,309 @@
+"""Link: sends commands to one server within a deadline, and names what goes wrong there.
+
+Both links talk on redis-py's connections directly: a client's ``execute_command`` has
+neither a deadline for one call nor a way to get error replies of a pipeline as values without raising.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
+
+import redis
+import redis.asyncio
+from redis.exceptions import AuthenticationError, MaxConnectionsError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as ConnectionLostError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from nearhit.cluster import AsyncCluster, ClusterLink
+from nearhit.errors import StoreUnavailableError
+from nearhit.flow import ReplyError
+from nearhit.wire import Packed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nearhit.connection import Server
+    from nearhit.flow import Command
+
+_MAX_CONNECTIONS = 64
+
+
+class Link(Protocol):
+    """A blocking way to a server."""
+
+    def send(self, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
+        """Send commands in one round trip and return their replies, error replies as ``ReplyError``.
+
+        Raises:
+            StoreUnavailableError: no connection, or no reply within ``timeout_seconds``. Whether the server has done
+                the work is then unknown.
+        """
+
+    def close(self) -> None:
+        """Close the connections that this link opened."""
+
+
+class AsyncLink(Protocol):
+    """An asyncio way to a server; the twin of ``Link``."""
+
+    async def send(self, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
+        """Send as ``Link.send`` does, without blocking the loop."""
+
+    async def close(self) -> None:
+        """Close the connections that this link opened for the running loop."""
+
+
+class PoolLink:
+    """A ``Link`` to where a ``redis.Redis`` client goes.
+
+    For a client of its own it makes and keeps the connections itself, most recent first: asking redis-py's pool for one
+    and giving it back takes a third of the time of a whole HMGET, and connecting there has limits of its own, a second
+    for every step of the handshake, whatever time the call has left (redis-py 8.1). A caller's pool is asked for a
+    connection and gets it back; how long it takes to connect is the caller's setting.
+    """
+
+    def __init__(self, client: redis.Redis, *, own: bool = True) -> None:
+        self._client = client
+        self._pool = client.connection_pool
+        self._own = own
+        self._idle: list[Any] = []
+        self._slots = self._all_slots()
+        self._pid = os.getpid()
+
+    def send(self, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
+        """Send as ``Link.send`` says; a connection that the server has closed meanwhile is replaced once."""
+        deadline = time.monotonic() + timeout_seconds
+        kept = self._kept()
+        if kept is not None:
+            try:
+                return self._talk(kept, commands, timeout_seconds)
+            except RedisTimeoutError as error:
+                raise _unavailable(error) from error
+            except (RedisError, OSError) as error:
+                if time.monotonic() >= deadline:
+                    raise _unavailable(error) from error
+        try:
+            fresh = self._connected(deadline - time.monotonic())
+            return self._talk(fresh, commands, deadline - time.monotonic())
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+
+    def close(self) -> None:
+        """Close the connections, if they are not the caller's."""
+        if self._own:
+            while (connection := self._kept()) is not None:
+                self._drop(connection)
+            self._client.close()
+
+    def _all_slots(self) -> threading.Semaphore:
+        return threading.Semaphore(getattr(self._pool, "max_connections", _MAX_CONNECTIONS))
+
+    def _connected(self, seconds: float) -> Any:
+        """Return a connection that is ready to talk; one of our own is so within ``seconds``."""
+        if not self._own:
+            return self._pool.get_connection()
+        if seconds <= 0:
+            raise RedisTimeoutError("no time is left to connect")
+        if not self._slots.acquire(blocking=False):
+            raise MaxConnectionsError("all connections are in use")
+        connection = self._pool.connection_class(**self._pool.connection_kwargs)
+        for limit in ("socket_connect_timeout", "socket_timeout"):
+            setattr(connection, limit, min(seconds, getattr(connection, limit) or seconds))
+        try:
+            connection.connect()
+        except BaseException:
+            self._drop(connection)
+            raise
+        return connection
+
+    def _drop(self, connection: Any) -> None:
+        connection.disconnect()
+        if self._own:
+            self._slots.release()
+        else:
+            self._pool.release(connection)
+
+    def _kept(self) -> Any:
+        if self._pid != os.getpid():  # a forked child must not share its parent's sockets
+            self._idle = []
+            self._slots = self._all_slots()
+            self._pid = os.getpid()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _talk(self, connection: Any, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
+        deadline = time.monotonic() + timeout_seconds
+        try:
+            _limit(connection, timeout_seconds)
+            connection.send_packed_command(pack(connection, commands), check_health=False)
+            replies = [_read(connection, max(0.001, deadline - time.monotonic())) for _ in commands]
+        except BaseException:
+            self._drop(connection)  # half-read replies must never be met by the next caller
+            raise
+        if self._own:
+            self._idle.append(connection)
+        else:
+            self._pool.release(connection)
+        return replies
+
+
+class AsyncPoolLink:
+    """An ``AsyncLink`` over redis-py's asyncio clients, one client for each event loop."""
+
+    def __init__(
+        self, make: Callable[[], redis.asyncio.Redis | redis.asyncio.RedisCluster], *, own: bool = True
+    ) -> None:
+        self._make = make
+        self._own = own
+        self._pid = os.getpid()
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncSingle | AsyncCluster] = WeakKeyDictionary()
+
+    @classmethod
+    def of(cls, client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> AsyncPoolLink:
+        """Return a link over the caller's own client, which stays open and belongs to the caller's loop."""
+        return cls(lambda: client, own=False)
+
+    async def send(self, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
+        """Send as ``Link.send`` says, without blocking the loop."""
+        client = self._client()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await client.send(commands)
+        except TimeoutError as error:
+            raise StoreUnavailableError(f"no reply within {timeout_seconds:.3f} s") from error
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+
+    async def close(self) -> None:
+        """Close the connections of the running loop, if they are not the caller's."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None and self._own:
+            await client.close()
+
+    def _client(self) -> AsyncSingle | AsyncCluster:
+        if self._pid != os.getpid():  # a forked child must not share its parent's sockets
+            self._pid, self._clients = os.getpid(), WeakKeyDictionary()
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            for ended in [known for known in self._clients if known.is_closed()]:
+                del self._clients[ended]  # its client holds it, so that the weak key alone would keep both for ever
+            made = self._make()
+            if isinstance(made, redis.asyncio.RedisCluster):
+                client = AsyncCluster(made)
+            else:
+                client = AsyncSingle(made, own=self._own)
+            self._clients[loop] = client
+        return client
+
+
+class AsyncSingle:
+    """An asyncio way to one server over one client; keeps connections as ``PoolLink`` does. Belongs to one loop.
+
+    Args:
+        client: connects when it is first used.
+        own: the client's pool is used by nobody else.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, *, own: bool = True) -> None:
+        self._client = client
+        self._pool = client.connection_pool
+        self._own = own
+        self._idle: list[Any] = []
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        """Send as ``PoolLink.send`` does; the caller keeps the deadline and translates what redis-py raises."""
+        if self._idle:
+            try:
+                return await self._talk(self._idle.pop(), commands)
+            except ConnectionLostError:  # the server has closed it since it was last used: once more on a new one
+                pass
+        return await self._talk(await self._pool.get_connection(), commands)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        while self._idle:
+            await self._drop(self._idle.pop())
+        await self._client.aclose()
+
+    async def _talk(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
+        try:
+            await connection.send_packed_command(pack(connection, commands), check_health=False)
+            replies = [await _read_async(connection) for _ in commands]
+        except BaseException:
+            await self._drop(connection)  # half-read replies must never be met by the next caller
+            raise
+        if self._own:
+            self._idle.append(connection)
+        else:
+            await self._pool.release(connection)
+        return replies
+
+    async def _drop(self, connection: Any) -> None:
+        try:
+            await connection.disconnect(nowait=True)
+        finally:
+            await self._pool.release(connection)
+
+
+def pack(connection: Any, commands: Sequence[Command]) -> bytes | list[bytes]:
+    """Return commands as a connection of redis-py sends them."""
+    first = commands[0]
+    if len(commands) == 1 and isinstance(first, Packed):
+        return [first.blob]
+    packed: list[bytes] = connection.pack_commands(commands)
+    return packed
+
+
+def link_for(client: redis.Redis | redis.RedisCluster, *, own: bool = True) -> Link:
+    """Return the link that fits a client."""
+    if isinstance(client, redis.RedisCluster):
+        return ClusterLink(lambda: client, own=own)
+    return PoolLink(client, own=own)
+
+
+def link_to(server: Server) -> Link:
+    """Return a link to a server; connects when it is first used, which a cluster's client alone would not."""
+    if server.is_cluster:
+        return ClusterLink(server.cluster_client)
+    return PoolLink(server.single_client())
+
+
+def _limit(connection: Any, seconds: float) -> None:
+    """Bound the sending, too: a hung server takes only as much of a large answer as its buffers hold."""
+    sock = connection._sock  # noqa: SLF001 - redis-py bounds a connection for its whole life, not a call
+    if sock is not None:
+        sock.settimeout(max(0.001, seconds))
+
+
+def _read(connection: Any, timeout_seconds: float) -> Any:
+    try:
+        return connection.read_response(disable_decoding=True, timeout=timeout_seconds)
+    except AuthenticationError:
+        raise
+    except ResponseError as error:
+        return _reply_error(error)
+
+
+async def _read_async(connection: Any) -> Any:
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except AuthenticationError:
+        raise
+    except ResponseError as error:
+        return _reply_error(error)
+
+
+def _reply_error(error: ResponseError) -> ReplyError:
+    return ReplyError(str(error), type(error).__name__)
+
+
+def _unavailable(error: BaseException) -> StoreUnavailableError:
+    return StoreUnavailableError(f"{type(error).__name__}: {error}")

@@ -1,0 +1,200 @@
+"""Shell: drives flows against the world, once blocking and once for asyncio, within a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nearhit.errors import (
+    ContractError,
+    EmbedderUnavailableError,
+    NearhitError,
+    StoreUnavailableError,
+    UnavailableError,
+)
+from nearhit.flow import Flow, Send, Step
+from nearhit.vectors import checked_rows
+
+if TYPE_CHECKING:
+    from nearhit.breaker import Breaker
+    from nearhit.embedding.port import Embedder, Embeddings
+    from nearhit.link import AsyncLink, Link
+    from nearhit.metrics import Metrics
+
+T = TypeVar("T")
+
+
+class Gate:
+    """What both shells do around a step: breakers, the deadline, errors counted, time by stage."""
+
+    def __init__(self, store: Breaker, embed: Breaker, metrics: Metrics, side: str) -> None:
+        self._breakers = {"store": store, "embed": embed}
+        self._metrics = metrics
+        space = metrics.namespace
+        self._calls = metrics.embed_calls.labels(space, side)
+        self._texts = metrics.embed_texts.labels(space, side)
+        self._tokens = metrics.embed_tokens.labels(space, side)
+        self._dollars = metrics.embed_dollars.labels(space, side)
+        self._open = {part: metrics.breaker.labels(space, part) for part in self._breakers}
+
+    def enter(self, step: Step, remaining: float) -> None:
+        """Refuse a step whose part is known to be down, or for which there is no time left."""
+        part = _part(step)
+        error = StoreUnavailableError if part == "store" else EmbedderUnavailableError
+        if remaining <= 0:
+            raise error(f"the deadline has passed before {part}")
+        if not self._breakers[part].allows():
+            raise error(f"the breaker of {part} is open after failures in a row")
+
+    def succeeded(self, step: Step) -> None:
+        """Close the breaker of the step's part."""
+        breaker = self._breakers[_part(step)]
+        if breaker.open:
+            self._open[_part(step)].set(0)
+        breaker.succeeded()
+
+    def failed(self, step: Step, error: UnavailableError | ContractError) -> None:
+        """Count a failure; one that is about availability counts against the breaker."""
+        part = _part(step)
+        self._metrics.count_error(step.stage if isinstance(step, Send) else "embed", error)
+        if isinstance(error, UnavailableError):
+            self._breakers[part].failed()
+            if self._breakers[part].open:
+                self._open[part].set(1)
+
+    def embedded(self, made: Embeddings) -> None:
+        """Count an embedding call."""
+        self._calls.inc()
+        self._texts.inc(len(made.vectors))
+        if made.tokens:
+            self._tokens.inc(made.tokens)
+            self._dollars.inc(made.cost_dollars)
+
+
+class Shell:
+    """Runs flows on the calling thread."""
+
+    def __init__(self, link: Link, embedder: Embedder, gate: Gate) -> None:
+        self._link = link
+        self._embedder = embedder
+        self._gate = gate
+
+    def run(self, flow: Flow[T], seconds: float, stages: dict[str, float] | None = None) -> T:
+        """Return what ``flow`` returns; whatever it waits for ends within ``seconds`` in all.
+
+        Args:
+            flow: what to run.
+            seconds: its budget.
+            stages: where to add the seconds spent by stage.
+        """
+        end = time.monotonic() + seconds
+        send: Any = None
+        error: UnavailableError | ContractError | None = None
+        while True:
+            try:
+                step = flow.throw(error) if error is not None else flow.send(send)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]  # a flow's return value is its T
+            started = time.monotonic()
+            send, error = None, None
+            try:
+                send = self._take(step, end - started)
+            except (UnavailableError, ContractError) as failure:
+                error = failure
+            _add(stages, step, started)
+
+    def _take(self, step: Step, remaining: float) -> Any:
+        self._gate.enter(step, remaining)
+        try:
+            if isinstance(step, Send):
+                if step.after_seconds:
+                    time.sleep(min(step.after_seconds, remaining))
+                answer: Any = self._link.send(step.commands, remaining - step.after_seconds)
+            else:
+                answer = self._embed(step.texts, remaining)
+                self._gate.embedded(answer)
+        except (UnavailableError, ContractError) as error:
+            self._gate.failed(step, error)
+            raise
+        self._gate.succeeded(step)
+        return answer
+
+    def _embed(self, texts: tuple[str, ...], remaining: float) -> Embeddings:
+        try:
+            made = self._embedder.embed(texts, remaining)
+            return replace(made, vectors=checked_rows(made.vectors, len(texts)))
+        except NearhitError:
+            raise
+        except Exception as error:  # the port may be implemented by the caller, who may raise anything
+            raise _raised(self._embedder, error) from error
+
+
+class AsyncShell:
+    """Runs flows in an event loop; the twin of ``Shell``."""
+
+    def __init__(self, link: AsyncLink, embedder: Embedder, gate: Gate) -> None:
+        self._link = link
+        self._embedder = embedder
+        self._gate = gate
+
+    async def run(self, flow: Flow[T], seconds: float, stages: dict[str, float] | None = None) -> T:
+        """Return what ``flow`` returns, as ``Shell.run`` does, without blocking the loop."""
+        end = time.monotonic() + seconds
+        send: Any = None
+        error: UnavailableError | ContractError | None = None
+        while True:
+            try:
+                step = flow.throw(error) if error is not None else flow.send(send)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]  # a flow's return value is its T
+            started = time.monotonic()
+            send, error = None, None
+            try:
+                send = await self._take(step, end - started)
+            except (UnavailableError, ContractError) as failure:
+                error = failure
+            _add(stages, step, started)
+
+    async def _take(self, step: Step, remaining: float) -> Any:
+        self._gate.enter(step, remaining)
+        try:
+            if isinstance(step, Send):
+                if step.after_seconds:
+                    await asyncio.sleep(min(step.after_seconds, remaining))
+                answer: Any = await self._link.send(step.commands, remaining - step.after_seconds)
+            else:
+                answer = await self._embed(step.texts, remaining)
+                self._gate.embedded(answer)
+        except (UnavailableError, ContractError) as error:
+            self._gate.failed(step, error)
+            raise
+        self._gate.succeeded(step)
+        return answer
+
+    async def _embed(self, texts: tuple[str, ...], remaining: float) -> Embeddings:
+        try:
+            async with asyncio.timeout(remaining) as limit:
+                made = await self._embedder.embed_async(texts, remaining)
+            return replace(made, vectors=checked_rows(made.vectors, len(texts)))
+        except NearhitError:
+            raise
+        except Exception as error:  # the port may be implemented by the caller, who may raise anything
+            if limit.expired():
+                raise EmbedderUnavailableError(f"the embedder gave nothing within {remaining:.3f} s") from error
+            raise _raised(self._embedder, error) from error
+
+
+def _raised(embedder: Embedder, error: Exception) -> EmbedderUnavailableError:
+    return EmbedderUnavailableError(f"{embedder.name} raised {type(error).__name__}")
+
+
+def _part(step: Step) -> str:
+    return "store" if isinstance(step, Send) else "embed"
+
+
+def _add(stages: dict[str, float] | None, step: Step, started: float) -> None:
+    if stages is not None:
+        stage = step.stage if isinstance(step, Send) else "embed"
+        stages[stage] = stages.get(stage, 0.0) + time.monotonic() - started

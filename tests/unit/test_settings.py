@@ -1,0 +1,97 @@
+"""Settings: read from the environment, refused with the variable's name, shown without secrets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nearhit.connection import Server
+from nearhit.errors import ConfigError
+from nearhit.settings import Settings, setting_names, settings_table
+
+
+def test_every_setting_is_a_variable_of_the_environment() -> None:
+    environ = {"NEARHIT_THRESHOLD": "0.9", "NEARHIT_NEIGHBOURS": " 7 ", "NEARHIT_GUARD": "off", "NEARHIT_MODEL": ""}
+    found = Settings.from_env(environ)
+    assert (found.threshold, found.neighbours, found.guard, found.model) == (0.9, 7, False, "local/minilm")
+
+
+def test_an_argument_goes_before_the_environment() -> None:
+    assert Settings.from_env({"NEARHIT_THRESHOLD": "0.9"}, threshold=0.5).threshold == 0.5
+
+
+def test_the_threshold_has_no_default() -> None:
+    with pytest.raises(ConfigError, match="NEARHIT_THRESHOLD is not set"):
+        Settings.from_env({})
+    with pytest.raises(TypeError, match="threshold"):
+        Settings()  # type: ignore[call-arg]  # that is the point
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"NEARHIT_THRESHOLD": "high"}, "NEARHIT_THRESHOLD must be a number, not 'high'"),
+        ({"NEARHIT_NEIGHBOURS": "2.5"}, "NEARHIT_NEIGHBOURS must be a whole number, not '2.5'"),
+        ({"NEARHIT_GUARD": "perhaps"}, "NEARHIT_GUARD must be true or false, not 'perhaps'"),
+        ({"NEARHIT_THRESHOLD": "nan"}, "threshold must be"),
+        ({"NEARHIT_TTL_SECONDS": "nan"}, "ttl_seconds must be"),
+        ({"NEARHIT_TTL_SECONDS": "1e12"}, "ttl_seconds must be"),
+        ({"NEARHIT_DEADLINE_MS": "0"}, "deadline_ms must be"),
+    ],
+    ids=str,
+)
+def test_a_variable_of_nonsense_is_refused_with_its_name(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Settings.from_env({"NEARHIT_THRESHOLD": "0.9", **environ})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(
+            {"engine": "faiss"},
+            {"namespace": "a b"},
+            {"namespace": 5},
+            {"model": " "},
+            {"model": None},
+            {"neighbours": 0},
+        ),
+        *({"neighbours": 2.5}, {"neighbours": True}, {"neighbours": "4"}, {"hnsw_m": 16.0}, {"deadline_ms": None}),
+        *({"url": "http://x"}, {"url": 5}, {"log_url": "x"}, {"url": "redis://h:70000"}, {"guard": "yes"}),
+        *({"url": "valkey://h/abc"}, {"url": "valkey://h:6379?socket_timeout=soon"}, {"metrics_host": 5}),
+        *({"broker_url": 7}, {"metrics_port": 70_000}, {"ttl_jitter": 1.0}),
+    ],
+    ids=str,
+)
+def test_a_setting_of_nonsense_is_refused_with_its_name(change: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        Settings(**{"threshold": 0.9, **change})
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(ConfigError, match="there is no setting 'treshold'"):
+        Settings.from_env({}, threshold=0.9, treshold=0.8)
+
+
+def test_urls_never_appear_in_a_representation() -> None:
+    shown = repr(
+        Settings(
+            threshold=0.9, url="valkey://u:hunter2@h:1", log_url="valkey://u:hunter2@h:1", broker_url="amqp://hunter2"
+        )
+    )
+    assert "hunter2" not in shown
+
+
+def test_the_servers_come_from_the_settings_and_else_from_the_environment() -> None:
+    environ = {"VALKEY_HOST": "v", "VALKEY_PORT": "7", "REDIS_HOST": "r"}
+    assert Settings(threshold=0.9).server(environ).host == "v"
+    assert Settings(threshold=0.9).server({"REDIS_HOST": "r", "REDIS_PASSWORD": "p"}).password == "p"
+    assert Settings(threshold=0.9, url="valkey://u").server(environ) == Server(url="valkey://u")
+    assert Settings(threshold=0.9, url="valkey://u").log_server(environ) == Server(url="valkey://u")
+    assert Settings(threshold=0.9, log_url="valkey://l").log_server(environ) == Server(url="valkey://l")
+
+
+def test_the_table_has_a_row_for_every_setting() -> None:
+    rows = settings_table().splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == ["NEARHIT_" + name.upper() for name in setting_names()]

@@ -1,0 +1,26 @@
+"""What is packed once is what redis-py's own packer makes of the same words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hiredis
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nearhit import protocol
+from nearhit.wire import Template
+
+
+@given(st.binary(max_size=3_000), st.text(max_size=20), st.integers(1, 100))
+def test_the_commands_of_a_lookup_are_packed_as_hiredis_packs_them(vector: bytes, name: str, k: int) -> None:
+    for command in (protocol.search(name, "a" * 32, vector, k), protocol.read_entry(name)):
+        assert command.blob == hiredis.pack_command(tuple(command))
+
+
+@given(st.lists(st.none() | st.text() | st.binary() | st.integers(), min_size=1, max_size=8), st.binary())
+def test_gaps_may_be_anywhere_even_side_by_side(words: list[str | bytes | int | None], value: bytes) -> None:
+    command = Template(*words).fill(*(value for word in words if word is None))
+    expected: tuple[Any, ...] = tuple(value if word is None else word for word in words)
+    assert tuple(command) == expected
+    assert command.blob == hiredis.pack_command(expected)

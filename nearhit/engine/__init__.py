@@ -1,0 +1,1 @@
+"""Index engines: one face, two ways to search."""

@@ -1,0 +1,203 @@
+"""Local engine: the nearest entries from this process's replica, checked against the server."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nearhit import entry
+from nearhit.engine.local.follower import Follower
+from nearhit.engine.local.replica import read_milliseconds, read_vector
+from nearhit.engine.port import Neighbour
+from nearhit.errors import ConfigError, StoreUnavailableError, UnavailableError
+from nearhit.flow import ReplyError, Send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import redis
+    from numpy.typing import NDArray
+
+    from nearhit.flow import Flow
+    from nearhit.keys import CacheKeys
+
+MAX_ENTRIES = 100_000
+
+_FETCHED = (*entry.READ_FIELDS, entry.EMBEDDING)
+_STOP_SECONDS = 5.0
+_ROUNDING = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaStats:
+    """How this process's replica is.
+
+    Attributes:
+        entries: entries it holds.
+        ready: whether it serves.
+        lag_seconds: for how long it has been behind the server, as far as it knows; 0 when caught up.
+        bootstraps: how often everything was loaded, by reason (see ``Follower``).
+        memory_bytes: its arrays; keys and directory come on top, about 200 bytes an entry.
+        left_out: how often an entry found no room since the last load. Above 0: use the valkey-search engine,
+            spread the cache over namespaces, or raise ``max_entries``.
+        skipped: how often an entry could not be read since the last load.
+        error: why the server is not reached; empty when it is.
+    """
+
+    entries: int
+    ready: bool
+    lag_seconds: float
+    bootstraps: dict[str, int]
+    memory_bytes: int
+    left_out: int
+    skipped: int
+    error: str
+
+
+class LocalEngine:
+    """Finds the nearest entries with a replica of the index in this process; an ``Engine`` for any thread.
+
+    The first search or ``wait_ready`` starts a thread that loads and follows the entries; a forked child
+    starts its own. Until the first load is done a search raises ``UnavailableError`` at once.
+
+    Args:
+        keys: names on the server.
+        dimension: of the vectors.
+        connect: makes a client with a pool of its own for the replica's thread, for bytes (no
+            ``decode_responses``).
+        max_entries: bound of the replica; 100k entries of 384 dimensions take about 110 MB.
+        now_seconds: the clock by which entries end.
+    """
+
+    name = "local"
+    backfilling = False
+
+    def __init__(
+        self,
+        keys: CacheKeys,
+        dimension: int,
+        connect: Callable[[], redis.Redis],
+        *,
+        max_entries: int = MAX_ENTRIES,
+        now_seconds: Callable[[], float] = time.time,
+    ) -> None:
+        if dimension < 1:
+            raise ConfigError(f"dimension {dimension} must be at least 1")
+        if max_entries < 1:
+            raise ConfigError(f"max_entries {max_entries} must be at least 1")
+        self._keys = keys
+        self._dimension = dimension
+        self._connect = connect
+        self._max_entries = max_entries
+        self._now_seconds = now_seconds
+        self._followers: dict[int, Follower] = {}
+        self._closed = False
+
+    def search(self, scope: str, vector: NDArray[np.float32], k: int) -> Flow[list[Neighbour]]:
+        """Return up to ``k`` entries of ``scope``, nearest first, for a ``(dim,) float32`` unit vector.
+
+        An entry of similarity 0.5 or more is never left out (but for one in ten million); below that the
+        nearest are approximate in scopes of more than 1024 entries. The similarities and fields are the
+        server's, not the replica's.
+
+        Raises:
+            UnavailableError: the replica is still loading, or the engine was closed.
+            StoreUnavailableError: the server does not answer, or refuses to.
+        """
+        follower = self._started()
+        replica = follower.replica
+        if replica is None:
+            raise UnavailableError(_loading(follower))
+        found = replica.nearest(scope, vector, k, self._now_ms())
+        if not found:
+            return []
+        replies = yield Send(tuple(("HMGET", key, *_FETCHED) for key, _ in found), "search")
+        neighbours = [self._read(key, scope, vector, reply) for (key, _), reply in zip(found, replies, strict=True)]
+        follower.recheck(_differing(found, neighbours))
+        return sorted(filter(None, neighbours), key=lambda neighbour: -neighbour.similarity)
+
+    def prepare(self) -> Flow[bool]:
+        """Return False: there is no index on the server, and the change stream is made by those who read it."""
+        yield from ()
+        return False
+
+    def wait_ready(self, timeout_seconds: float) -> bool:
+        """Return whether the replica serves, after waiting for its first load up to ``timeout_seconds``."""
+        return self._started().ready.wait(timeout_seconds)
+
+    def stats(self) -> ReplicaStats:
+        """Return how this process's replica is; starts nothing."""
+        follower = self._followers.get(os.getpid()) or self._make()
+        replica = follower.replica
+        return ReplicaStats(
+            entries=0 if replica is None else len(replica),
+            ready=replica is not None,
+            lag_seconds=follower.lag_seconds,
+            bootstraps=dict(follower.bootstraps),
+            memory_bytes=0 if replica is None else replica.nbytes,
+            left_out=0 if replica is None else replica.left_out,
+            skipped=0 if replica is None else replica.skipped,
+            error=follower.error,
+        )
+
+    def close(self) -> None:
+        """Stop the replica's thread for good and wait for its end, at most some seconds."""
+        self._closed = True
+        follower = self._followers.get(os.getpid())
+        if follower is not None:
+            follower.stop(_STOP_SECONDS)
+
+    def _started(self) -> Follower:
+        """Return this process's follower; a thread does not survive a fork, so that a child makes its own."""
+        if self._closed:
+            raise UnavailableError("the local engine was closed")
+        pid = os.getpid()
+        follower = self._followers.get(pid)
+        if follower is None:
+            follower = self._followers.setdefault(pid, self._make())  # atomic: a lock may be held across a fork
+            for other in [known for known in list(self._followers) if known != pid]:
+                self._followers.pop(other, None)
+        follower.ensure_started()
+        return follower
+
+    def _make(self) -> Follower:
+        return Follower(self._keys, self._dimension, self._max_entries, self._connect, self._now_ms)
+
+    def _now_ms(self) -> int:
+        return int(1000 * self._now_seconds())
+
+    def _read(self, key: bytes, scope: str, vector: NDArray[np.float32], reply: Any) -> Neighbour | None:
+        """Return the entry as the server holds it; ``None`` when it is gone, over or of another scope."""
+        if isinstance(reply, ReplyError) and not reply.text.startswith("WRONGTYPE"):
+            raise StoreUnavailableError(f"the server refuses HMGET: {reply.text}")
+        if not isinstance(reply, list):
+            return None
+        *values, blob = reply
+        fields = {name: value for name, value in zip(entry.READ_FIELDS, values, strict=True) if value is not None}
+        current = read_vector(blob, self._dimension)
+        expires_ms = read_milliseconds(fields.get(entry.EXPIRES))
+        if current is None or expires_ms is None or fields.get(entry.SCOPE) != scope.encode():
+            return None
+        if expires_ms <= self._now_ms():
+            return None
+        similarity = float(np.clip(vector @ current, -1.0, 1.0))
+        return Neighbour(key=key, similarity=similarity, fields=fields)
+
+
+def _differing(found: Sequence[tuple[bytes, float]], neighbours: Sequence[Neighbour | None]) -> list[bytes]:
+    """Return the keys of entries that the server holds otherwise than the replica."""
+    return [
+        key
+        for (key, similarity), neighbour in zip(found, neighbours, strict=True)
+        if neighbour is None or abs(neighbour.similarity - similarity) > _ROUNDING
+    ]
+
+
+def _loading(follower: Follower) -> str:
+    if follower.error:
+        return f"the replica cannot be loaded: {follower.error}"
+    return f"the replica is still loading: {follower.loaded} of ~{follower.expected} entries"

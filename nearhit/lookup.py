@@ -1,0 +1,226 @@
+"""Lookup: the read path as one flow, from the question to a hit or a miss."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nearhit import entry, policy, protocol, vectors
+from nearhit.errors import (
+    ConfigError,
+    ContractError,
+    EmbedderUnavailableError,
+    EntryError,
+    IndexLostError,
+    NearhitError,
+    StoreUnavailableError,
+    UnavailableError,
+)
+from nearhit.flow import Embed, Flow, ReplyError, Send
+from nearhit.outcome import Hit, Miss, MissReason, Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nearhit.embedding.vector_cache import VectorCache
+    from nearhit.engine.port import Engine, Neighbour
+    from nearhit.entry import Entry
+    from nearhit.keys import CacheKeys
+    from nearhit.policy import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Where lookups search: a namespace as one embedder sees it.
+
+    Attributes:
+        keys: names on the server.
+        dimension: length of the vectors.
+        engine: what searches.
+        vectors: vectors of texts that this process embedded already.
+        run_id: of the server when it was opened, to tell a restart from a drop; empty where nobody may ask.
+    """
+
+    keys: CacheKeys
+    dimension: int
+    engine: Engine
+    vectors: VectorCache
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question on its way: canonical text, scope digest, tenant digest."""
+
+    text: str
+    scope: str
+    tenant: str = ""
+
+
+def lookup(query: Query, space: Space, rules: Rules, stages: dict[str, float]) -> Flow[Hit | Miss]:
+    """Look a question up: by its key, then by its neighbours; the other way round where its vector is known already.
+
+    A text whose vector this process knows was no exact hit when it was embedded. So it is searched for at once, which
+    saves a round trip, and finds the entry of that very text, too, if there is one by now. Only where that leaves room
+    for doubt is the entry looked for by its key as well.
+
+    Args:
+        query: what is asked, and by whom.
+        space: where to search.
+        rules: what a hit must satisfy.
+        stages: where the seconds by stage are collected; the outcome carries this very mapping.
+
+    Returns:
+        A hit, or a miss with its reason and, as far as it was made, the question's vector. Failures of the server or of
+        the embedder are misses, too; only errors of this program itself come out.
+    """
+    asked = policy.Asked(query.text, query.scope, space.keys.embedder)
+    key = space.keys.entry(query.scope, entry.prompt_digest(query.text))
+    vector = space.vectors.get(query.text)
+    known = vector is not None
+    try:
+        if vector is None:
+            exact = yield from _exact(key, asked)
+            if exact is not None:
+                return _hit(query, policy.Chosen(key.encode(), exact, 1.0), Tier.EXACT, stages)
+            vector = yield from embed_once(query.text, space)
+        neighbours = yield from space.engine.search(query.scope, vector, rules.k)
+        choice = _choose(neighbours, asked, rules, stages)
+        if known and (space.engine.backfilling or not policy.settles(choice)):
+            exact = yield from _exact(key, asked)
+            if exact is not None:
+                space.vectors.drop(query.text)  # it is found by its key alone from now on
+                return _hit(query, policy.Chosen(key.encode(), exact, 1.0), Tier.EXACT, stages)
+        if isinstance(choice, policy.Chosen):
+            full = yield from _with_large_response(choice)
+            if full is not None:
+                return _hit(query, full, Tier.SEMANTIC, stages)
+            choice = policy.Refused(MissReason.EXPIRED)
+        if space.engine.backfilling and choice.reason in {MissReason.EMPTY, MissReason.BELOW_THRESHOLD}:
+            refused = policy.Refused(MissReason.WARMING, choice.nearest)
+            return _missed(query, space, vector, refused, stages, "the server is still reading entries into the index")
+        return _missed(query, space, vector, choice, stages)
+    except NearhitError as error:
+        return _missed(query, space, vector, policy.Refused(_reason(error)), stages, str(error))
+
+
+def embed_once(text: str, space: Space) -> Flow[NDArray[np.float32]]:
+    """Return the ``(dim,)`` unit vector of a text, from this process's memory where it was embedded already.
+
+    Raises:
+        ContractError: the embedder gave another dimension than the namespace has.
+        EmbedderUnavailableError: it does not answer.
+    """
+    known = space.vectors.get(text)
+    if known is not None:
+        return known
+    made: NDArray[np.float32] = (yield Embed((text,))).vectors
+    if made.shape != (1, space.dimension):
+        raise ContractError(f"the embedder gave a vector of shape {made.shape}, the namespace has {space.dimension}")
+    space.vectors.put(text, made[0])
+    vector: NDArray[np.float32] = made[0]
+    return vector
+
+
+def _choose(
+    neighbours: Sequence[Neighbour], asked: policy.Asked, rules: Rules, stages: dict[str, float]
+) -> policy.Chosen | policy.Refused:
+    started = time.monotonic()
+    choice = policy.choose(neighbours, asked, rules, int(time.time() * 1000))
+    if rules.guard is not None:
+        stages["guard"] = time.monotonic() - started
+    return choice
+
+
+def _exact(key: str, asked: policy.Asked) -> Flow[Entry | None]:
+    values = (yield Send((protocol.read_entry(key),), "exact"))[0]
+    if isinstance(values, ReplyError):
+        text = f"HMGET: {values.kind}: {values.text}"
+        raise ConfigError(text) if protocol.is_forbidden(values.kind, values.text) else StoreUnavailableError(text)
+    if values[0] is None:
+        return None
+    fields = {name: value for name, value in zip(entry.READ_FIELDS, values, strict=True) if value is not None}
+    found = policy.judge_exact(fields, asked, int(time.time() * 1000))
+    if found is None:
+        return None
+    full = yield from _with_large_response(policy.Chosen(key.encode(), found, 1.0))
+    return full.entry if full is not None else None
+
+
+def _with_large_response(chosen: policy.Chosen) -> Flow[policy.Chosen | None]:
+    """Fetch an answer that is too large for a search record; ``None`` when the entry ended meanwhile."""
+    if chosen.entry.response:
+        return chosen
+    reply = (yield Send((("HGET", chosen.key, entry.LARGE_RESPONSE),), "exact"))[0]
+    if not isinstance(reply, bytes) or not reply:
+        return None
+    return policy.with_response(chosen, reply)
+
+
+def _hit(query: Query, chosen: policy.Chosen, tier: Tier, stages: dict[str, float]) -> Hit | Miss:
+    found = chosen.entry
+    now = time.time()
+    try:
+        answer: Any = entry.decode_response(found.response)
+    except EntryError as error:
+        return Miss(
+            reason=MissReason.UNREADABLE,
+            prompt=query.text,
+            scope=query.scope,
+            tenant=query.tenant,
+            detail=str(error),
+            stages=stages,
+        )
+    return Hit(
+        answer=answer,
+        tier=tier,
+        similarity=chosen.similarity,
+        prompt=query.text,
+        cached_prompt=found.prompt,
+        key=chosen.key.decode(),
+        age_seconds=max(0.0, now - found.created_us / 1e6),
+        fresh=now * 1000 < found.fresh_until_ms,
+        refreshable=bool(found.refresh),
+        usage=found.usage,
+        stages=stages,
+    )
+
+
+def _missed(
+    query: Query,
+    space: Space,
+    vector: NDArray[np.float32] | None,
+    refused: policy.Refused,
+    stages: dict[str, float],
+    detail: str = "",
+) -> Miss:
+    return Miss(
+        reason=refused.reason,
+        prompt=query.text,
+        nearest=refused.nearest,
+        scope=query.scope,
+        tenant=query.tenant,
+        vector=vectors.to_bytes(vector) if vector is not None else b"",
+        embedder=space.keys.embedder if vector is not None else "",
+        detail=detail,
+        stages=stages,
+    )
+
+
+def _reason(error: NearhitError) -> MissReason:
+    if isinstance(error, ConfigError):
+        return MissReason.MISCONFIGURED
+    if isinstance(error, IndexLostError):
+        return MissReason.INDEX_LOST
+    if isinstance(error, EmbedderUnavailableError):
+        return MissReason.EMBEDDER_UNAVAILABLE
+    if isinstance(error, StoreUnavailableError):
+        return MissReason.UNAVAILABLE
+    if isinstance(error, UnavailableError):
+        return MissReason.WARMING
+    return MissReason.EMBEDDER_REFUSED

@@ -1,0 +1,201 @@
+"""What is counted, under which names and labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter
+
+from nearhit.entry import Usage
+from nearhit.index.loss import LossReason
+from nearhit.index.rotation import Step
+from nearhit.metrics import HEAL_REASONS, ROTATION_STEPS, SIMILARITY_BUCKETS, Metrics
+from nearhit.outcome import Hit, Miss, MissReason, Nearest, Tier
+
+
+def hit(**changes: object) -> Hit:
+    values: dict[str, object] = {
+        "answer": "a",
+        "tier": Tier.SEMANTIC,
+        "similarity": 0.96,
+        "prompt": "p",
+        "cached_prompt": "p",
+        "key": "k",
+        "age_seconds": 30.0,
+        "stages": {"exact": 0.0001, "total": 0.002},
+    }
+    return Hit(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(f"nearhit_{name}", {"namespace": metrics.namespace, **labels})
+
+
+def test_a_hit_is_counted_by_tier_with_similarity_age_stages_and_what_it_saved() -> None:
+    metrics = Metrics()
+    metrics.count_lookup(hit(usage=Usage(prompt_tokens=100, completion_tokens=20, cost_dollars=0.5)))
+    assert value(metrics, "lookups_total", tier="semantic", outcome="hit") == 1
+    assert value(metrics, "similarity_count", outcome="hit") == 1
+    assert value(metrics, "similarity_bucket", outcome="hit", le="0.95") == 0
+    assert value(metrics, "similarity_bucket", outcome="hit", le="0.96") == 1
+    assert value(metrics, "lookup_seconds_bucket", stage="exact", le="0.0001") == 1
+    assert value(metrics, "lookup_seconds_count", stage="embed") == 0
+    assert value(metrics, "hit_age_seconds_bucket", le="60.0") == 1
+    assert value(metrics, "saved_tokens_total") == 120
+    assert value(metrics, "saved_dollars_total") == 0.5
+
+
+def test_an_exact_hit_says_nothing_about_similarity() -> None:
+    metrics = Metrics()
+    metrics.count_lookup(hit(tier=Tier.EXACT, similarity=1.0))
+    assert value(metrics, "lookups_total", tier="exact", outcome="hit") == 1
+    assert value(metrics, "similarity_count", outcome="hit") == 0
+
+
+def test_a_miss_is_counted_by_reason_with_its_nearest_neighbour() -> None:
+    metrics = Metrics()
+    metrics.count_lookup(Miss(reason=MissReason.GUARD, nearest=Nearest("p", 0.97, "number")))
+    assert value(metrics, "lookups_total", tier="none", outcome="guard") == 1
+    assert value(metrics, "similarity_count", outcome="miss") == 1
+    assert value(metrics, "guard_refusals_total", reason="number") == 1
+
+
+def test_every_outcome_is_there_at_zero_from_the_start() -> None:
+    metrics = Metrics()
+    for reason in MissReason:
+        assert value(metrics, "lookups_total", tier="none", outcome=reason.value) == 0
+
+
+def test_reasons_of_a_callers_own_guard_cannot_grow_without_bound() -> None:
+    metrics = Metrics()
+    for number in range(500):
+        metrics.count_lookup(Miss(reason=MissReason.GUARD, nearest=Nearest("p", 0.97, f"because of {number}")))
+    family = next(one for one in metrics.registry.collect() if one.name == "nearhit_guard_refusals")
+    totals = [one for one in family.samples if one.name.endswith("_total")]
+    assert len(totals) == 65
+    assert sum(one.value for one in totals) == 500
+
+
+def test_classes_of_errors_cannot_grow_without_bound() -> None:
+    metrics = Metrics()
+    for number in range(300):
+        metrics.count_error("lookup", type(f"Error{number}", (Exception,), {})())
+    assert value(metrics, "errors_total", stage="other", kind="other") == 300 - 128
+
+
+def test_the_threshold_is_a_bucket_bound_and_a_gauge() -> None:
+    metrics = Metrics(threshold=0.873)
+    metrics.describe("client", model="hash/64", engine="auto", threshold=0.873)
+    assert value(metrics, "similarity_bucket", outcome="hit", le="0.873") == 0
+    assert value(metrics, "threshold") == 0.873
+    assert value(metrics, "info", role="client", model="hash/64", engine="auto") == 1
+
+
+@given(st.floats(min_value=0.01, max_value=1.0))
+def test_similarity_buckets_stay_sorted_whatever_the_threshold(threshold: float) -> None:
+    metrics = Metrics(threshold=threshold)
+    family = next(one for one in metrics.registry.collect() if one.name == "nearhit_similarity")
+    bounds = [
+        float(one.labels["le"]) for one in family.samples if one.labels.get("outcome") == "hit" and "le" in one.labels
+    ]
+    assert bounds == [*sorted({*SIMILARITY_BUCKETS, threshold}), math.inf]
+
+
+def test_the_applications_own_registry_holds_our_series_beside_its_own() -> None:
+    registry = CollectorRegistry()
+    Counter("shop_orders", "Orders.", registry=registry).inc()
+    Metrics(registry, "shop").count_lookup(hit())
+    assert registry.get_sample_value("shop_orders_total") == 1
+    labels = {"namespace": "shop", "tier": "semantic", "outcome": "hit"}
+    assert registry.get_sample_value("nearhit_lookups_total", labels) == 1
+
+
+def test_two_namespaces_share_a_registry() -> None:
+    one = Metrics(namespace="one")
+    two = one.beside("two")
+    two.count_lookup(hit())
+    assert value(one, "lookups_total", tier="semantic", outcome="hit") == 0
+    assert value(two, "lookups_total", tier="semantic", outcome="hit") == 1
+    assert two.registry is one.registry
+
+
+def test_a_client_says_nothing_about_state_that_workers_see() -> None:
+    metrics = Metrics()
+    metrics.describe("client", model="hash/64", engine="auto", threshold=0.9)
+    shared = {"nearhit_log_depth", "nearhit_dead_log_depth", "nearhit_index_entries", "nearhit_worker_live"}
+    families = {one.name: one.samples for one in metrics.registry.collect() if one.name in shared}
+    assert families == {name: [] for name in shared}
+
+
+def test_a_worker_has_its_counters_at_zero_so_that_the_first_dead_letter_is_an_increase() -> None:
+    metrics = Metrics()
+    metrics.describe("worker", model="hash/64", engine="auto", threshold=0.9)
+    assert value(metrics, "dead_letters_total", reason="poison") == 0
+    assert value(metrics, "lag_seconds_count", lane="bulk") == 0
+    assert {reason.value for reason in LossReason} == set(HEAL_REASONS)
+    for reason in LossReason:
+        assert value(metrics, "index_heals_total", reason=reason.value) == 0
+    assert {step.value for step in Step} >= set(ROTATION_STEPS)
+    assert value(metrics, "rotations_total", step="flip") == 0
+    assert value(metrics, "threshold") is None
+
+
+@dataclass
+class Replica:
+    """What an engine with a replica says, as plain values."""
+
+    lag_seconds: float = 1.5
+    entries: int = 7
+    memory_bytes: int = 4096
+    ready: bool = True
+    left_out: int = 0
+    bootstraps: dict[str, int] = field(default_factory=lambda: {"start": 1})
+
+
+class ReplicaEngine:
+    """An engine that has nothing but a replica to report."""
+
+    def __init__(self) -> None:
+        self.replica = Replica()
+
+    def stats(self) -> Replica:
+        return self.replica
+
+
+def test_the_replica_is_reported_as_it_is_at_the_scrape_and_for_as_long_as_it_lives() -> None:
+    metrics = Metrics()
+    engine = ReplicaEngine()
+    metrics.watch_engine(engine)  # type: ignore[arg-type]  # only its stats are asked for
+    assert value(metrics, "replica_lag_seconds") == 1.5
+    assert value(metrics, "replica_loads", reason="start") == 1
+    engine.replica.lag_seconds = 0.0
+    assert value(metrics, "replica_lag_seconds") == 0.0
+    del engine
+    assert value(metrics, "replica_entries") == 7
+
+
+def test_every_series_has_a_help_text_and_a_namespace() -> None:
+    metrics = Metrics()
+    metrics.describe("worker", model="hash/64", engine="auto", threshold=0.9)
+    for family in metrics.registry.collect():
+        assert family.name.startswith("nearhit_")
+        assert family.documentation.endswith(".")
+        assert all(one.labels["namespace"] == "default" for one in family.samples)
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("", "text/plain; version=0.0.4; charset=utf-8"),
+        ("application/openmetrics-text;version=1.0.0", "application/openmetrics-text; version=1.0.0"),
+    ],
+)
+def test_a_scrape_gets_the_format_that_it_asks_for(accept: str, kind: str) -> None:
+    metrics = Metrics()
+    got, body = metrics.expose(accept)
+    assert got.startswith(kind)
+    assert body.endswith(b"# EOF\n") == ("openmetrics" in kind)

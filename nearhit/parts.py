@@ -1,0 +1,342 @@
+"""Parts: builds from settings what both faces of the cache share."""
+
+from __future__ import annotations
+
+import base64
+import random
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypedDict
+from urllib.parse import quote
+
+from nearhit import entry, message, policy, vectors
+from nearhit.breaker import Breaker
+from nearhit.connection import Server
+from nearhit.embedding.deadline import DeadlineEmbedder
+from nearhit.embedding.resolve import embedder_for
+from nearhit.embedding.vector_cache import VectorCache
+from nearhit.entry import Usage
+from nearhit.errors import ConfigError, ContractError, EntryError
+from nearhit.keys import LogKeys
+from nearhit.lookup import Query
+from nearhit.metrics import LANES, Metrics
+from nearhit.opening import Plan
+from nearhit.outcome import Miss, MissReason
+from nearhit.prompt import Bypass, read_prompt
+from nearhit.protocol import Hnsw
+from nearhit.scope import Scope, scope_digest, tenant_digest
+from nearhit.shell import Gate
+from nearhit.wakeup import CeleryWakeUp, NoWakeUp, WakeUp
+
+if TYPE_CHECKING:
+    import redis
+
+    from nearhit.embedding.port import Embedder
+    from nearhit.policy import Judge, Lifetimes, Rules
+    from nearhit.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that a face of the cache is made of, but for its way to the servers.
+
+    Attributes:
+        settings: what was set.
+        embedder: what turns texts into vectors.
+        metrics: every series.
+        rules: what a hit must satisfy.
+        lifetimes: how long entries live.
+        gate: breakers and counts around every step.
+        log_keys: names of the fill log.
+        log_breaker: the breaker of the log's server.
+        wakeup: how workers are told.
+        plan: how to open the space.
+        server: where the cache is.
+        log_server: where the fill log is.
+    """
+
+    settings: Settings
+    embedder: Embedder
+    metrics: Metrics
+    rules: Rules
+    lifetimes: Lifetimes
+    gate: Gate
+    log_keys: LogKeys
+    log_breaker: Breaker
+    wakeup: WakeUp
+    plan: Plan
+    server: Server
+    log_server: Server
+
+
+class FillOptions(TypedDict, total=False):
+    """What may be said with an answer.
+
+    Attributes:
+        ttl_seconds: hard time to live; without it the setting.
+        fresh_seconds: soft time to live; without it the setting.
+        usage: tokens and dollars that the answer cost, counted as saved at every hit.
+        refresh: how to ask the model again after the soft time to live: ``{"model": …, "messages": […]}``.
+        lane: ``interactive``, or ``bulk`` for loads that must not stand in the way of users.
+    """
+
+    ttl_seconds: float
+    fresh_seconds: float
+    usage: Usage
+    refresh: Mapping[str, Any]
+    lane: str
+
+
+def build(
+    settings: Settings,
+    *,
+    client: Any = None,
+    embedder: Embedder | None = None,
+    guard: Judge | None = None,
+    metrics: Metrics | None = None,
+) -> Parts:
+    """Return the parts that ``settings`` describe; connects to nothing and loads no model.
+
+    Args:
+        settings: what is set.
+        client: the caller's own redis-py client for the cache server, sync or asyncio.
+        embedder: the caller's own embedder instead of ``settings.model``.
+        guard: the caller's own guard instead of the one that ships.
+        metrics: series to count in; ``None`` makes a registry of its own.
+    """
+    embedder = within_deadline(embedder) if embedder is not None else embedder_for(settings.model)
+    metrics = metrics or Metrics(namespace=settings.namespace, threshold=settings.threshold)
+    metrics.describe("client", model=embedder.name, engine=settings.engine, threshold=settings.threshold)
+    server = settings.server() if client is None else server_of(client)
+    log_server = settings.log_server() if client is None or settings.log_url else server.for_log()
+    return Parts(
+        settings=settings,
+        embedder=embedder,
+        metrics=metrics,
+        rules=policy.Rules(settings.threshold, guard or _guard(settings), settings.neighbours),
+        lifetimes=settings.lifetimes(),
+        gate=Gate(Breaker(), Breaker(), metrics, "read"),
+        log_keys=LogKeys(settings.namespace),
+        log_breaker=Breaker(),
+        wakeup=wakeup_of(settings, log_server, metrics),
+        plan=plan_of(settings, embedder.name, server),
+        server=server,
+        log_server=log_server,
+    )
+
+
+def plan_of(settings: Settings, model: str, server: Server) -> Plan:
+    """Return how to open the space that ``settings`` describe on ``server``."""
+    return Plan(
+        namespace=settings.namespace,
+        model=model,
+        engine=settings.engine,
+        hnsw=Hnsw(settings.hnsw_m, settings.hnsw_ef_construction, settings.hnsw_ef_runtime),
+        local_max_entries=settings.local_max_entries,
+        connect=lambda: _follower_client(server),
+        vectors=VectorCache(settings.vector_cache_entries),
+        cluster=server.is_cluster,
+        shared_index=settings.layout_index if settings.layout == "litellm" else "",
+    )
+
+
+def within_deadline(embedder: Embedder) -> Embedder:
+    """Return a caller's embedder so that it keeps its time limit; one that works in this process is trusted."""
+    return embedder if embedder.in_process else DeadlineEmbedder(embedder)
+
+
+def server_of(client: Any) -> Server:
+    """Return where a caller's redis-py client connects to, so that a background thread can connect there, too.
+
+    Raises:
+        ConfigError: the client does not say.
+    """
+    nodes = getattr(client, "nodes_manager", None)
+    if nodes is not None:
+        return _cluster_of(client, nodes)
+    pool = getattr(client, "connection_pool", None)
+    options = getattr(pool, "connection_kwargs", None)
+    if not isinstance(options, dict) or not (options.get("host") or options.get("path")):
+        raise ConfigError(f"a {type(client).__name__} does not say where it goes: set url and log_url instead")
+    tls = "SSL" in getattr(pool, "connection_class", type(None)).__name__
+    return Server(
+        host=str(options.get("host") or "127.0.0.1"),
+        port=int(options.get("port") or 6379),
+        username=str(options.get("username") or ""),
+        password=str(options.get("password") or ""),
+        db=int(options.get("db") or 0),
+        unix_socket=str(options.get("path") or ""),
+        tls=tls,
+        tls_ca_certs=str(options.get("ssl_ca_certs") or ""),
+        tls_verify=str(options.get("ssl_cert_reqs", "required")) not in {"none", "CERT_NONE"},
+    )
+
+
+def _cluster_of(client: Any, nodes: Any) -> Server:
+    options = getattr(nodes, "connection_kwargs", None) or getattr(client, "connection_kwargs", {})
+    first = next(iter(nodes.startup_nodes.values()))
+    return Server(
+        host=str(first.host),
+        port=int(first.port),
+        username=str(options.get("username") or ""),
+        password=str(options.get("password") or ""),
+        tls=bool(options.get("ssl")) or "SSL" in getattr(options.get("connection_class"), "__name__", ""),
+        tls_ca_certs=str(options.get("ssl_ca_certs") or ""),
+        cluster=True,
+    )
+
+
+def read_question(prompt: Any, scope: Scope | Mapping[str, Any] | None) -> Query | Miss:
+    """Return the query for a prompt in a scope, or the miss that says why it cannot be cached. Never raises."""
+    question = read_prompt(prompt)
+    if isinstance(question, Bypass):
+        return Miss(reason=MissReason(question.value))
+    try:
+        who = Scope.of(scope)
+        return Query(question.text, scope_digest(who, question.context), tenant_digest(who.tenant))
+    except ContractError as error:
+        return Miss(reason=MissReason.BYPASS_SCOPE, detail=str(error))
+
+
+def lane_of(options: Mapping[str, Any]) -> str:
+    """Return the lane that ``options`` name.
+
+    Raises:
+        ConfigError: there is no such lane.
+    """
+    lane = options.get("lane", "interactive")
+    if lane not in LANES:
+        raise ConfigError(f"lane must be one of {', '.join(LANES)}, not {lane!r}")
+    return str(lane)
+
+
+def encode_fill(lifetimes: Lifetimes, asked: Miss | Query, answer: Any, options: Mapping[str, Any]) -> bytes:
+    """Return the message that puts ``answer`` into the cache.
+
+    Raises:
+        EntryError: the answer is empty, not JSON or too large.
+        ConfigError: a time to live or the lane is out of range.
+    """
+    if answer is None or answer == "":
+        raise EntryError("the answer is empty")
+    unknown = set(options) - FillOptions.__annotations__.keys()
+    if unknown:
+        raise ConfigError(f"fill has no option {sorted(unknown)[0]!r}")
+    times = {name: options[name] for name in ("ttl_seconds", "fresh_seconds") if options.get(name) is not None}
+    if times:
+        lifetimes = replace(lifetimes, **times)
+    ttl_ms, fresh_ms = lifetimes.milliseconds(random.random())  # noqa: S311 - spreads ends, guards nothing
+    refresh = options.get("refresh")
+    return message.encode(
+        message.Fill(
+            scope=asked.scope,
+            tenant=asked.tenant,
+            prompt=asked.prompt if isinstance(asked, Miss) else asked.text,
+            response=entry.encode_response(answer),
+            created_us=time.time_ns() // 1000,
+            ttl_ms=ttl_ms,
+            fresh_ms=fresh_ms,
+            embedder=asked.embedder if isinstance(asked, Miss) else "",
+            embedding=asked.vector if isinstance(asked, Miss) else b"",
+            usage=options.get("usage"),
+            refresh=entry.encode_response(dict(refresh)) if refresh else b"",
+        )
+    )
+
+
+def fill_of(row: Mapping[str, Any], lifetimes: Lifetimes) -> tuple[str, bytes]:
+    """Return the lane and the message of a fill that is described by a mapping, as other programs send it.
+
+    Args:
+        row: ``prompt`` and ``answer``; where wanted ``scope`` and what ``FillOptions`` has, ``usage`` as a mapping.
+            Rows of an export carry ``scope_digest`` and ``tenant_digest`` instead of ``scope``, and may carry
+            ``vector`` (the unit vector in base64) with ``embedder`` (its fingerprint).
+        lifetimes: for what the row does not say.
+
+    Raises:
+        ContractError: a field is missing or unknown, or the prompt cannot be cached; the message names it.
+        ConfigError: a time to live or the lane is out of range.
+    """
+    missing = {"prompt", "answer"} - set(row)
+    if missing:
+        raise EntryError(f"the row has no field {sorted(missing)[0]!r}")
+    asked = read_question(row["prompt"], row.get("scope"))
+    if isinstance(asked, Miss):
+        raise EntryError(f"the prompt cannot be cached: {asked.reason.value} {asked.detail}".rstrip())
+    asked = _with_vector(row, _exported(row, asked))
+    options = {name: value for name, value in row.items() if name not in _NOT_OPTIONS}
+    if options.get("usage") is not None:
+        try:
+            options["usage"] = Usage(**options["usage"])
+        except TypeError as error:
+            raise EntryError(f"field 'usage' of the row cannot be read: {error}") from error
+    return lane_of(options), encode_fill(lifetimes, asked, row["answer"], options)
+
+
+_NOT_OPTIONS = frozenset({"prompt", "answer", "scope", "scope_digest", "tenant_digest", "vector", "embedder"})
+_DIGEST = re.compile(r"[0-9a-f]{32}")
+
+
+def _exported(row: Mapping[str, Any], asked: Query) -> Query:
+    """Return the query in the scope that an exported row names by its digest."""
+    digest = row.get("scope_digest")
+    if digest is None:
+        return asked
+    tenant = row.get("tenant_digest") or ""
+    for name, value in (("scope_digest", digest), ("tenant_digest", tenant or "0" * 32)):
+        if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+            raise EntryError(f"field {name!r} of the row must be 32 hex digits, not {str(value)[:40]!r}")
+    return Query(asked.text, digest, tenant)
+
+
+def _with_vector(row: Mapping[str, Any], asked: Query) -> Query | Miss:
+    """Return the question with the vector that the row carries, checked for being a unit vector."""
+    if not row.get("vector") or not row.get("embedder"):
+        return asked
+    try:
+        blob = base64.b64decode(row["vector"], validate=True)
+    except (TypeError, ValueError) as error:
+        raise EntryError(f"field 'vector' of the row is not base64: {error}") from error
+    unit = vectors.unit_rows(vectors.from_bytes(blob)[None, :])[0]
+    return Miss(
+        reason=MissReason.EMPTY,
+        prompt=asked.text,
+        scope=asked.scope,
+        tenant=asked.tenant,
+        vector=vectors.to_bytes(unit),
+        embedder=str(row["embedder"]),
+    )
+
+
+def _guard(settings: Settings) -> Judge | None:
+    if not settings.guard:
+        return None
+    from nearhit.guard import Guard  # noqa: PLC0415 - its weights are read only where a guard is wanted
+
+    return Guard()
+
+
+def wakeup_of(settings: Settings, log_server: Server, metrics: Metrics) -> WakeUp:
+    """Return how workers are told: through ``broker_url``, else through the log's server, if Celery can use it."""
+    url = settings.broker_url or broker_url_of(log_server)
+    return CeleryWakeUp(url, settings.namespace, metrics) if url else NoWakeUp()
+
+
+def broker_url_of(server: Server) -> str:
+    """Return the kombu url of a Valkey server; empty for a cluster, which Celery cannot use as a broker."""
+    if server.is_cluster:
+        return ""
+    if server.url:
+        return server.plain_url.replace("unix://", "redis+socket://", 1)
+    if server.unix_socket:
+        return f"redis+socket://{server.unix_socket}"
+    who = f"{quote(server.username, safe='')}:{quote(server.password, safe='')}@" if server.password else ""
+    return f"{'rediss' if server.tls else 'redis'}://{who}{server.host}:{server.port}/{server.db}"
+
+
+def _follower_client(server: Server) -> redis.Redis:
+    if server.is_cluster:
+        raise ConfigError("the local engine cannot follow a cluster; take engine 'valkey-search'")
+    return server.single_client()

@@ -1,0 +1,206 @@
+"""Publisher: the caller's side of the fill log, bounded in time, with a spool for the log server's outages."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from nearhit import filllog
+from nearhit.embedding.per_process import PerProcess
+from nearhit.errors import StoreUnavailableError
+from nearhit.flow import ReplyError
+from nearhit.outcome import FillOutcome
+from nearhit.spool import Spool, Spooled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nearhit.breaker import Breaker
+    from nearhit.flow import Command
+    from nearhit.keys import LogKeys
+    from nearhit.link import AsyncLink, Link
+    from nearhit.metrics import Metrics
+    from nearhit.wakeup import WakeUp
+
+_SPOOL_SECONDS = 2.0
+
+
+class Publisher:
+    """Appends fills to the log. What cannot be appended in time waits in memory and is sent when the server is back.
+
+    The promise: an *accepted* fill is in the log and is not lost. A *spooled* one is lost if this process ends before
+    the server is back, or if newer ones push it out of the bounded spool; both are counted as *dropped* where they can
+    be. A fill whose reply was lost is sent again: it may stand in the log twice, and leaves one entry.
+
+    A caller's thread never connects: a connect to a dead address takes as long as its own time limit, whatever the
+    caller's deadline. The spool's thread does, and while there is no connection, or another thread uses it, a fill
+    goes through the spool in one batch with its neighbours and its caller waits for the batch's reply.
+
+    Thread-safe and fork-safe: a forked child starts with an empty spool, its parent sends its own.
+
+    Args:
+        keys: names of the log.
+        link: a blocking way to the log's server, for the spool.
+        wakeup: how a worker is told.
+        metrics: where outcomes are counted.
+        breaker: shared by the publishers of this process.
+        max_fills: size of the spool; 0 switches it off, and callers' threads connect after all.
+        max_bytes: size of the spool in bytes.
+        direct: a way of its own for callers' threads, with time limits like theirs; ``None`` takes ``link``.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts are made in one place, the faces of the cache
+        self,
+        keys: LogKeys,
+        link: Link,
+        wakeup: WakeUp,
+        metrics: Metrics,
+        breaker: Breaker,
+        max_fills: int = 10_000,
+        max_bytes: int = 64 * 1024 * 1024,
+        direct: Link | None = None,
+    ) -> None:
+        self._keys = keys
+        self._link = link
+        self._direct = direct or link
+        self._wakeup = wakeup
+        self._metrics = metrics
+        self._breaker = breaker
+        self._open = metrics.breaker.labels(metrics.namespace, "log")
+        self._spooling = max_fills > 0
+        self._state = PerProcess(lambda: _State(Spool(self._send, max_fills, max_bytes)))
+
+    def publish(self, blob: bytes, lane: str, seconds: float) -> FillOutcome:
+        """Append a fill within ``seconds``; returns ``accepted``, ``spooled`` or ``dropped`` and never raises."""
+        end = time.monotonic() + seconds
+        fill = Spooled(lane, blob, time.time_ns() // 1_000_000)
+        state = self._state.get()
+        if not self._spooling or (not len(state.spool) and state.enter()):
+            try:
+                self._appended(self._direct.send(self._commands([fill]), seconds), [fill])
+            except StoreUnavailableError as error:
+                self._failed(error, state)
+            else:
+                self._succeeded(state)
+                return FillOutcome.ACCEPTED
+            finally:
+                if self._spooling:
+                    state.leave()
+        return self._keep(fill, state, end)
+
+    async def publish_async(self, link: AsyncLink, blob: bytes, lane: str, seconds: float) -> FillOutcome:
+        """Append a fill through an asyncio link, without blocking the loop; the twin of ``publish``."""
+        fill = Spooled(lane, blob, time.time_ns() // 1_000_000)
+        state = self._state.get()
+        # while the spool is being sent, new fills queue up behind it, so that the order of a caller's fills is kept
+        if not len(state.spool) and self._breaker.allows():
+            try:
+                self._appended(await link.send(self._commands([fill]), seconds), [fill])
+            except StoreUnavailableError as error:
+                self._failed(error, state)
+            else:
+                self._succeeded(state)
+                return FillOutcome.ACCEPTED
+        return self._keep(fill, state, 0.0)
+
+    @property
+    def spooled(self) -> int:
+        """How many fills wait in memory."""
+        return len(self._state.get().spool)
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Wait until the spool is sent; returns whether it is empty."""
+        return self._state.get().spool.flush(timeout_seconds)
+
+    def close(self, timeout_seconds: float = 1.0) -> None:
+        """Try once more to send the spool, count what is left as dropped, and stop the threads."""
+        left = self._state.get().spool.close(timeout_seconds)
+        if left:
+            self._metrics.fills[FillOutcome.DROPPED].inc(left)
+        self._wakeup.close()
+
+    def _commands(self, fills: Sequence[Spooled]) -> list[Command]:
+        commands: list[Command] = []
+        for fill in fills:
+            commands.extend(filllog.append(self._keys, fill.lane, fill.blob, fill.queued_ms))
+        return commands
+
+    def _appended(self, replies: Sequence[Any], fills: Sequence[Spooled]) -> None:
+        added, flags = replies[::2], replies[1::2]
+        for fill, reply in zip(fills, added, strict=True):
+            if isinstance(reply, ReplyError):  # full, or still loading
+                raise StoreUnavailableError(f"{self._keys.log(fill.lane)}: {reply.kind}: {reply.text}")
+        self._metrics.fills[FillOutcome.ACCEPTED].inc(len(fills))
+        for lane in {f.lane for f, flag in zip(fills, flags, strict=True) if flag and not isinstance(flag, ReplyError)}:
+            self._wakeup.notify(lane)
+
+    def _failed(self, error: StoreUnavailableError, state: _State, *, counted: bool = True) -> None:
+        state.connected = False
+        state.down = True
+        self._breaker.failed()
+        if self._breaker.open:
+            self._open.set(1)
+        if counted:  # the spool tries twice a second for as long as an outage lasts
+            self._metrics.count_error("enqueue", error)
+
+    def _succeeded(self, state: _State) -> None:
+        state.down = False
+        if self._breaker.open:
+            self._open.set(0)
+        self._breaker.succeeded()
+
+    def _keep(self, fill: Spooled, state: _State, end: float) -> FillOutcome:
+        kept, dropped = state.spool.keep(fill)
+        if dropped:
+            self._metrics.fills[FillOutcome.DROPPED].inc(dropped)
+        if not kept:
+            return FillOutcome.DROPPED
+        if end and not self._breaker.open and not state.spool.failing:
+            if not fill.settled.wait(max(0.0, end - time.monotonic())):
+                self._breaker.failed()  # so that the callers after this one wait for nothing
+            if fill.sent:
+                return FillOutcome.ACCEPTED
+        self._metrics.spooled.set(len(state.spool))
+        self._metrics.fills[FillOutcome.SPOOLED].inc()
+        return FillOutcome.SPOOLED
+
+    def _send(self, fills: list[Spooled]) -> bool:
+        state = self._state.get()
+        try:
+            self._appended(self._link.send(self._commands(fills), _SPOOL_SECONDS), fills)
+        except StoreUnavailableError as error:
+            self._failed(error, state, counted=not state.down)
+            self._metrics.spooled.set(len(state.spool))
+            return False
+        self._metrics.spooled.set(max(0, len(state.spool) - len(fills)))  # the spool counts what it is sending
+        self._succeeded(state)
+        if not state.connected:
+            self._connect(state)
+        return True
+
+    def _connect(self, state: _State) -> None:
+        """Open the connection of the callers' threads; without one they go on to use the spool."""
+        try:
+            self._direct.send((("PING",),), _SPOOL_SECONDS)
+        except StoreUnavailableError:
+            return
+        state.connected = True
+
+
+class _State:
+    """What one process has: its spool, and whether callers' threads find an open connection."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.spool = spool
+        self.connected = False
+        self.down = False
+        self._turn = threading.Lock()
+
+    def enter(self) -> bool:
+        """Return whether the caller may use the one connection now; ``leave`` gives it back."""
+        return self.connected and self._turn.acquire(blocking=False)
+
+    def leave(self) -> None:
+        """Give the connection back."""
+        self._turn.release()

@@ -1,0 +1,252 @@
+"""Single flight: of many processes that miss the same question at once, one asks the model and the others wait for it.
+
+The lease stands on the log's server, which never evicts. Its holder renews it from a thread, so that it may be short:
+the others are released within ``LEASE_SECONDS`` when the holder's process is killed, however long a model may take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nearhit import entry
+from nearhit.embedding.per_process import PerProcess
+from nearhit.errors import EntryError, StoreUnavailableError
+from nearhit.flow import ReplyError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from nearhit.flow import Command
+    from nearhit.keys import LogKeys
+    from nearhit.link import AsyncLink, Link
+    from nearhit.metrics import Metrics
+    from nearhit.outcome import Miss
+
+LEASE_SECONDS = 5.0
+"""How long the others are held by a process that was killed."""
+
+ANSWER_SECONDS = 10.0
+"""How long an answer stands for those who wait for it; its entry is searchable long before."""
+
+MAX_ANSWER_BYTES = 1024 * 1024
+"""Larger answers are not handed over: those who wait ask by themselves."""
+
+_SECONDS = 1.0
+_FIRST_POLL_SECONDS = 0.02
+_LONGEST_POLL_SECONDS = 0.25
+
+_LEASED = b"l:"
+_ANSWERED = b"a:"
+
+_RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+_ANSWER = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A question that one process asks its model for all."""
+
+    name: str
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """An answer that another process has got."""
+
+    answer: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    seconds: float
+
+
+class Flights:
+    """Who asks the model, for one face of the cache. Thread-safe and fork-safe; nothing here raises.
+
+    Args:
+        keys: names of the log.
+        link: a blocking way to the log's server, for the thread that renews leases.
+        metrics: where it is counted.
+        wait_seconds: how long a process waits for another one; 0 switches single flight off.
+    """
+
+    def __init__(self, keys: LogKeys, link: Link, metrics: Metrics, wait_seconds: float) -> None:
+        self._keys = keys
+        self._link = link
+        self._metrics = metrics
+        self._wait_seconds = wait_seconds
+        self._beat = PerProcess(lambda: _Beat(link))
+        labels = ("led", "joined", "gave_up", "unavailable")
+        self._counts = {outcome: metrics.flights.labels(metrics.namespace, outcome) for outcome in labels}
+
+    def join(self, miss: Miss, link: Link) -> Joined | Flight | None:
+        """Return another process's answer, or the flight that the caller now leads; ``None``: it is on its own."""
+        steps = self._steps(miss)
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, _Wait):
+                    time.sleep(step.seconds)
+                    step = next(steps)
+                else:
+                    step = steps.send(link.send((step,), _SECONDS)[0])
+        except StopIteration as stop:
+            return self._joined(stop.value)
+        except StoreUnavailableError as error:
+            self._failed(error)
+            return None
+
+    async def join_async(self, miss: Miss, link: AsyncLink) -> Joined | Flight | None:
+        """Wait as ``join`` does, without blocking the loop."""
+        steps = self._steps(miss)
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, _Wait):
+                    await asyncio.sleep(step.seconds)
+                    step = next(steps)
+                else:
+                    step = steps.send((await link.send((step,), _SECONDS))[0])
+        except StopIteration as stop:
+            return self._joined(stop.value)
+        except StoreUnavailableError as error:
+            self._failed(error)
+            return None
+
+    def land(self, flight: Flight | None, answer: Any) -> None:
+        """Hand the answer to those who wait; returns at once."""
+        if flight is not None:
+            self._beat.get().end(flight, _answer_command(flight, answer))
+
+    def abandon(self, flight: Flight | None) -> None:
+        """Let another one lead: there is no answer. Returns at once."""
+        if flight is not None:
+            self._beat.get().end(flight, _release_command(flight))
+
+    def close(self) -> None:
+        """Say what is left to say, within a moment, and stop the thread."""
+        self._beat.get().close()
+
+    def _steps(self, miss: Miss) -> Generator[Command | _Wait, Any, Joined | Flight | None]:
+        if self._wait_seconds <= 0 or miss.bypass or not miss.prompt:
+            return None
+        digest = hashlib.sha256(f"{miss.scope}\n{miss.prompt}".encode()).hexdigest()[:32]
+        flight = Flight(self._keys.flight(digest), _LEASED + secrets.token_hex(8).encode())
+        end = time.monotonic() + self._wait_seconds
+        pause = _FIRST_POLL_SECONDS
+        while True:
+            lease = ("SET", flight.name, flight.token, "NX", "GET", "PX", round(LEASE_SECONDS * 1000))
+            reply = yield lease
+            if isinstance(reply, ReplyError):
+                raise StoreUnavailableError(f"{flight.name}: {reply.kind}: {reply.text}")
+            if reply is None:
+                return flight
+            if reply.startswith(_ANSWERED):
+                return Joined(json.loads(reply[len(_ANSWERED) :]))
+            if time.monotonic() >= end:
+                self._counts["gave_up"].inc()
+                return None
+            yield _Wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads polls, guards nothing
+            pause = min(2 * pause, _LONGEST_POLL_SECONDS)
+
+    def _joined(self, result: Joined | Flight | None) -> Joined | Flight | None:
+        if isinstance(result, Flight):
+            self._counts["led"].inc()
+            self._beat.get().start(result)
+        elif isinstance(result, Joined):
+            self._counts["joined"].inc()
+        return result
+
+    def _failed(self, error: StoreUnavailableError) -> None:
+        self._counts["unavailable"].inc()
+        self._metrics.count_error("single_flight", error)
+
+
+class _Beat:
+    """Renews the leases of one process, and ends them, from a thread of its own."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._changed = threading.Condition()
+        self._held: set[Flight] = set()
+        self._last_words: list[Command] = []
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def start(self, flight: Flight) -> None:
+        with self._changed:
+            self._held.add(flight)
+            self._wake()
+
+    def end(self, flight: Flight, command: Command) -> None:
+        with self._changed:
+            self._held.discard(flight)
+            self._last_words.append(command)
+            self._wake()
+            self._changed.notify()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join(2 * _SECONDS)
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="nearhit-flights", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while (commands := self._take()) is not None:
+            try:
+                self._link.send(commands, _SECONDS)
+            except StoreUnavailableError:
+                continue  # the leases end by themselves, and with them the wait of the others
+
+    def _take(self) -> list[Command] | None:
+        """Return what to send now; ``None`` ends the thread, under the lock, so that the next flight starts another."""
+        with self._changed:
+            if not self._last_words and not self._closed:
+                self._changed.wait(LEASE_SECONDS / 4)
+            commands, self._last_words = self._last_words, []
+            if not self._closed:
+                commands += [_renew_command(flight) for flight in self._held]
+            if not commands:
+                self._thread = None
+                return None
+            return commands
+
+
+def _answer_command(flight: Flight, answer: Any) -> Command:
+    try:
+        blob = entry.encode_response(answer)
+    except EntryError:
+        return _release_command(flight)
+    if len(blob) > MAX_ANSWER_BYTES or answer is None or answer == "":
+        return _release_command(flight)
+    return ("EVAL", _ANSWER, 1, flight.name, flight.token, _ANSWERED + blob, round(ANSWER_SECONDS * 1000))
+
+
+def _renew_command(flight: Flight) -> Command:
+    return ("EVAL", _RENEW, 1, flight.name, flight.token, round(LEASE_SECONDS * 1000))
+
+
+def _release_command(flight: Flight) -> Command:
+    return ("EVAL", _RELEASE, 1, flight.name, flight.token)

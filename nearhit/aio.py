@@ -1,0 +1,351 @@
+"""Aio: ``AsyncSemanticCache``, the asyncio face."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import time
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
+
+from nearhit.door import OPEN_SECONDS, Door
+from nearhit.edge import Edge
+from nearhit.errors import IndexLostError, NearhitError
+from nearhit.index import request
+from nearhit.index.invalidate import PAGE_SECONDS, TASK_INVALIDATE, Invalidated, Which, select, sweep
+from nearhit.link import AsyncPoolLink, link_to
+from nearhit.lookup import lookup as lookup_flow
+from nearhit.memo import CallReader
+from nearhit.opening import open_space
+from nearhit.outcome import FillOutcome, Hit, Miss, MissReason
+from nearhit.parts import FillOptions, Parts, broker_url_of, build, encode_fill, lane_of, read_question
+from nearhit.publisher import Publisher
+from nearhit.refresh import Refreshes
+from nearhit.settings import Settings
+from nearhit.shell import AsyncShell
+from nearhit.singleflight import Flights, Joined
+from nearhit.together import together
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from types import TracebackType
+
+    import redis.asyncio
+
+    from nearhit.embedding.port import Embedder
+    from nearhit.lookup import Query, Space
+    from nearhit.metrics import Metrics
+    from nearhit.policy import Judge
+    from nearhit.scope import Scope
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class AsyncSemanticCache:
+    """Answers questions that mean what an answered one meant, without blocking the event loop. Fork-safe.
+
+    Nothing connects or loads until the first call; the embedding model and the index are opened in the background, and
+    lookups until then are misses named ``warming``. ``warm_up`` waits for it.
+
+    Args:
+        settings: everything that can be set.
+        client: the caller's own client for the cache server instead of the one that ``settings`` describe.
+        embedder: the caller's own embedder instead of ``settings.model``.
+        guard: the caller's own guard instead of the one that ships.
+        metrics: series to count in; without it a registry of its own, at ``metrics.registry``.
+
+    Raises:
+        ConfigError: a setting is wrong; the message names it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        client: redis.asyncio.Redis | redis.asyncio.RedisCluster | None = None,
+        embedder: Embedder | None = None,
+        guard: Judge | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._parts: Parts = build(settings, client=client, embedder=embedder, guard=guard, metrics=metrics)
+        parts = self._parts
+        log_server = parts.log_server
+        self._link = AsyncPoolLink(parts.server.async_client) if client is None else AsyncPoolLink.of(client)
+        self._log_link = AsyncPoolLink(log_server.async_client)
+        self._spool_link = link_to(log_server)
+        self._shell = AsyncShell(self._link, parts.embedder, parts.gate)
+        self._publisher = Publisher(
+            parts.log_keys, self._spool_link, parts.wakeup, parts.metrics, parts.log_breaker, settings.spool_max_fills
+        )
+        self._refreshes = Refreshes(parts.log_keys, self._spool_link, parts.wakeup, parts.metrics)
+        self._flights = Flights(parts.log_keys, self._spool_link, parts.metrics, settings.single_flight_ms / 1000)
+        self._door = Door(parts.metrics)
+        self._edge = Edge(parts.metrics)
+        self._closed = False
+        self._pid = os.getpid()
+        self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    def from_env(cls, **changes: Any) -> Self:
+        """Return a cache with the settings of the environment; see ``Settings.from_env``."""
+        return cls(Settings.from_env(**changes))
+
+    @property
+    def metrics(self) -> Metrics:
+        """Every series of this cache."""
+        return self._parts.metrics
+
+    @property
+    def settings(self) -> Settings:
+        """What this cache was made with."""
+        return self._parts.settings
+
+    async def lookup(self, prompt: Any, scope: Scope | Mapping[str, Any] | None = None) -> Hit | Miss:
+        """Return the answer to a question that means the same, or why there is none.
+
+        Args:
+            prompt: a text, a chat's messages, or the ``input`` of the Responses API; see ``prompt.read_prompt``.
+            scope: who may share the answer, and what it depends on: a ``Scope``, or a mapping of its attributes and
+                further parameters.
+
+        Returns:
+            A ``Hit`` or a ``Miss``, within ``deadline_ms`` whatever fails. Never raises.
+        """
+        started = time.monotonic()
+        query: Query | None = None
+        try:
+            asked = read_question(prompt, scope)
+            if isinstance(asked, Miss):
+                return self._edge.finish(asked, started)
+            query = asked
+            outcome = await self._look_up(query, started)
+        except Exception as error:  # noqa: BLE001 - the edge of the read path: a broken cache never breaks its caller
+            outcome = self._edge.lookup_broke(error, query)
+        if isinstance(outcome, Hit) and outcome.refreshable and not outcome.fresh:
+            self._refreshes.ask(outcome.key)
+        return self._edge.finish(outcome, started)
+
+    async def lookup_many(
+        self, prompts: Sequence[Any], scope: Scope | Mapping[str, Any] | None = None
+    ) -> list[Hit | Miss]:
+        """Return the outcome of a lookup for each prompt, in order, with one embedding call and few round trips.
+
+        Args:
+            prompts: as for ``lookup``.
+            scope: for all of them.
+
+        Returns:
+            A ``Hit`` or a ``Miss`` for each, all within ``deadline_ms``; a batch that takes longer to embed should be
+            given in parts, or a longer deadline. Never raises.
+        """
+        started = time.monotonic()
+        asked = [read_question(prompt, scope) for prompt in prompts]
+        queries = [one for one in asked if not isinstance(one, Miss)]
+        try:
+            found = iter(await self._look_up_many(queries, started))
+        except Exception as error:  # noqa: BLE001 - the edge of the read path: a broken cache never breaks its caller
+            found = iter([self._edge.lookup_broke(error, query) for query in queries])
+        return [self._edge.finish(one if isinstance(one, Miss) else next(found), started) for one in asked]
+
+    async def fill(
+        self,
+        asked: Any,
+        answer: Any,
+        scope: Scope | Mapping[str, Any] | None = None,
+        **options: Unpack[FillOptions],
+    ) -> FillOutcome:
+        """Put an answer onto the queue; a worker makes it searchable.
+
+        Args:
+            asked: the ``Miss`` that a lookup gave, so that the question is not embedded again, or a prompt.
+            answer: text or other JSON.
+            scope: as for ``lookup``; not used with a ``Miss``, which knows it.
+            **options: ``ttl_seconds``, ``fresh_seconds``, ``usage``, ``refresh``, ``lane``; see ``FillOptions``.
+
+        Returns:
+            ``accepted``: it is in the log and will not be lost. ``spooled``: the log's server does not answer, it
+            waits in memory. ``dropped``: the memory is full. ``refused``: it can never be stored; logged.
+            ``bypassed``: the prompt cannot be cached. Within ``enqueue_deadline_ms``; never raises.
+        """
+        try:
+            query = asked if isinstance(asked, Miss) else read_question(asked, scope)
+            if isinstance(query, Miss) and query.bypass:
+                self.metrics.fills[FillOutcome.BYPASSED].inc()
+                return FillOutcome.BYPASSED
+            blob = encode_fill(self._parts.lifetimes, query, answer, options)
+            seconds = self._parts.settings.enqueue_deadline_ms / 1000
+            return await self._publisher.publish_async(self._log_link, blob, lane_of(options), seconds)
+        except Exception as error:  # noqa: BLE001 - the edge of the write path's caller side
+            return self._edge.fill_broke(error)
+
+    async def get_or_create(
+        self,
+        prompt: Any,
+        create: Callable[[], Awaitable[R]],
+        scope: Scope | Mapping[str, Any] | None = None,
+        **options: Unpack[FillOptions],
+    ) -> R | Any:
+        """Return the cached answer, or the one that ``create`` gives, which is then put onto the queue.
+
+        Of many processes that miss the same question at once one runs ``create``, and the others wait for its answer,
+        up to ``single_flight_ms``; when it fails or is killed, another one does.
+
+        Args:
+            prompt: as for ``lookup``.
+            create: asks the model; what it raises comes out.
+            scope: as for ``lookup``.
+            **options: as for ``fill``.
+        """
+        outcome = await self.lookup(prompt, scope)
+        if isinstance(outcome, Hit):
+            return outcome.answer
+        flight = await self._flights.join_async(outcome, self._log_link)
+        if isinstance(flight, Joined):
+            return flight.answer
+        try:
+            answer = await create()
+        except BaseException:
+            self._flights.abandon(flight)
+            raise
+        await self.fill(outcome, answer, **options)
+        self._flights.land(flight, answer)
+        return answer
+
+    def cached(
+        self, scope: Scope | Mapping[str, Any] | None = None, **options: Unpack[FillOptions]
+    ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
+        """Return a decorator for a function whose first parameter is the prompt and whose result is the answer.
+
+        The function's name and its other arguments belong to the scope.
+
+        Args:
+            scope: as for ``lookup``.
+            **options: as for ``fill``.
+        """
+
+        def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+            reader = CallReader(function, scope)
+
+            @functools.wraps(function)
+            async def ask(*args: P.args, **kwargs: P.kwargs) -> R:
+                prompt, whole = reader.read(args, kwargs)
+                answer: R = await self.get_or_create(prompt, lambda: function(*args, **kwargs), whole, **options)
+                return answer
+
+            return ask
+
+        return decorate
+
+    async def warm_up(self, timeout_seconds: float = OPEN_SECONDS) -> bool:
+        """Load the model and open the index; return whether both are ready. Never raises."""
+        end = time.monotonic() + timeout_seconds
+        while time.monotonic() < end and not self._closed:
+            space = await self._space(end - time.monotonic())
+            if space is not None:
+                left = max(0.0, end - time.monotonic())
+                if await asyncio.to_thread(space.engine.wait_ready, left):
+                    return True
+            await asyncio.sleep(0.05)
+        return False
+
+    async def invalidate(self, *, dry_run: bool = False, queued: bool = False, **which: Unpack[Which]) -> Invalidated:
+        """Remove entries before their time; what waits in the queue is not looked at.
+
+        Args:
+            dry_run: only count what would go.
+            queued: let a worker do it: for a large cache, or where the caller cannot wait.
+            **which: ``prompt``, ``scope``, ``tenant``, ``older_than_seconds``, ``embedder``, ``everything``; see
+                ``Which``. Several narrow it down.
+
+        Raises:
+            ConfigError: nothing is selected, or a value is out of range.
+            ContractError: the prompt or the scope cannot be cached at all.
+            StoreUnavailableError: a server does not answer; what was removed until then stays removed.
+        """
+        selection = select(which)
+        if queued and not dry_run:
+            url = self._parts.settings.broker_url or broker_url_of(self._parts.log_server)
+            row = {"selection": selection.to_message()}
+            await asyncio.to_thread(request.send, url, self._parts.settings.namespace, TASK_INVALIDATE, row)
+            return Invalidated(queued=True)
+        done = Invalidated()
+        while not done.finished:
+            flow = sweep(self._parts.settings.namespace, selection, done, dry_run=dry_run)
+            done = await self._shell.run(flow, PAGE_SECONDS)
+        self.metrics.invalidated.labels(self.metrics.namespace, selection.by).inc(done.removed)
+        return done
+
+    async def close(self) -> None:
+        """Send what is spooled, within a second, and close what this cache opened."""
+        self._closed = True
+        if self._task is not None and not self._task.done() and self._task.get_loop() is asyncio.get_running_loop():
+            self._task.cancel()
+        await asyncio.to_thread(self._refreshes.close)
+        await asyncio.to_thread(self._flights.close)
+        await asyncio.to_thread(self._publisher.close)
+        if self._door.space is not None:
+            await asyncio.to_thread(self._door.space.engine.close)
+        await self._link.close()
+        await self._log_link.close()
+        self._spool_link.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _look_up(self, query: Query, started: float) -> Hit | Miss:
+        if self._closed:
+            return Miss(reason=MissReason.CLOSED, prompt=query.text, scope=query.scope, tenant=query.tenant)
+        budget = self._parts.settings.deadline_ms / 1000
+        space = await self._space(budget)
+        if space is None:
+            return self._door.miss(query)
+        stages: dict[str, float] = {}
+        flow = lookup_flow(query, space, self._parts.rules, stages)
+        outcome = await self._shell.run(flow, budget - (time.monotonic() - started), stages)
+        if isinstance(outcome, Miss) and outcome.reason is MissReason.INDEX_LOST:
+            self._door.lost()
+        elif isinstance(outcome, Miss) and outcome.reason is MissReason.MISCONFIGURED:
+            self._door.doubted()
+        return outcome
+
+    async def _look_up_many(self, queries: Sequence[Query], started: float) -> list[Hit | Miss]:
+        budget = self._parts.settings.deadline_ms / 1000
+        space = await self._space(budget)
+        if space is None or self._closed:
+            return [self._door.miss(query) for query in queries]
+        flows = [lookup_flow(query, space, self._parts.rules, {}) for query in queries]
+        outcomes = await self._shell.run(together(flows), budget - (time.monotonic() - started))
+        if any(isinstance(one, Miss) and one.reason is MissReason.INDEX_LOST for one in outcomes):
+            self._door.lost()
+        return outcomes
+
+    async def _space(self, wait_seconds: float) -> Space | None:
+        """Return the open space, starting to open it where needed and waiting for the first one."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._door.forget()
+        if self._door.try_to_enter():
+            self._task = asyncio.create_task(self._open(), name="nearhit-open")
+        task = self._task
+        if self._door.waiting and task is not None and task.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait({task}, timeout=max(0.0, wait_seconds))
+        return self._door.space
+
+    async def _open(self) -> None:
+        try:
+            flow = open_space(self._parts.plan, self._door.space)
+            self._door.opened(await self._shell.run(flow, OPEN_SECONDS))
+        except asyncio.CancelledError:  # the loop ends before the opening does: the next loop opens again
+            self._door.failed(IndexLostError("the event loop ended while the cache was opening"))
+            raise
+        except NearhitError as error:
+            self._door.failed(error)
+        except Exception as error:  # noqa: BLE001 - the edge of the opening task: a bug must not end it unseen
+            self._edge.lookup_broke(error, None)
+            self._door.failed(IndexLostError(f"opening failed: {type(error).__name__}"))

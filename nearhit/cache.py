@@ -1,0 +1,347 @@
+"""Cache: ``SemanticCache``, the blocking face."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
+
+from nearhit.door import OPEN_SECONDS, Door
+from nearhit.edge import Edge
+from nearhit.errors import IndexLostError, NearhitError
+from nearhit.index import request
+from nearhit.index.invalidate import PAGE_SECONDS, TASK_INVALIDATE, Invalidated, Which, select, sweep
+from nearhit.link import link_for, link_to
+from nearhit.lookup import Query
+from nearhit.lookup import lookup as lookup_flow
+from nearhit.memo import CallReader
+from nearhit.opening import open_space
+from nearhit.outcome import FillOutcome, Hit, Miss, MissReason
+from nearhit.parts import FillOptions, Parts, broker_url_of, build, encode_fill, lane_of, read_question
+from nearhit.publisher import Publisher
+from nearhit.refresh import Refreshes
+from nearhit.settings import Settings
+from nearhit.shell import Shell
+from nearhit.singleflight import Flights, Joined
+from nearhit.together import together
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    import redis
+
+    from nearhit.embedding.port import Embedder
+    from nearhit.lookup import Space
+    from nearhit.metrics import Metrics
+    from nearhit.policy import Judge
+    from nearhit.scope import Scope
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class SemanticCache:
+    """Answers questions that mean what an answered one meant. Thread-safe and fork-safe.
+
+    Nothing connects or loads until the first call; the embedding model and the index are opened in the background, and
+    lookups until then are misses named ``warming``. ``warm_up`` waits for it.
+
+    Args:
+        settings: everything that can be set.
+        client: the caller's own client for the cache server instead of the one that ``settings`` describe.
+        embedder: the caller's own embedder instead of ``settings.model``.
+        guard: the caller's own guard instead of the one that ships.
+        metrics: series to count in; without it a registry of its own, at ``metrics.registry``.
+
+    Raises:
+        ConfigError: a setting is wrong; the message names it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        client: redis.Redis | redis.RedisCluster | None = None,
+        embedder: Embedder | None = None,
+        guard: Judge | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._parts: Parts = build(settings, client=client, embedder=embedder, guard=guard, metrics=metrics)
+        parts = self._parts
+        self._link = link_to(parts.server) if client is None else link_for(client, own=False)
+        self._log_link = link_to(parts.log_server)
+        deadline = settings.enqueue_deadline_ms / 1000
+        self._fill_link = link_to(replace(parts.log_server, timeout_seconds=deadline))
+        self._shell = Shell(self._link, parts.embedder, parts.gate)
+        self._publisher = Publisher(
+            parts.log_keys,
+            self._log_link,
+            parts.wakeup,
+            parts.metrics,
+            parts.log_breaker,
+            settings.spool_max_fills,
+            direct=self._fill_link,
+        )
+        self._refreshes = Refreshes(parts.log_keys, self._log_link, parts.wakeup, parts.metrics)
+        self._flights = Flights(parts.log_keys, self._log_link, parts.metrics, settings.single_flight_ms / 1000)
+        self._door = Door(parts.metrics)
+        self._edge = Edge(parts.metrics)
+        self._closed = False
+        self._pid = os.getpid()
+
+    @classmethod
+    def from_env(cls, **changes: Any) -> Self:
+        """Return a cache with the settings of the environment; see ``Settings.from_env``."""
+        return cls(Settings.from_env(**changes))
+
+    @property
+    def metrics(self) -> Metrics:
+        """Every series of this cache."""
+        return self._parts.metrics
+
+    @property
+    def settings(self) -> Settings:
+        """What this cache was made with."""
+        return self._parts.settings
+
+    def lookup(self, prompt: Any, scope: Scope | Mapping[str, Any] | None = None) -> Hit | Miss:
+        """Return the answer to a question that means the same, or why there is none.
+
+        Args:
+            prompt: a text, a chat's messages, or the ``input`` of the Responses API; see ``prompt.read_prompt``.
+            scope: who may share the answer, and what it depends on: a ``Scope``, or a mapping of its attributes and
+                further parameters.
+
+        Returns:
+            A ``Hit`` or a ``Miss``, within ``deadline_ms`` whatever fails. Never raises.
+        """
+        started = time.monotonic()
+        query: Query | None = None
+        try:
+            asked = read_question(prompt, scope)
+            if isinstance(asked, Miss):
+                return self._edge.finish(asked, started)
+            query = asked
+            outcome = self._look_up(query, started)
+        except Exception as error:  # noqa: BLE001 - the edge of the read path: a broken cache never breaks its caller
+            outcome = self._edge.lookup_broke(error, query)
+        if isinstance(outcome, Hit) and outcome.refreshable and not outcome.fresh:
+            self._refreshes.ask(outcome.key)
+        return self._edge.finish(outcome, started)
+
+    def lookup_many(self, prompts: Sequence[Any], scope: Scope | Mapping[str, Any] | None = None) -> list[Hit | Miss]:
+        """Return the outcome of a lookup for each prompt, in order, with one embedding call and few round trips.
+
+        Args:
+            prompts: as for ``lookup``.
+            scope: for all of them.
+
+        Returns:
+            A ``Hit`` or a ``Miss`` for each, all within ``deadline_ms``; a batch that takes longer to embed should be
+            given in parts, or a longer deadline. Never raises.
+        """
+        started = time.monotonic()
+        asked = [read_question(prompt, scope) for prompt in prompts]
+        queries = [one for one in asked if not isinstance(one, Miss)]
+        try:
+            found = iter(self._look_up_many(queries, started))
+        except Exception as error:  # noqa: BLE001 - the edge of the read path: a broken cache never breaks its caller
+            found = iter([self._edge.lookup_broke(error, query) for query in queries])
+        return [self._edge.finish(one if isinstance(one, Miss) else next(found), started) for one in asked]
+
+    def fill(
+        self,
+        asked: Any,
+        answer: Any,
+        scope: Scope | Mapping[str, Any] | None = None,
+        **options: Unpack[FillOptions],
+    ) -> FillOutcome:
+        """Put an answer onto the queue; a worker makes it searchable.
+
+        Args:
+            asked: the ``Miss`` that a lookup gave, so that the question is not embedded again, or a prompt.
+            answer: text or other JSON.
+            scope: as for ``lookup``; not used with a ``Miss``, which knows it.
+            **options: ``ttl_seconds``, ``fresh_seconds``, ``usage``, ``refresh``, ``lane``; see ``FillOptions``.
+
+        Returns:
+            ``accepted``: it is in the log and will not be lost. ``spooled``: the log's server does not answer, it
+            waits in memory. ``dropped``: the memory is full. ``refused``: it can never be stored; logged.
+            ``bypassed``: the prompt cannot be cached. Within ``enqueue_deadline_ms``; never raises.
+        """
+        try:
+            query = asked if isinstance(asked, Miss) else read_question(asked, scope)
+            if isinstance(query, Miss) and query.bypass:
+                self.metrics.fills[FillOutcome.BYPASSED].inc()
+                return FillOutcome.BYPASSED
+            blob = encode_fill(self._parts.lifetimes, query, answer, options)
+            return self._publisher.publish(blob, lane_of(options), self._parts.settings.enqueue_deadline_ms / 1000)
+        except Exception as error:  # noqa: BLE001 - the edge of the write path's caller side
+            return self._edge.fill_broke(error)
+
+    def get_or_create(
+        self,
+        prompt: Any,
+        create: Callable[[], R],
+        scope: Scope | Mapping[str, Any] | None = None,
+        **options: Unpack[FillOptions],
+    ) -> R | Any:
+        """Return the cached answer, or the one that ``create`` gives, which is then put onto the queue.
+
+        Of many processes that miss the same question at once one runs ``create``, and the others wait for its answer,
+        up to ``single_flight_ms``; when it fails or is killed, another one does.
+
+        Args:
+            prompt: as for ``lookup``.
+            create: asks the model; what it raises comes out.
+            scope: as for ``lookup``.
+            **options: as for ``fill``.
+        """
+        outcome = self.lookup(prompt, scope)
+        if isinstance(outcome, Hit):
+            return outcome.answer
+        flight = self._flights.join(outcome, self._log_link)
+        if isinstance(flight, Joined):
+            return flight.answer
+        try:
+            answer = create()
+        except BaseException:
+            self._flights.abandon(flight)
+            raise
+        self.fill(outcome, answer, **options)
+        self._flights.land(flight, answer)
+        return answer
+
+    def cached(
+        self, scope: Scope | Mapping[str, Any] | None = None, **options: Unpack[FillOptions]
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Return a decorator for a function whose first parameter is the prompt and whose result is the answer.
+
+        The function's name and its other arguments belong to the scope.
+
+        Args:
+            scope: as for ``lookup``.
+            **options: as for ``fill``.
+        """
+
+        def decorate(function: Callable[P, R]) -> Callable[P, R]:
+            reader = CallReader(function, scope)
+
+            @functools.wraps(function)
+            def ask(*args: P.args, **kwargs: P.kwargs) -> R:
+                prompt, whole = reader.read(args, kwargs)
+                answer: R = self.get_or_create(prompt, lambda: function(*args, **kwargs), whole, **options)
+                return answer
+
+            return ask
+
+        return decorate
+
+    def warm_up(self, timeout_seconds: float = OPEN_SECONDS) -> bool:
+        """Load the model and open the index; return whether both are ready. Never raises."""
+        end = time.monotonic() + timeout_seconds
+        while time.monotonic() < end and not self._closed:
+            space = self._space(end - time.monotonic())
+            if space is not None and space.engine.wait_ready(max(0.0, end - time.monotonic())):
+                return True
+            self._door.changed.wait(0.05)
+        return False
+
+    def invalidate(self, *, dry_run: bool = False, queued: bool = False, **which: Unpack[Which]) -> Invalidated:
+        """Remove entries before their time; what waits in the queue is not looked at.
+
+        Args:
+            dry_run: only count what would go.
+            queued: let a worker do it: for a large cache, or where the caller cannot wait.
+            **which: ``prompt``, ``scope``, ``tenant``, ``older_than_seconds``, ``embedder``, ``everything``; see
+                ``Which``. Several narrow it down.
+
+        Raises:
+            ConfigError: nothing is selected, or a value is out of range.
+            ContractError: the prompt or the scope cannot be cached at all.
+            StoreUnavailableError: a server does not answer; what was removed until then stays removed.
+        """
+        selection = select(which)
+        if queued and not dry_run:
+            url = self._parts.settings.broker_url or broker_url_of(self._parts.log_server)
+            row = {"selection": selection.to_message()}
+            request.send(url, self._parts.settings.namespace, TASK_INVALIDATE, row)
+            return Invalidated(queued=True)
+        done = Invalidated()
+        while not done.finished:
+            flow = sweep(self._parts.settings.namespace, selection, done, dry_run=dry_run)
+            done = self._shell.run(flow, PAGE_SECONDS)
+        self.metrics.invalidated.labels(self.metrics.namespace, selection.by).inc(done.removed)
+        return done
+
+    def close(self) -> None:
+        """Send what is spooled, within a second, and close what this cache opened."""
+        self._closed = True
+        self._refreshes.close()
+        self._flights.close()
+        self._publisher.close()
+        if self._door.space is not None:
+            self._door.space.engine.close()
+        self._link.close()
+        self._log_link.close()
+        self._fill_link.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _look_up(self, query: Query, started: float) -> Hit | Miss:
+        if self._closed:
+            return Miss(reason=MissReason.CLOSED, prompt=query.text, scope=query.scope, tenant=query.tenant)
+        budget = self._parts.settings.deadline_ms / 1000
+        space = self._space(budget)
+        if space is None:
+            return self._door.miss(query)
+        stages: dict[str, float] = {}
+        flow = lookup_flow(query, space, self._parts.rules, stages)
+        outcome = self._shell.run(flow, budget - (time.monotonic() - started), stages)
+        if isinstance(outcome, Miss) and outcome.reason is MissReason.INDEX_LOST:
+            self._door.lost()
+        elif isinstance(outcome, Miss) and outcome.reason is MissReason.MISCONFIGURED:
+            self._door.doubted()
+        return outcome
+
+    def _look_up_many(self, queries: Sequence[Query], started: float) -> list[Hit | Miss]:
+        budget = self._parts.settings.deadline_ms / 1000
+        space = self._space(budget)
+        if space is None or self._closed:
+            return [self._door.miss(query) for query in queries]
+        flows = [lookup_flow(query, space, self._parts.rules, {}) for query in queries]
+        outcomes = self._shell.run(together(flows), budget - (time.monotonic() - started))
+        if any(isinstance(one, Miss) and one.reason is MissReason.INDEX_LOST for one in outcomes):
+            self._door.lost()
+        return outcomes
+
+    def _space(self, wait_seconds: float) -> Space | None:
+        """Return the open space, starting to open it where needed and waiting for the first one."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._door.forget()
+        if self._door.try_to_enter():
+            threading.Thread(target=self._open, name="nearhit-open", daemon=True).start()
+        if self._door.waiting:
+            self._door.changed.wait(max(0.0, wait_seconds))
+        return self._door.space
+
+    def _open(self) -> None:
+        try:
+            flow = open_space(self._parts.plan, self._door.space)
+            self._door.opened(self._shell.run(flow, OPEN_SECONDS))
+        except NearhitError as error:
+            self._door.failed(error)
+        except Exception as error:  # noqa: BLE001 - the edge of the opening thread: a bug must not end it unseen
+            self._edge.lookup_broke(error, None)
+            self._door.failed(IndexLostError(f"opening failed: {type(error).__name__}"))

@@ -1,0 +1,137 @@
+"""Door: the state between a cache that is made and a space that can be searched, shared by both faces."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from nearhit.errors import (
+    ConfigError,
+    ContractError,
+    EmbedderUnavailableError,
+    NearhitError,
+    StoreUnavailableError,
+)
+from nearhit.outcome import Miss, MissReason
+
+if TYPE_CHECKING:
+    from nearhit.lookup import Query, Space
+    from nearhit.metrics import Metrics
+    from nearhit.opening import Opened
+
+log = logging.getLogger("nearhit")
+
+OPEN_SECONDS = 60.0
+"""How long opening may take in the background: a first model load and LiteLLM's import are in it."""
+
+REOPEN_SECONDS = 1.0
+"""How long after an opening that failed, or that found a lost index, the next one may start."""
+
+VERIFY_SECONDS = 30.0
+"""How long an embedder that did not answer at the opening is trusted by its name before it is compared again."""
+
+
+class Door:
+    """Says whether a space is open, whether it must be opened again, and what a lookup before that is.
+
+    Args:
+        metrics: where failures and heals are counted.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._failure: NearhitError | None = None
+        self._next_try = 0.0
+        self._opening = False
+        self._due: float | None = 0.0
+        self.space: Space | None = None
+        self.changed = threading.Event()
+
+    def try_to_enter(self) -> bool:
+        """Return whether the caller must start an opening now; at most one runs at a time."""
+        if self._due is None:  # read without the lock: this is on every lookup's path
+            return False
+        with self._lock:
+            now = time.monotonic()
+            if self._opening or self._due is None or now < max(self._due, self._next_try):
+                return False
+            self._opening = True
+            self._next_try = now + REOPEN_SECONDS
+            self.changed.clear()
+            return True
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an opening is under way that a first lookup may wait for."""
+        return self._opening and self.space is None
+
+    def opened(self, opened: Opened) -> None:
+        """Take the space that an opening gave."""
+        with self._lock:
+            if opened.healed is not None:  # otherwise it was never lost, or somebody else has made it again
+                self._metrics.heals.labels(self._metrics.namespace, opened.healed.value).inc()
+                log.warning("index made again", extra={"action": "heal", "reason": opened.healed.value})
+            self.space = opened.space
+            self._metrics.watch_engine(opened.space.engine)
+            self._failure = None
+            self._opening = False
+            self._due = None if opened.verified else time.monotonic() + VERIFY_SECONDS
+        self.changed.set()
+
+    def failed(self, error: NearhitError) -> None:
+        """Take note of an opening that failed; it is tried again after a moment."""
+        with self._lock:
+            self._opening = False
+            changed = type(error) is not type(self._failure)
+            self._failure = error
+            self._next_try = time.monotonic() + REOPEN_SECONDS
+            if self._due is None:
+                self._due = 0.0
+        self._metrics.count_error("open", error)
+        if changed:
+            level = logging.ERROR if isinstance(error, ConfigError | ContractError) else logging.WARNING
+            log.log(level, "the cache cannot be opened: %s", error, extra={"action": "open"})
+        self.changed.set()
+
+    def lost(self) -> None:
+        """Ask for another opening: a lookup or a write found the index gone."""
+        with self._lock:
+            if self._due is None:
+                self._due = 0.0
+
+    def doubted(self) -> None:
+        """Ask for another opening: the server refuses what it could do when it was opened, so it may be another one."""
+        with self._lock:
+            if self._due is None:
+                self._due = 0.0
+
+    def miss(self, query: Query) -> Miss:
+        """Return the miss of a lookup that found no open space."""
+        failure = self._failure
+        reason = MissReason.WARMING
+        if isinstance(failure, StoreUnavailableError):
+            reason = MissReason.UNAVAILABLE
+        elif isinstance(failure, EmbedderUnavailableError):
+            reason = MissReason.EMBEDDER_UNAVAILABLE
+        elif isinstance(failure, ConfigError | ContractError):
+            reason = MissReason.MISCONFIGURED
+        return Miss(
+            reason=reason,
+            prompt=query.text,
+            scope=query.scope,
+            tenant=query.tenant,
+            detail=str(failure) if failure is not None else "the cache is still opening",
+        )
+
+    def forget(self) -> None:
+        """Start anew, as a forked child must: neither threads nor followers have come along."""
+        with self._lock:
+            self.space = None
+            self._failure = None
+            self._opening = False
+            self._due = 0.0
+            self._next_try = 0.0
+        self.changed = threading.Event()

@@ -1,0 +1,55 @@
+"""Edge: the last line between the cache and its caller, where nothing may come through."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from nearhit.errors import ConfigError, ContractError
+from nearhit.outcome import FillOutcome, Hit, Miss, MissReason
+
+if TYPE_CHECKING:
+    from nearhit.lookup import Query
+    from nearhit.metrics import Metrics
+
+log = logging.getLogger("nearhit")
+
+_QUIET_SECONDS = 60.0
+
+
+class Edge:
+    """Turns what must not reach the caller into counts, one log line a minute for each kind, and an outcome."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._said: dict[str, float] = {}
+
+    def lookup_broke(self, error: Exception, query: Query | None) -> Miss:
+        """Return the miss that stands for a bug in a lookup."""
+        self._metrics.count_error("lookup", error)
+        self._say("lookup", error, exc_info=True)
+        detail = type(error).__name__
+        if query is None:
+            return Miss(reason=MissReason.ERROR, detail=detail)
+        return Miss(reason=MissReason.ERROR, prompt=query.text, scope=query.scope, tenant=query.tenant, detail=detail)
+
+    def fill_broke(self, error: Exception) -> FillOutcome:
+        """Return the outcome that stands for a fill that could not be made."""
+        self._metrics.count_error("fill", error)
+        self._metrics.fills[FillOutcome.REFUSED].inc()
+        self._say("fill", error, exc_info=not isinstance(error, ConfigError | ContractError))
+        return FillOutcome.REFUSED
+
+    def finish(self, outcome: Hit | Miss, started: float) -> Hit | Miss:
+        """Count a lookup and return its outcome."""
+        outcome.stages["total"] = time.monotonic() - started
+        self._metrics.count_lookup(outcome)
+        return outcome
+
+    def _say(self, action: str, error: Exception, *, exc_info: bool) -> None:
+        kind = f"{action}:{type(error).__name__}"
+        now = time.monotonic()
+        if now - self._said.get(kind, -_QUIET_SECONDS) >= _QUIET_SECONDS:
+            self._said[kind] = now
+            log.error("%s failed: %s", action, error, exc_info=exc_info, extra={"action": action})

@@ -1,0 +1,440 @@
+"""What a lookup promises, on both twins and both engines, against numpy and against literals."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from nearhit import FillOutcome, Hit, Miss, MissReason, Tier
+from nearhit.embedding.port import Embeddings
+from nearhit.entry import encode_response
+from nearhit.errors import EmbedderUnavailableError
+from nearhit.vectors import unit_rows
+from tests.support.outcomes import FAR, NOTHING
+from tests.support.writer import written
+from worker.stack import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import redis
+    from numpy.typing import NDArray
+
+    from nearhit import Settings
+    from tests.support.faces import Face
+    from tests.support.shelf import Shelf
+
+    Faces = Callable[..., Face]
+    Shelves = Callable[..., Shelf]
+
+DIMENSION = 32
+
+
+class Chosen:
+    """An embedder whose vectors the test chooses; of any other text it knows nothing."""
+
+    name, in_process = "chosen/32", True
+
+    def __init__(self, dimension: int = DIMENSION) -> None:
+        self.known: dict[str, NDArray[np.float32]] = {}
+        self.broken = False
+        self._probe = unit_rows([np.ones(dimension)])[0]
+
+    def knows(self, text: str, vector: Any) -> NDArray[np.float32]:
+        self.known[text] = unit_rows([vector])[0]
+        return self.known[text]
+
+    def embed(self, texts: Sequence[str], timeout_seconds: float) -> Embeddings:
+        if self.broken:
+            raise EmbedderUnavailableError("the provider is down")
+        return Embeddings(np.stack([self.known.get(text, self._probe) for text in texts]))
+
+    async def embed_async(self, texts: Sequence[str], timeout_seconds: float) -> Embeddings:
+        return self.embed(texts, timeout_seconds)
+
+
+def axis(*values: float) -> NDArray[np.float64]:
+    return np.array([*values, *[0.0] * (DIMENSION - len(values))])
+
+
+@pytest.fixture
+def chosen() -> Chosen:
+    return Chosen()
+
+
+@pytest.fixture
+def pair(face: Faces, shelf: Shelves, chosen: Chosen) -> Callable[..., tuple[Face, Shelf]]:
+    """Makes a cache that is ready, and the shelf of its entries, over the chosen embedder."""
+
+    def make(parts: dict[str, object] | None = None, **changes: object) -> tuple[Face, Shelf]:
+        one = face({"embedder": chosen, **(parts or {})}, **changes)
+        assert one.warm_up()
+        return one, shelf(chosen, **changes)
+
+    return make
+
+
+def eventually(cache: Face, prompt: str, scope: Any = None) -> Hit:
+    """Look up until the write is visible to the reader; both engines promise milliseconds, machines do not."""
+    found: list[Hit | Miss] = []
+
+    def hit() -> bool:
+        found.append(cache.lookup(prompt, scope))
+        return bool(found[-1])
+
+    wait_until(hit, 10, f"{prompt!r} is found")
+    assert isinstance(found[-1], Hit)
+    return found[-1]
+
+
+def reason(outcome: Hit | Miss) -> MissReason:
+    assert isinstance(outcome, Miss), outcome
+    return outcome.reason
+
+
+def test_the_nearest_in_the_scope_is_that_of_numpy(pair: Any, chosen: Chosen) -> None:
+    cache, shelf = pair(threshold=0.01)
+    rng = np.random.default_rng(7)
+    rows = unit_rows(rng.standard_normal((400, DIMENSION)))
+    scopes = [{"tenant": f"t{number % 3}"} for number in range(400)]
+    shelf.put(*(shelf.entry(f"text {at}", at, vector=rows[at], scope=scopes[at]) for at in range(400)))
+    chosen.knows("last", rows[399])
+    wait_until(lambda: getattr(cache.lookup("last", scopes[399]), "answer", 0) == 399, 10, "the last is there")
+    for number in range(60):
+        asked = chosen.knows(f"question {number}", rng.standard_normal(DIMENSION))
+        scope = scopes[number % 3]
+        near = rows.astype(np.float64) @ asked.astype(np.float64)
+        inside = [at for at in range(400) if scopes[at] == scope]
+        best = max(inside, key=lambda at: near[at])
+        found = cache.lookup(f"question {number}", scope)
+        assert isinstance(found, Hit)
+        assert (found.answer, found.tier) == (best, Tier.SEMANTIC)
+        assert found.similarity == pytest.approx(near[best], abs=1e-5)
+
+
+def test_a_write_is_visible_to_both_tiers(pair: Any, chosen: Chosen) -> None:
+    cache, shelf = pair()
+    chosen.knows("near", axis(1, 0.2))
+    shelf.add("first", "an answer", vector=chosen.knows("first", axis(1)))
+    found = eventually(cache, "near")
+    assert (found.tier, found.answer, found.cached_prompt) == (Tier.SEMANTIC, "an answer", "first")
+    exact = cache.lookup(" first ")
+    assert isinstance(exact, Hit)
+    assert (exact.tier, exact.similarity, exact.answer) == (Tier.EXACT, 1.0, "an answer")
+
+
+def test_an_overwritten_answer_is_the_new_one_in_both_tiers(pair: Any, chosen: Chosen) -> None:
+    cache, shelf = pair()
+    chosen.knows("near", axis(1, 0.2))
+    chosen.knows("first", axis(1))
+    shelf.add("first", "old")
+    assert eventually(cache, "near").answer == "old"
+    shelf.add("first", "new")
+    assert eventually(cache, "first").answer == "new"
+    wait_until(lambda: getattr(cache.lookup("near"), "answer", "") == "new", 10, "the new answer is served")
+
+
+def test_an_overwritten_vector_is_where_it_is_found(pair: Any, chosen: Chosen) -> None:
+    cache, shelf = pair()
+    chosen.knows("there", axis(0, 1))
+    chosen.knows("here", axis(1, 0.01))
+    shelf.add("first", "x", vector=unit_rows([axis(1)])[0])
+    eventually(cache, "here")
+    shelf.add("first", "x", vector=unit_rows([axis(0, 1)])[0])
+    eventually(cache, "there")
+    assert reason(cache.lookup("here")) in FAR
+
+
+def test_an_entry_ends_with_its_time_to_live(pair: Any, chosen: Chosen) -> None:
+    cache, shelf = pair()
+    chosen.knows("near", axis(1, 0.1))
+    shelf.add("first", "x", vector=chosen.knows("first", axis(1)), ttl_seconds=0.7)
+    eventually(cache, "near")
+    ends = time.monotonic() + 0.7
+    wait_until(lambda: not cache.lookup("near"), 10, "the entry ends")
+    assert time.monotonic() < ends + 5
+    assert reason(cache.lookup("first")) in NOTHING | {MissReason.EXPIRED}
+    assert reason(cache.lookup("near")) in NOTHING | {MissReason.EXPIRED}
+
+
+def test_an_entry_past_its_life_is_not_served_though_the_server_still_has_it(
+    pair: Any, chosen: Chosen, client: redis.Redis
+) -> None:
+    cache, shelf = pair()
+    chosen.knows("near", axis(1, 0.1))
+    key = shelf.add("first", "x", vector=chosen.knows("first", axis(1)))
+    eventually(cache, "near")
+    client.hset(key, "expires", str(time.time_ns() // 1_000_000 - 1))
+    wait_until(lambda: not cache.lookup("near"), 10, "it is refused")
+    assert reason(cache.lookup("first")) in NOTHING | {MissReason.EXPIRED}
+
+
+def test_a_removed_entry_is_not_served(pair: Any, chosen: Chosen) -> None:
+    cache, shelf = pair()
+    chosen.knows("near", axis(1, 0.1))
+    key = shelf.add("first", "x", vector=chosen.knows("first", axis(1)))
+    eventually(cache, "near")
+    shelf.take([key])
+    wait_until(lambda: not cache.lookup("near"), 10, "it is gone")
+    assert reason(cache.lookup("first")) in NOTHING | {MissReason.EXPIRED}
+
+
+def test_an_entry_deleted_behind_our_back_is_not_served(pair: Any, chosen: Chosen, client: redis.Redis) -> None:
+    cache, shelf = pair()
+    chosen.knows("near", axis(1, 0.1))
+    key = shelf.add("first", "x", vector=chosen.knows("first", axis(1)))
+    eventually(cache, "near")
+    client.delete(key)
+    assert reason(cache.lookup("near")) in NOTHING | {MissReason.EXPIRED}
+
+
+SCOPES: list[Any] = [
+    None,
+    {"tenant": "a"},
+    {"tenant": "b"},
+    {"tenant": "a,b"},
+    {"tenant": "a}"},
+    {"tenant": "a", "model": "m"},
+    {"tenant": "a", "temperature": 1},
+    {"system": "a"},
+    {"tools": [{"name": "a"}]},
+]
+
+
+def test_an_answer_never_leaves_its_scope(pair: Any, chosen: Chosen) -> None:
+    cache, shelf = pair()
+    chosen.knows("first", axis(1))
+    chosen.knows("near", axis(1, 0.1))
+    shelf.put(*(shelf.entry("first", number, scope=scope) for number, scope in enumerate(SCOPES[:-1])))
+    for number, scope in enumerate(SCOPES[:-1]):
+        assert eventually(cache, "near", scope).answer == number
+        assert eventually(cache, "first", scope).answer == number
+    for prompt in ("near", "first"):
+        assert reason(cache.lookup(prompt, SCOPES[-1])) in NOTHING
+
+
+def test_two_namespaces_on_one_server_never_mix(pair: Any, chosen: Chosen, face: Faces, namespace: str) -> None:
+    cache, shelf = pair()
+    shelf.add("first", "x", vector=chosen.knows("first", axis(1)))
+    eventually(cache, "first")
+    other = face({"embedder": chosen}, namespace=f"{namespace}-b")
+    assert other.warm_up()
+    assert reason(other.lookup("first")) in NOTHING
+
+
+def test_two_embedders_in_one_namespace_never_mix(pair: Any, chosen: Chosen, face: Faces) -> None:
+    cache, shelf = pair()
+    shelf.add("first", "x", vector=chosen.knows("first", axis(1)))
+    eventually(cache, "first")
+    other = face(model="hash/32")
+    assert other.warm_up()
+    assert reason(other.lookup("first")) in NOTHING
+
+
+@pytest.mark.parametrize("size", [1_000_000, 1_048_577, 3_000_000, 8 * 1024 * 1024 - 2])
+def test_a_large_answer_is_served_whole_in_both_tiers(pair: Any, chosen: Chosen, size: int) -> None:
+    cache, shelf = pair(deadline_ms=20_000)
+    chosen.knows("near", axis(1, 0.1))
+    answer = "é" * (size // 4) + "x" * (size - 2 * (size // 4))
+    assert len(encode_response(answer)) == size + 2
+    shelf.add("first", answer, vector=chosen.knows("first", axis(1)))
+    assert eventually(cache, "near").answer == answer
+    assert eventually(cache, "first").answer == answer
+
+
+def test_an_answer_over_the_limit_is_refused_at_the_caller(pair: Any) -> None:
+    cache, _ = pair()
+    assert cache.fill("first", "x" * (8 * 1024 * 1024)) is FillOutcome.REFUSED
+
+
+def test_a_neighbour_on_the_other_side_is_a_miss_with_a_negative_similarity(pair: Any, chosen: Chosen) -> None:
+    cache, shelf = pair()
+    chosen.knows("opposite", axis(-1, 0.1))
+    chosen.knows("near", axis(1, 0.1))
+    shelf.add("first", "x", vector=chosen.knows("first", axis(1)))
+    eventually(cache, "near")
+    missed = cache.lookup("opposite")
+    assert reason(missed) in FAR
+    assert missed.nearest is not None
+    assert missed.nearest.similarity == pytest.approx(-0.995037, abs=1e-5)
+
+
+class Picky:
+    """A guard that refuses every candidate with the word 'not' in it."""
+
+    class Said:
+        def __init__(self, *, accepted: bool) -> None:
+            self.accepted = accepted
+            self.reason = None if accepted else "negation"
+
+    def judge(self, prompt: str, candidate: str, similarity: float) -> Said:
+        return self.Said(accepted="not" not in candidate)
+
+
+def test_the_next_neighbour_is_taken_where_the_guard_refuses_the_nearest(pair: Any, chosen: Chosen) -> None:
+    cache, shelf = pair({"guard": Picky()})
+    chosen.knows("asked", axis(1))
+    for number, text in enumerate(["do not", "not so", "do"]):
+        shelf.add(text, text, vector=unit_rows([axis(1, 0.1 * (number + 1))])[0])
+    found = eventually(cache, "asked")
+    assert found.answer == "do"
+    assert found.similarity == pytest.approx(1 / np.sqrt(1.09), abs=1e-5)
+
+
+def test_a_miss_by_the_guard_says_so(pair: Any, chosen: Chosen) -> None:
+    cache, shelf = pair({"guard": Picky()})
+    chosen.knows("asked", axis(1))
+    shelf.add("do not", "x", vector=unit_rows([axis(1, 0.1)])[0])
+    wait_until(lambda: reason(cache.lookup("asked")) is MissReason.GUARD, 10, "it is refused")
+    missed = cache.lookup("asked")
+    assert (missed.nearest.prompt, missed.nearest.refusal) == ("do not", "negation")
+
+
+def test_a_stored_vector_of_nonsense_breaks_no_lookup(pair: Any, chosen: Chosen, client: redis.Redis) -> None:
+    cache, shelf = pair()
+    chosen.knows("near", axis(1, 0.1))
+    chosen.knows("elsewhere", axis(0, 0, 0, 1))
+    shelf.add("first", "right", vector=chosen.knows("first", axis(1)))
+    blobs = [b"", b"\x00" * 12, b"\x00" * 4 * DIMENSION, b"\xff" * 4 * DIMENSION, b"\x7f" * 999]
+    for number, blob in enumerate(blobs):
+        key = shelf.add(f"bad {number}", "wrong", vector=unit_rows([axis(0, 0, 1)])[0])
+        client.hset(key, "embedding", blob)
+    shelf.add("last", "last", vector=chosen.knows("last", axis(0, 1)))
+    eventually(cache, "last")
+    assert eventually(cache, "near").answer == "right"
+    assert reason(cache.lookup("elsewhere")) in FAR | {MissReason.UNREADABLE, MissReason.EXPIRED}
+
+
+def stands_for(name: str, value: bytes) -> list[Any]:
+    """Return the answer that ``value`` is, garbage or not, where it stands in the field of the answer."""
+    with suppress(ValueError, RecursionError):
+        return [json.loads(value)] if name == "response" else []
+    return []
+
+
+@pytest.mark.parametrize("name", ["prompt", "response", "expires", "created", "embedder", "scope", "usage"])
+def test_garbage_in_a_field_of_the_nearest_breaks_no_lookup(
+    pair: Any, chosen: Chosen, client: redis.Redis, name: str
+) -> None:
+    cache, shelf = pair()
+    chosen.knows("asked", axis(1))
+    shelf.add("farther", "right", vector=unit_rows([axis(1, 0.3)])[0])
+    eventually(cache, "asked")
+    key = shelf.add("asked", "also right")
+    for value in (b"", b"\xff\xfe", b"9" * 400, b"[Infinity,1,1,1]", b"[" * 100_000):
+        client.hset(key, name, value)
+        outcome = cache.lookup("asked")
+        if outcome:
+            assert outcome.answer in ["right", "also right", *stands_for(name, value)]
+        else:
+            assert reason(outcome) in NOTHING | {MissReason.UNREADABLE, MissReason.EXPIRED}
+
+
+def test_a_key_of_another_type_in_an_entrys_place_breaks_nothing(
+    pair: Any, chosen: Chosen, client: redis.Redis
+) -> None:
+    cache, shelf = pair()
+    chosen.knows("asked", axis(1))
+    key = shelf.key(shelf.entry("asked"))
+    client.lpush(key, "x")
+    client.expire(key, 100)
+    assert reason(cache.lookup("asked")) in NOTHING | {MissReason.UNAVAILABLE}
+    shelf.put(shelf.entry("asked", "healed"), shelf.entry("other", "neighbour"))
+    assert eventually(cache, "asked").answer == "healed"
+
+
+def test_a_stored_time_of_nonsense_does_not_keep_a_newer_answer_out(
+    pair: Any, chosen: Chosen, client: redis.Redis
+) -> None:
+    cache, shelf = pair()
+    chosen.knows("asked", axis(1))
+    key = shelf.add("asked", "old")
+    client.hset(key, "created", "soon")
+    shelf.put(shelf.entry("asked", "new"), shelf.entry("other", "neighbour"))
+    assert eventually(cache, "asked").answer == "new"
+
+
+def test_the_exact_tier_goes_on_while_the_embedder_is_down(pair: Any, chosen: Chosen) -> None:
+    cache, shelf = pair()
+    shelf.add("first", "x", vector=chosen.knows("first", axis(1)))
+    eventually(cache, "first")
+    chosen.broken = True
+    assert cache.lookup("first").answer == "x"
+    assert reason(cache.lookup("another")) is MissReason.EMBEDDER_UNAVAILABLE
+
+
+def test_a_cache_that_starts_while_the_embedder_is_down_serves_the_exact_tier(
+    pair: Any, chosen: Chosen, face: Faces
+) -> None:
+    _, shelf = pair()
+    shelf.add("first", "x", vector=chosen.knows("first", axis(1)))
+    chosen.broken = True
+    late = face({"embedder": chosen})
+    assert eventually(late, "first").answer == "x"
+    assert reason(late.lookup("another")) is MissReason.EMBEDDER_UNAVAILABLE
+
+
+def test_a_miss_that_is_filled_and_written_is_a_hit(face: Faces, settings: Callable[..., Settings]) -> None:
+    cache = face()
+    assert cache.warm_up()
+    missed = cache.lookup("How do I restore a snapshot?", {"tenant": "acme"})
+    assert reason(missed) in NOTHING
+    assert cache.fill(missed, {"text": "Like this.", "parts": [1, None]}) is FillOutcome.ACCEPTED
+    assert written(settings()) == 1
+    found = eventually(cache, "How do I restore a snapshot?", {"tenant": "acme"})
+    assert found.answer == {"text": "Like this.", "parts": [1, None]}
+    assert reason(cache.lookup("How do I restore a snapshot?", {"tenant": "other"})) in NOTHING
+
+
+def test_get_or_create_asks_once(face: Faces, settings: Callable[..., Settings]) -> None:
+    cache = face()
+    assert cache.warm_up()
+    asked: list[int] = []
+
+    def create() -> str:
+        asked.append(1)
+        return "made"
+
+    async def create_async() -> str:
+        return create()
+
+    make = create if cache.kind == "sync" else create_async
+    assert cache.run(cache.cache.get_or_create("What is it?", make)) == "made"
+    assert written(settings()) == 1
+    eventually(cache, "What is it?")
+    assert cache.run(cache.cache.get_or_create("What  is it?", make)) == "made"
+    assert len(asked) == 1
+
+
+def test_a_decorated_function_is_asked_once_for_each_scope(face: Faces, settings: Callable[..., Settings]) -> None:
+    cache = face()
+    assert cache.warm_up()
+    asked: list[str] = []
+
+    def ask(prompt: str, model: str = "m") -> str:
+        asked.append(model)
+        return f"{model} says"
+
+    async def ask_async(prompt: str, model: str = "m") -> str:
+        return ask(prompt, model)
+
+    decorated = cache.cache.cached({"tenant": "acme"})(ask if cache.kind == "sync" else ask_async)
+    assert cache.run(decorated("What is it?")) == "m says"
+    assert cache.run(decorated("What is it?", model="n")) == "n says"
+    assert written(settings()) == 2
+    wait_until(lambda: cache.run(decorated("What is it?")) == "m says" and len(asked) < 20, 5, "it is found")
+    before = len(asked)
+    assert cache.run(decorated("What is it?", "n")) == "n says"
+    assert len(asked) == before
+
+
+def test_after_closing_a_lookup_is_a_miss_that_says_so(pair: Any) -> None:
+    cache, _ = pair()
+    cache.run(cache.cache.close())
+    cache.run(cache.cache.close())
+    assert reason(cache.lookup("first")) is MissReason.CLOSED

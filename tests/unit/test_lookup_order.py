@@ -1,0 +1,127 @@
+"""What a lookup asks the server for, and in which order, where it knows the question's vector already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nearhit.embedding.vector_cache import VectorCache
+from nearhit.engine.valkey_search import ValkeySearchEngine
+from nearhit.flow import Send
+from nearhit.keys import CacheKeys
+from nearhit.lookup import Query, Space, lookup
+from nearhit.outcome import Hit, Miss, MissReason, Tier
+from nearhit.policy import Rules
+
+KEYS = CacheKeys("order", "0123456789ab")
+SCOPE = "a" * 32
+TEXT = "asked"
+
+
+def fields(prompt: str) -> dict[bytes, bytes]:
+    return {
+        b"prompt": prompt.encode(),
+        b"response": b'"an answer"',
+        b"embedder": KEYS.embedder.encode(),
+        b"scope": SCOPE.encode(),
+        b"created": b"1700000000000000",
+        b"fresh_until": b"4000000000000",
+        b"expires": b"4000000000000",
+        b"usage": b"",
+        b"refresh": b"",
+    }
+
+
+def row(prompt: str, distance: str) -> list[Any]:
+    named = {b"distance": distance.encode(), **fields(prompt)}
+    return [f"{KEYS.prefix}{prompt}".encode(), [part for pair in named.items() for part in pair]]
+
+
+def space() -> Space:
+    vectors = VectorCache(4)
+    vectors.put(TEXT, np.array([1, 0], dtype=np.float32))
+    return Space(KEYS, 2, ValkeySearchEngine(KEYS, 2), vectors)
+
+
+def answer(searched: list[Any], held: list[Any], backfilling: bytes = b"0") -> tuple[Hit | Miss, list[str], Space]:
+    """Return the outcome, the commands that asked for it, and the space, for what the server has."""
+    told: list[Any] = [
+        b"index_name",
+        b"i",
+        b"num_docs",
+        b"2",
+        b"backfill_in_progress",
+        backfilling,
+        b"hash_indexing_failures",
+        b"0",
+    ]
+    vector = [
+        b"type",
+        b"VECTOR",
+        b"index",
+        [b"dimensions", 2, b"distance_metric", b"COSINE", b"algorithm", [b"name", b"HNSW"]],
+    ]
+    told += [b"index_definition", [b"prefixes", [b"p"]], b"attributes", [vector]]
+    replies = {"FT.SEARCH": searched, "HMGET": held, "GET": None, "FT.INFO": told}
+    where = space()
+    flow = lookup(Query(TEXT, SCOPE), where, Rules(0.9), {})
+    asked: list[str] = []
+    send: Any = None
+    while True:
+        try:
+            step = flow.send(send)
+        except StopIteration as stop:
+            return stop.value, asked, where
+        assert isinstance(step, Send)
+        names = [str(command[0]) for command in step.commands]
+        asked += [name for name in names if name in {"FT.SEARCH", "HMGET"}]
+        send = [replies[name] for name in names]
+
+
+NOTHING: list[Any] = [None] * 9
+OWN = list(fields(TEXT).values())
+
+
+def test_a_near_neighbour_is_served_after_one_round_trip() -> None:
+    outcome, asked, _ = answer([1, *row("near", "0.05")], NOTHING)
+    assert isinstance(outcome, Hit)
+    assert (outcome.tier, outcome.cached_prompt, asked) == (Tier.SEMANTIC, "near", ["FT.SEARCH"])
+
+
+def test_the_entry_of_the_very_text_is_an_exact_hit_and_its_vector_is_forgotten() -> None:
+    outcome, asked, where = answer([1, *row(TEXT, "0.0000001")], OWN)
+    assert isinstance(outcome, Hit)
+    assert (outcome.tier, outcome.similarity, asked) == (Tier.EXACT, 1.0, ["FT.SEARCH", "HMGET"])
+    assert where.vectors.get(TEXT) is None
+
+
+@pytest.mark.parametrize(
+    "searched",
+    [[0], [1, *row("far", "0.5")], [1, *row("twin", "0.0000001")]],
+    ids=["nothing is found", "nothing near is found", "another text with that vector is found"],
+)
+def test_an_entry_that_the_search_does_not_find_is_found_by_its_key(searched: list[Any]) -> None:
+    outcome, asked, _ = answer(searched, OWN)
+    assert isinstance(outcome, Hit)
+    assert (outcome.tier, asked) == (Tier.EXACT, ["FT.SEARCH", "HMGET"])
+
+
+def test_an_entry_is_found_by_its_key_while_the_index_is_being_filled() -> None:
+    outcome, asked, _ = answer([1, *row("near", "0.05")], OWN, backfilling=b"1")
+    assert isinstance(outcome, Hit)
+    assert (outcome.tier, asked) == (Tier.EXACT, ["FT.SEARCH", "HMGET"])
+
+
+def test_a_twin_is_served_where_the_text_has_no_entry() -> None:
+    outcome, _, where = answer([1, *row("twin", "0.0000001")], NOTHING)
+    assert isinstance(outcome, Hit)
+    assert (outcome.tier, outcome.cached_prompt) == (Tier.SEMANTIC, "twin")
+    assert where.vectors.get(TEXT) is not None
+
+
+def test_a_miss_is_told_by_the_search_when_there_is_no_entry() -> None:
+    outcome, _, _ = answer([1, *row("far", "0.5")], NOTHING)
+    assert isinstance(outcome, Miss)
+    assert outcome.reason is MissReason.BELOW_THRESHOLD

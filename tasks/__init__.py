@@ -1,0 +1,1 @@
+"""Tasks: Celery's view of the write path."""

@@ -1,0 +1,260 @@
+"""Processes that are killed, stopped or cut off at a chosen moment: what a worker and its settings must bear."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import Celery
+
+from nearhit.wakeup import TASK_FILL, TASK_FILL_MANY, queue_name
+from tests.chaos.field import CLAIM_IDLE_MS, children_of, end, wait_for
+from tests.embedding_server import EmbeddingServer, reply_to
+from worker.stack import Child, ValkeyServer, Worker, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.chaos.field import Field
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(120)]
+
+VISIBILITY_SECONDS = 3
+POOLS = {"threads": (), "prefork": ("--pool", "prefork")}
+
+
+class QuickWorker(Worker):
+    """A worker whose Celery messages are delivered again after 3 s instead of a minute."""
+
+    def spawn(self) -> None:
+        """Start it without waiting."""
+        super().spawn()
+        assert self.child is not None
+        self.child.kill()
+        code = (
+            f"import sys, worker.app as app; app.VISIBILITY_SECONDS = {VISIBILITY_SECONDS}; "
+            "from worker.__main__ import main; sys.exit(main(sys.argv[1:]))"
+        )
+        env = {**os.environ, **self.settings, "NEARHIT_METRICS_PORT": str(self.metrics_port)}
+        env["PYTHONPATH"] = os.getcwd()  # noqa: PTH109 - the checkout, as for pytest
+        self.child = Child(self.name, [sys.executable, "-c", code, *self.arguments], self.folder, env)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[ValkeyServer]:
+    """A Celery broker that is not the log's server."""
+    with ValkeyServer(tmp_path / "broker", durable=True) as one:
+        yield one
+
+
+def plain_client(url: str) -> Celery:
+    """Return a Celery client that knows nothing of Nearhit but two names."""
+    return Celery("somebody", broker=url.replace("valkey://", "redis://"), set_as_current=False)
+
+
+def send(app: Celery, task: str, args: tuple[Any, ...]) -> None:
+    app.send_task(task, args=args, queue=queue_name("chaos", "interactive"), retry=True)
+
+
+def stored(ground: Field) -> dict[str, str]:
+    return {row[b"prompt"].decode(): row[b"response"].decode() for row in ground.entries().values()}
+
+
+def stop(server: ValkeyServer, number: int) -> None:
+    assert server.child is not None
+    os.kill(server.child.process.pid, number)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_restarted_broker_neither_kills_nor_stalls_a_worker(ground: Field, pool: str) -> None:
+    worker = ground.add_worker(*POOLS[pool])
+    app = plain_client(ground.log_server.url)
+    with ground.client() as cache:
+        for number in range(3):
+            ground.log_server.kill()
+            time.sleep(0.5)
+            ground.log_server.start()
+            assert worker.child is not None
+            assert worker.child.running
+            cache.fill(f"question {number}", "an answer")
+            send(app, TASK_FILL, ({"prompt": f"task {number}", "answer": "an answer"},))
+            wait_for(lambda n=number: f"question {n}" in stored(ground), 20, "the fill after a restart is stored")
+            wait_for(lambda n=number: f"task {n}" in stored(ground), 30, "the task after a restart is run")
+        wait_for(worker.ready, 10, "the worker is ready")
+    assert worker.child is not None
+    assert worker.child.running
+
+
+def test_a_worker_waits_for_a_broker_that_is_not_there_yet(ground: Field) -> None:
+    ground.log_server.stop()
+    worker = Worker(ground.folder / "early", ground.variables, name="early")
+    ground.workers.append(worker)
+    worker.spawn()
+    assert worker.child is not None
+    wait_until(lambda: "Cannot connect" in worker.child.log_path.read_text(), 30, "the worker has tried")  # type: ignore[union-attr]
+    ground.log_server.start()
+    wait_until(worker.ready, 30, "the early worker is ready")
+    with ground.client() as cache:
+        cache.fill("a question", "an answer")
+        wait_for(lambda: "a question" in stored(ground), 20, "the fill is stored")
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_fills_of_a_killed_worker_are_stored_by_another_in_bounded_time(ground: Field, pool: str) -> None:
+    worker = ground.add_worker(*POOLS[pool])
+    with ground.client() as cache:
+        assert cache.warm_up()
+        cache.fill("first", "an answer")
+        wait_for(lambda: "first" in stored(ground), 20, "the path is warm")
+        stop(ground.cache_server, signal.SIGSTOP)
+        for number in range(10):
+            cache.fill(f"question {number}", "an answer")
+        log = f"nearhit:{ground.namespace}:log:interactive"
+        with ground.log_server.client() as client:
+            wait_for(lambda: client.xpending(log, "nearhit")["pending"] == 10, 10, "the worker has them in work")
+        for pid in children_of(worker):
+            end(pid)
+        worker.kill()
+        killed = time.monotonic()
+        stop(ground.cache_server, signal.SIGCONT)
+        ground.add_worker()
+        wait_for(lambda: len(stored(ground)) == 11, 30, "another worker stores them")
+        assert time.monotonic() - killed < CLAIM_IDLE_MS / 1000 + 10  # the start of the other worker is in it
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_task_of_a_killed_worker_is_delivered_again(ground: Field, broker: ValkeyServer, pool: str) -> None:
+    changes = {**ground.variables, "NEARHIT_BROKER_URL": broker.url.replace("valkey://", "redis://")}
+    worker = QuickWorker(ground.folder / "victim", changes, POOLS[pool], name="victim")
+    ground.workers.append(worker)
+    worker.start()
+    app = plain_client(broker.url)
+    stop(ground.log_server, signal.SIGSTOP)  # the task hangs in its one step
+    send(app, TASK_FILL, ({"prompt": "a task", "answer": "an answer"},))
+    with broker.client() as client:
+        wait_for(lambda: client.hlen("unacked") == 1, 10, "the worker has the task")
+        time.sleep(0.5)
+        if pool == "prefork":
+            for pid in children_of(worker):
+                end(pid)
+        else:
+            worker.kill()
+    stop(ground.log_server, signal.SIGCONT)
+    if pool == "threads":
+        worker.spawn()
+    wait_for(lambda: "a task" in stored(ground), 40, "the task is delivered again")
+
+
+def test_the_names_of_two_tasks_are_all_that_a_celery_client_needs(ground: Field) -> None:
+    ground.add_worker()
+    app = plain_client(ground.log_server.url)
+    row = {"prompt": "one", "answer": {"choices": [1]}, "scope": {"tenant": "t"}, "ttl_seconds": 600, "lane": "bulk"}
+    now = time.time()
+    send(app, TASK_FILL, (row,))
+    send(app, TASK_FILL, (row,))
+    send(
+        app, TASK_FILL_MANY, ([{"prompt": f"many {n}", "answer": "a"} for n in range(50)] + [{"prompt": "no answer"}],)
+    )
+    send(app, TASK_FILL, ({"prompt": "ordered", "answer": "newer", "created_seconds": now},))
+    wait_for(lambda: "ordered" in stored(ground), 20, "the newer one is stored")
+    send(app, TASK_FILL, ({"prompt": "ordered", "answer": "older, and late", "created_seconds": now - 60},))
+    send(app, TASK_FILL, ({"prompt": "last", "answer": "a"},))
+    wait_for(lambda: len(stored(ground)) == 53, 20, "all are stored")
+    ground.wait_until_stored(10)
+    assert stored(ground)["ordered"] == '"newer"'
+    assert [row[b"reason"] for row in ground.dead()] == [b"bad_row"]
+
+
+def test_a_pickled_message_is_refused_and_the_worker_lives(ground: Field, tmp_path: Path) -> None:
+    worker = ground.add_worker()
+    trap = tmp_path / "trap"
+    app = plain_client(ground.log_server.url)
+
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.system, (f"touch {trap}",)
+
+    with app.connection_for_write() as connection, connection.SimpleQueue(queue_name("chaos", "interactive")) as queue:
+        headers = {"task": TASK_FILL, "id": "1", "lang": "py", "argsrepr": "", "kwargsrepr": ""}
+        body = pickle.dumps(((Trap(),), {}, {}))
+        queue.producer.publish(
+            body,
+            routing_key=queue_name("chaos", "interactive"),
+            headers=headers,
+            content_type="application/x-python-serialize",
+            content_encoding="binary",
+        )
+        queue.producer.publish(
+            b"the private question",
+            routing_key=queue_name("chaos", "interactive"),
+            headers={"task": "nobody.knows"},
+            content_type="application/json",
+            content_encoding="utf-8",
+        )
+    wait_for(lambda: len(ground.dead()) == 2, 20, "both are dead letters")
+    assert {row[b"reason"] for row in ground.dead()} == {b"refused_message"}
+    with ground.client() as cache:
+        cache.fill("a question", "an answer")
+        wait_for(lambda: "a question" in stored(ground), 20, "the worker works on")
+    assert not trap.exists()
+    assert worker.child is not None
+    assert "private" not in worker.child.log_path.read_text()
+
+
+def test_a_worker_that_is_told_to_stop_finishes_its_batch_and_no_more(ground: Field) -> None:
+    def slowly(asked: dict[str, Any]) -> Any:
+        time.sleep(1.0)
+        return reply_to(asked)
+
+    with EmbeddingServer() as endpoint:
+        extra = {"OPENAI_API_KEY": "sk-secret", "OPENAI_API_BASE": endpoint.url, "OPENAI_BASE_URL": endpoint.url}
+        changes = {**ground.variables, **extra, "NEARHIT_MODEL": "openai/stub", "NEARHIT_BATCH_MAX_FILLS": "4"}
+        worker = Worker(ground.folder / "slow", changes, name="slow")
+        ground.workers.append(worker)
+        worker.start()
+        with ground.client() as cache:
+            cache.fill("first", "an answer")
+            wait_for(lambda: "first" in stored(ground), 40, "the path is warm")
+            endpoint.behave = slowly
+            for number in range(100):
+                cache.fill(f"question {number}", "an answer")
+            wait_until(lambda: any("question 0" in one["input"] for one in endpoint.requests), 20, "a call is out")
+            assert worker.child is not None
+            told = time.monotonic()
+            worker.child.process.terminate()
+            assert worker.child.process.wait(30) == 0
+            assert time.monotonic() - told < 15
+    log = f"nearhit:{ground.namespace}:log:interactive"
+    with ground.log_server.client() as client:
+        assert client.xpending(log, "nearhit")["pending"] == 0
+        assert len(stored(ground)) + client.xlen(log) == 101
+        assert len(stored(ground)) > 1
+
+
+def test_a_stopped_worker_wakes_up_and_writes_nothing_over_what_came_after_it(ground: Field) -> None:
+    worker = ground.add_worker()
+    with ground.client() as cache:
+        assert cache.warm_up()
+        cache.fill("a question", "first")
+        wait_for(lambda: "a question" in stored(ground), 20, "the path is warm")
+        stop(ground.cache_server, signal.SIGSTOP)
+        cache.fill("a question", "older")
+        with ground.log_server.client() as client:
+            log = f"nearhit:{ground.namespace}:log:interactive"
+            wait_for(lambda: client.xpending(log, "nearhit")["pending"] == 1, 10, "the worker has it in work")
+        assert worker.child is not None
+        os.kill(worker.child.process.pid, signal.SIGSTOP)
+        stop(ground.cache_server, signal.SIGCONT)
+        ground.add_worker()
+        cache.fill("a question", "newer")
+        ground.wait_until_stored(30)
+        os.kill(worker.child.process.pid, signal.SIGCONT)
+        time.sleep(2.0)
+        ground.wait_until_stored(30)
+    assert stored(ground) == {"a question": '"newer"'}

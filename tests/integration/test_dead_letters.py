@@ -1,0 +1,85 @@
+"""The command that works on dead letters, against a real log."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nearhit import SemanticCache, filllog
+from nearhit.keys import LogKeys
+from nearhit.link import link_for
+from tests.integration.test_write_path import run
+from worker.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nearhit.settings import Settings
+    from worker.stack import ValkeyServer
+
+
+@pytest.fixture
+def server(plain_server: ValkeyServer) -> ValkeyServer:
+    """The log is the same for both engines."""
+    return plain_server
+
+
+@pytest.fixture
+def say(
+    server: ValkeyServer, namespace: str, settings: Callable[..., Settings], capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Run `nearhit dead` where two fills and a refused message lie dead."""
+    keys = LogKeys(namespace)
+    with SemanticCache(settings()) as cache:
+        for number in range(2):
+            cache.fill(f"question {number}", f"answer {number}")
+    rows = run(server, filllog.read(keys, "interactive", "one", 10, last=True))
+    for row in rows:
+        run(server, filllog.bury(keys, "interactive", row, "retries_exhausted", "for the test"))
+    run(server, filllog.take_in(keys, [], [(b"\x80garbage", "refused_message", "no task")], 1))
+
+    def run_it(*words: str) -> tuple[int, str]:
+        code = main(["dead", *words, "--url", server.url, "--namespace", namespace])
+        return code, capsys.readouterr().out
+
+    return run_it
+
+
+def test_dead_list_shows_ids_and_reasons_and_no_text(say: Callable[..., tuple[int, str]]) -> None:
+    code, out = say("list", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [row["reason"] for row in rows] == ["retries_exhausted", "retries_exhausted", "refused_message"]
+    assert [row["replayable"] for row in rows] == [True, True, False]
+    assert "question" not in out
+    assert "refused_message" in say("list", "--reason", "refused_message")[1]
+
+
+def test_dead_show_gives_question_and_answer(say: Callable[..., tuple[int, str]]) -> None:
+    first = json.loads(say("list", "--json")[1].splitlines()[0])["id"]
+    code, out = say("show", first, "--json")
+    assert code == 0
+    assert json.loads(out)["prompt"] == "question 0"
+    assert json.loads(out)["answer"] == '"answer 0"'
+
+
+def test_dead_replay_puts_back_what_can_be_read_and_drop_removes_the_rest(
+    say: Callable[..., tuple[int, str]], server: ValkeyServer, namespace: str
+) -> None:
+    assert say("replay", "--all", "--json") == (0, '{"replay": 2, "left": 1}\n')
+    link = link_for(server.client())
+    log, dead = link.send((("XLEN", LogKeys(namespace).log("interactive")), ("XLEN", LogKeys(namespace).dead)), 5.0)
+    link.close()
+    assert (log, dead) == (2, 1)
+    assert say("drop", "--all", "--json") == (0, '{"drop": 1, "left": 0}\n')
+    assert "no dead letters" in say("list")[1]
+
+
+@pytest.mark.parametrize("words", [("replay",), ("drop",), ("show", "garbage")])
+def test_dead_does_nothing_that_was_not_asked_for_by_name(
+    say: Callable[..., tuple[int, str]], words: tuple[str, ...]
+) -> None:
+    assert say(*words)[0] == 2
+    assert len(say("list", "--json")[1].splitlines()) == 3

@@ -1,0 +1,303 @@
+"""Runtime: what one worker process holds, built once, and what it does on every tick."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from nearhit import filllog, loghelp, refresh
+from nearhit.backoff import Backoff
+from nearhit.breaker import Breaker
+from nearhit.door import OPEN_SECONDS
+from nearhit.drain import Drain, Gathering
+from nearhit.embedding.resolve import embedder_for
+from nearhit.errors import ConfigError, ContractError, NearhitError, UnavailableError
+from nearhit.fate import Fate, Limits
+from nearhit.index.invalidate import PAGE_SECONDS, Invalidated, sweep
+from nearhit.keys import LogKeys
+from nearhit.link import link_to
+from nearhit.metrics import LANES, Metrics
+from nearhit.opening import open_space
+from nearhit.parts import plan_of
+from nearhit.refresher import MAX_BATCH as MAX_REFRESHES
+from nearhit.refresher import Refresher
+from nearhit.shell import Gate, Shell
+from nearhit.wakeup import NoWakeUp
+from nearhit.writer import Writer
+from worker.gauges import LogGauges
+from worker.maintenance import Maintenance
+from worker.rows import fill_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nearhit.embedding.port import Embedder
+    from nearhit.index.invalidate import Selection
+    from nearhit.lookup import Space
+    from nearhit.settings import Settings
+    from nearhit.wakeup import WakeUp
+
+log = logging.getLogger("nearhit")
+
+INDEX_CHECK_SECONDS = 2.0
+"""How often a worker looks whether the index is still there; a lost one is made again within twice this time."""
+
+SLICE_SECONDS = 20.0
+"""How long one task works on a large invalidation before another one goes on, well within the visibility timeout."""
+
+LAG_BEHIND_SECONDS = 30.0
+"""How long a worker may go without any progress before it calls itself stuck."""
+
+WORK_LANES = (*LANES, refresh.LANE)
+"""The lanes that a worker empties: those of fills, and that of refreshes."""
+
+IN_PROCESS_BULK_BATCH = 16
+"""Bulk fills in a batch where the model runs in this process: a user's fill waits for no more than these."""
+
+_SECONDS = 5.0
+
+
+class Runtime:
+    """The write path of one process. Thread-safe; nothing connects or loads before the first call.
+
+    Args:
+        settings: everything that can be set.
+        metrics: series to count in.
+        embedder: instead of the one that ``settings.model`` names.
+        patience_seconds: how long it may go without any progress before it calls itself stuck.
+        wakeup: how another thread or worker is told that there is more than this one can do.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        embedder: Embedder | None = None,
+        wakeup: WakeUp | None = None,
+        patience_seconds: float = LAG_BEHIND_SECONDS,
+    ) -> None:
+        self._patience_seconds = patience_seconds
+        self.settings = settings
+        self.metrics = metrics
+        self.keys = LogKeys(settings.namespace)
+        embedder = embedder or embedder_for(settings.model)
+        server = settings.server()
+        self._cache = Shell(link_to(server), embedder, _gate(metrics, "write"))
+        self.log = Shell(link_to(settings.log_server()), embedder, _gate(metrics, "write"))
+        self._lifetimes = settings.lifetimes()
+        self._plan = plan_of(settings, embedder.name, server)
+        self._wakeup = wakeup or NoWakeUp()
+        limits = Limits(settings.max_tries, settings.max_deliveries, settings.embed_timeout_ms / 1000)
+        fate = Fate(self.log, self.keys, metrics, Backoff(ceiling_seconds=settings.retry_ceiling_seconds), limits)
+        gathering = Gathering(
+            settings.batch_max_fills,
+            settings.batch_wait_ms / 1000,
+            settings.claim_idle_ms,
+            IN_PROCESS_BULK_BATCH if embedder.in_process else settings.batch_max_fills,
+        )
+        writer = Writer(self._cache, fate, metrics, limits)
+        self._drain = Drain(self.log, self.keys, writer, self.space, gathering, self._recruit)
+        refresher = Refresher(self._cache, fate, metrics, limits)
+        asking = Gathering(MAX_REFRESHES, settings.batch_wait_ms / 1000, settings.claim_idle_ms, MAX_REFRESHES)
+        self._refreshes = Drain(self.log, self.keys, refresher, self.space, asking)
+        self._log_gauges = LogGauges(self.log, self.keys, metrics, WORK_LANES)
+        metrics.describe("worker", model=embedder.name, engine=settings.engine, threshold=settings.threshold)
+        self._maintenance = Maintenance(self._cache, metrics)
+        self._space: Space | None = None
+        self._lock = threading.Lock()
+        # the model's own threads use all processors: a second bulk batch at once would only slow the users' fills
+        bulk = 1 if embedder.in_process else max(1, settings.concurrency // 2)
+        self._turns = {"bulk": threading.Semaphore(bulk), refresh.LANE: threading.Semaphore(1)}
+        self._work_seconds = 2 * limits.embed_seconds + limits.store_seconds
+        self._looked_at = dict.fromkeys(WORK_LANES, time.monotonic())
+        self._waiting: dict[str, bytes | None] = {}
+        self.last_error = ""
+
+    def space(self) -> Space:
+        """Return the open space, opening it at the first call.
+
+        Raises:
+            ConfigError: it cannot be opened as it is set.
+            UnavailableError: a server or the embedder does not answer.
+        """
+        with self._lock:
+            if self._space is None:
+                self._space = self._cache.run(open_space(self._plan), OPEN_SECONDS).space
+            return self._space
+
+    def drain(self, lane: str) -> int:
+        """Empty a lane; return how many were stored. All but users' fills leave threads free for those.
+
+        Raises:
+            NearhitError: a server or the embedder does not answer, or the settings cannot work.
+        """
+        turn = self._turns.get(lane)
+        if turn is None:
+            return self._drain_of(lane).run(lane)
+        if not turn.acquire(blocking=False):
+            return 0  # the threads that may work on it do so already
+        try:
+            return self._drain_of(lane).run(lane)
+        finally:
+            turn.release()
+
+    def accept(self, rows: list[dict[str, Any]]) -> int:
+        """Add rows of other Celery clients to the log; return how many it took. A bad row becomes a dead letter.
+
+        Raises:
+            StoreUnavailableError: the log's server does not take them; none was added.
+        """
+        now_ms = time.time_ns() // 1_000_000
+        fills: list[tuple[str, bytes]] = []
+        refused: list[tuple[bytes, str, str]] = []
+        for row in rows:
+            try:
+                fills.append(fill_at(row, self._lifetimes, now_ms))
+            except (ContractError, ConfigError) as error:
+                raw = json.dumps(row, default=str)[:65_536].encode()
+                refused.append((raw, "bad_row", str(error)))
+        self.log.run(filllog.take_in(self.keys, fills, refused, now_ms), _SECONDS)
+        if refused:
+            self.metrics.dead_letters.labels(self.metrics.namespace, "bad_row").inc(len(refused))
+        for lane in {lane for lane, _ in fills}:
+            # the log has them: an embedder that is down now must not make the task add them once more
+            run_quietly("drain", self, functools.partial(self.drain, lane))
+        return len(fills)
+
+    def tick(self, lane: str) -> None:
+        """Do what a lost wake-up, a silent worker or a waiting retry would leave undone.
+
+        Raises:
+            NearhitError: a server or the embedder does not answer.
+        """
+        try:
+            self.drain(lane)
+            self._drain_of(lane).take_over(lane)
+        except UnavailableError:
+            self._looked_at[lane] = time.monotonic()  # to wait for a part that is down is not to be stuck
+            raise
+        self._looked_at[lane] = time.monotonic()
+
+    def watch(self) -> None:
+        """Look whether the children of this process, or other workers, get on with the log.
+
+        Raises:
+            StoreUnavailableError: the log's server does not answer.
+        """
+        for lane in WORK_LANES:
+            try:
+                waiting = self.log.run(loghelp.waiting(self.keys, lane), _SECONDS)
+            except UnavailableError:
+                self._looked_at[lane] = time.monotonic()  # to wait for a part that is down is not to be stuck
+                raise
+            if waiting is None or waiting != self._waiting.get(lane):
+                self._looked_at[lane] = time.monotonic()
+            self._waiting[lane] = waiting
+
+    def stop_taking(self) -> None:
+        """Let the batches in work be the last ones: the process is about to end."""
+        self._drain.stop()
+        self._refreshes.stop()
+
+    def keep_alive(self) -> None:
+        """Keep other workers from claiming what is in work here."""
+        self._drain.keep_alive()
+        self._refreshes.keep_alive()
+
+    def forget_consumers(self) -> None:
+        """Remove workers that ended long ago from the log's group; one that left fills behind stays.
+
+        Raises:
+            StoreUnavailableError: the log's server does not answer.
+        """
+        for lane in WORK_LANES:
+            self.log.run(loghelp.forget_consumers(self.keys, lane), _SECONDS)
+
+    def check_index(self) -> bool:
+        """Make a lost index again and rotate a worn one; return whether it was lost.
+
+        Raises:
+            NearhitError: the server does not answer, or an index of another shape is in the way.
+        """
+        space, lost = self._maintenance.look(self.space())
+        with self._lock:  # what took the index may have taken the registry of embedders, too
+            self._space = self._cache.run(open_space(self._plan, space), OPEN_SECONDS).space if lost else space
+        return lost
+
+    def invalidate(self, selection: Selection, cursor: str) -> Invalidated:
+        """Remove entries for a while, from ``cursor`` on; return how far it has come.
+
+        Raises:
+            StoreUnavailableError: the server does not answer.
+        """
+        end = time.monotonic() + SLICE_SECONDS
+        done = Invalidated(cursor=cursor)
+        while not done.finished and time.monotonic() < end:
+            done = self._cache.run(sweep(self.settings.namespace, selection, done), PAGE_SECONDS)
+        self.metrics.invalidated.labels(self.metrics.namespace, selection.by).inc(done.removed)
+        return done
+
+    def observe(self) -> None:
+        """Set the gauges of the log.
+
+        Raises:
+            StoreUnavailableError: the log's server does not answer.
+        """
+        self._log_gauges.observe()
+
+    @property
+    def stuck_seconds(self) -> float:
+        """Seconds without any progress: no batch finished, and no lane looked at to its end.
+
+        A look that finds a server or the embedder down is progress, too: another process could do no more.
+        """
+        now = time.monotonic()
+        handled_at = max(self._drain.handled_at, self._refreshes.handled_at)
+        silence = now - max(min(self._looked_at.values()), handled_at)
+        longest = max(self._drain.longest_work_seconds, self._refreshes.longest_work_seconds)
+        return max(0.0, silence, longest - self._work_seconds)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it went without progress for longer than it may."""
+        return self.stuck_seconds > self._patience_seconds
+
+    def close(self) -> None:
+        """Close what this process opened."""
+        self._wakeup.close()
+        if self._space is not None:
+            self._space.engine.close()
+
+    def _drain_of(self, lane: str) -> Drain:
+        return self._refreshes if lane == refresh.LANE else self._drain
+
+    def _recruit(self, lane: str) -> None:
+        """Wake one more thread, here or elsewhere, for a lane that is more than a batch behind."""
+        if self.log.run(loghelp.wants_help(self.keys, lane), _SECONDS):
+            self._wakeup.notify(lane)
+
+
+def _gate(metrics: Metrics, side: str) -> Gate:
+    """Return a gate whose breakers stay closed: a worker has nothing better to do than to try, after its backoff."""
+    return Gate(Breaker(sys.maxsize), Breaker(sys.maxsize), metrics, side)
+
+
+def run_quietly(action: str, runtime: Runtime, step: Callable[[], object]) -> None:
+    """Run one step of a background loop; a failure is counted, and logged when it is a new one."""
+    try:
+        step()
+    except Exception as error:
+        runtime.metrics.count_error(action, error)
+        text = f"{action}: {type(error).__name__}: {error}"
+        if text != runtime.last_error:
+            runtime.last_error = text
+            bug = error if not isinstance(error, NearhitError) else None
+            log.warning("%s failed: %s", action, error, exc_info=bug, extra={"action": action})
+    else:
+        if runtime.last_error.startswith(f"{action}: "):
+            runtime.last_error = ""

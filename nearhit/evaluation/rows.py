@@ -1,0 +1,128 @@
+"""Rows: labelled pairs and question streams, read from JSON lines (gzip too) and checked row by row."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from nearhit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RowFormat = Literal["pairs", "stream"]
+
+
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """Would the answer to ``candidate`` be right for ``prompt``?"""
+
+    prompt: str
+    candidate: str
+    same: bool
+    kind: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRow:
+    """One question of a stream in time order; questions of one ``cluster`` share their answer."""
+
+    prompt: str
+    cluster: str
+    source: str = ""
+
+
+def format_of(path: str | Path) -> RowFormat:
+    """Return which format the first row of ``path`` has.
+
+    Raises:
+        ConfigError: the file cannot be read, is empty, or its first row is of neither format.
+    """
+    for line, row in _objects(Path(path)):
+        if "candidate" in row:
+            return "pairs"
+        if "cluster" in row:
+            return "stream"
+        raise ConfigError(f"{path} line {line}: neither field 'candidate' (pairs) nor 'cluster' (stream) is there")
+    raise ConfigError(f"{path} holds no rows")
+
+
+def read_pairs(path: str | Path) -> list[PairRow]:
+    """Return the rows of a file of pairs: ``prompt``, ``candidate``, ``same``, and maybe ``kind`` and ``source``.
+
+    Raises:
+        ConfigError: the file cannot be read, or a row is wrong; the message names the line and the field.
+    """
+    name = str(path)
+    return [
+        PairRow(
+            _text(row, "prompt", name, line),
+            _text(row, "candidate", name, line),
+            _truth(row, "same", name, line),
+            _label(row, "kind", name, line),
+            _label(row, "source", name, line),
+        )
+        for line, row in _objects(Path(path))
+    ]
+
+
+def read_stream(path: str | Path) -> list[StreamRow]:
+    """Return the rows of a stream, in its order: ``prompt``, ``cluster``, and maybe ``source``.
+
+    Raises:
+        ConfigError: the file cannot be read, or a row is wrong; the message names the line and the field.
+    """
+    name = str(path)
+    return [
+        StreamRow(
+            _text(row, "prompt", name, line), _text(row, "cluster", name, line), _label(row, "source", name, line)
+        )
+        for line, row in _objects(Path(path))
+    ]
+
+
+def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        with path.open("rb") as plain:
+            packed = plain.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield number, _object(line, path, number)
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as JSON lines: {error}") from error
+
+
+def _object(line: str, path: Path, number: int) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise ConfigError(f"{path} line {number} is no JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise ConfigError(f"{path} line {number} is no JSON object")
+    return row
+
+
+def _text(row: dict[str, Any], field: str, path: str, line: int) -> str:
+    value = row.get(field)
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{path} line {line}: field {field!r} must be a text that is not empty, not {value!r}")
+    return value
+
+
+def _label(row: dict[str, Any], field: str, path: str, line: int) -> str:
+    value = row.get(field, "")
+    if not isinstance(value, str):
+        raise ConfigError(f"{path} line {line}: field {field!r} must be a text, not {value!r}")
+    return value
+
+
+def _truth(row: dict[str, Any], field: str, path: str, line: int) -> bool:
+    value = row.get(field)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{path} line {line}: field {field!r} must be true or false, not {value!r}")
+    return value

@@ -1,0 +1,251 @@
+"""Analysis: what one text says, taken apart once and remembered: its words by kind, in order, with their places."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from nearhit.guard.lexicon import EDIT_HINTS, EDIT_TERMS, ONES, SCALES, TENS
+from nearhit.guard.words import (
+    K_AUXILIARY,
+    K_CONJUNCTION,
+    K_CONTENT,
+    K_DATE,
+    K_ENTITY,
+    K_IDENTIFIER,
+    K_NEGATION,
+    K_NUMBER,
+    K_PREPOSITION,
+    K_PRONOUN,
+    K_QUANTIFIER,
+    K_TEMPORAL,
+    K_WH,
+    Word,
+    number_key,
+    words_of,
+)
+
+MAX_CHARACTERS: Final = 4000
+if TYPE_CHECKING:
+    from collections.abc import Set
+
+_EDIT: Final = re.compile(EDIT_TERMS, re.IGNORECASE)
+_QUOTED: Final = re.compile(r"[\"“”]([^\"“”]{1,200})[\"“”]|(?<![\w'])['‘]([^'‘’]{1,200})['’](?!\w)")
+_BE: Final = frozenset({"is", "are", "was", "were", "be", "been", "being", "am", "get", "got"})
+_FRACTIONS: Final = {
+    "third": 3, "thirds": 3, "fourth": 4, "fourths": 4, "fifth": 5, "fifths": 5, "quarter": 4, "quarters": 4,
+    "half": 2, "halves": 2, "sixth": 6, "eighth": 8, "tenth": 10,
+}  # fmt: skip
+_HOW: Final = {"many": "how_many", "much": "how_many", "long": "how_long", "old": "how_old", "far": "how_far",
+               "often": "how_often", "big": "how_big", "tall": "how_big", "large": "how_big"}  # fmt: skip
+
+
+class Analysis:
+    """What one text says. Read only.
+
+    Attributes:
+        keys: keys of the words that carry content, in order.
+        kinds: kind of each of ``keys``.
+        texts: lower-case surface of each of ``keys``.
+        links: for each of ``keys`` the preposition or conjunction before it, or the empty string.
+        function: the keys of function words by kind, as frozensets.
+        flow: every neighbouring pair of words that are no mere fillers.
+        pronouns: the pronouns as they stand, in order.
+        attributes: the properties that the words name.
+        first_person: the text speaks of *I*, *me* or *my*.
+        negations: how many negations there are.
+        numbers: keys of the numbers, sorted.
+        questions: the wh-words, in order, ``how_many`` and such among them.
+        question: the last of them, or ``yesno`` or ``command``.
+        focus: the content word that follows the last wh-word, or the empty string.
+        passive: a form of *be* with a participle and *by* after it.
+        edits: places in ``keys`` before which the speaker corrected himself.
+        last_sentence: place in ``keys`` at which the last sentence begins.
+        quoted: the quoted strings.
+        words: all words as they stand, in lower case, without punctuation; the case of identifiers is kept.
+        size: how many words there are in all.
+    """
+
+    __slots__ = (
+        "attributes", "edits", "first_person", "flow", "focus", "function", "keys", "kinds", "last_sentence", "links",
+        "negations", "numbers", "passive", "pronouns", "question", "questions", "quoted", "size", "texts", "words"
+    )  # fmt: skip
+
+    def __init__(self, text: str) -> None:
+        words, last_start = _joined(text)
+        marks: tuple[int, ...] = ()
+        if not EDIT_HINTS.isdisjoint([word[2] for word in words]):
+            words, marks = _corrected(text)
+            last_start = 0
+        self.size = len(words)
+        self.words = [word[0] if word[1] == K_IDENTIFIER else word[2] for word in words]
+        self.quoted = _quoted(text)
+        self._read(words)
+        self.edits = [sum(word[1] >= K_DATE for word in words[:mark]) for mark in marks]
+        self.last_sentence = sum(word[1] >= K_DATE for word in words[:last_start]) if last_start else 0
+        kinds = self.kinds
+        self.numbers = sorted([key for key, kind in zip(self.keys, kinds, strict=True) if kind == K_NUMBER])
+        kept = [word[0] for word in words if word[1]]
+        self.flow = frozenset(pairwise(kept))
+        self.question = self.questions[-1] if self.questions else _sentence_type(words)
+
+    def _read(self, words: list[Word]) -> None:  # noqa: C901 - one loop over the words, on the read path
+        """Walk over the words once."""
+        keys: list[str] = []
+        kinds: list[int] = []
+        texts: list[str] = []
+        links: list[str] = []
+        questions: list[str] = []
+        pronouns: list[str] = []
+        attributes: set[str] = set()
+        function: list[Set[str]] = [_EMPTY] * _FUNCTION_KINDS
+        focus = link = before = ""
+        negations = 0
+        first_person = passive = wants_focus = be_seen = False
+        for key, kind, surface, _, attribute in words:
+            if attribute:
+                attributes.add(attribute)
+            if kind >= K_DATE:
+                keys.append(key)
+                kinds.append(kind)
+                texts.append(surface)
+                links.append(link)
+                link = ""
+                if wants_focus:
+                    focus = key
+                    wants_focus = False
+            elif kind:
+                function[kind] = function[kind] | {key}
+                if kind in _LINKING:
+                    link = key
+                    passive = passive or (key == "by" and be_seen and before.endswith(_PARTICIPLE))
+                elif kind == K_WH:
+                    questions.append(key)
+                    wants_focus = True
+                elif kind == K_QUANTIFIER:
+                    if before == "how" and questions:
+                        questions[-1] = _HOW.get(surface, "how")
+                elif kind == K_PRONOUN:
+                    pronouns.append(surface)
+                    first_person = first_person or key == "my"
+                elif kind == K_NEGATION:
+                    negations += 1
+                elif surface in _BE:
+                    be_seen = True
+            elif surface in _FIRST_PERSON:
+                first_person = True
+            elif surface in _BE:
+                be_seen = True
+            before = surface
+        self.keys, self.kinds, self.texts, self.links = keys, kinds, texts, links
+        self.questions, self.pronouns, self.attributes, self.function = questions, pronouns, attributes, function
+        self.focus, self.negations, self.first_person, self.passive = focus, negations, first_person, passive
+
+
+_FUNCTION_KINDS: Final = 9
+_LINKING: Final = (K_PREPOSITION, K_CONJUNCTION, K_TEMPORAL)
+_PARTICIPLE: Final = ("ed", "en", "n", "t", "d")
+_FIRST_PERSON: Final = frozenset({"i", "me", "we", "us"})
+_EMPTY: Final[frozenset[str]] = frozenset()
+
+
+def _sentence_type(words: list[Word]) -> str:
+    for word in words[:3]:
+        if word.kind == K_AUXILIARY or word.text in _BE:
+            return "yesno"
+    return "command"
+
+
+def _quoted(text: str) -> frozenset[str]:
+    if '"' not in text and "'" not in text and "“" not in text and "‘" not in text:
+        return _EMPTY
+    return frozenset((one or two).strip(" .,?!").lower() for one, two in _QUOTED.findall(text))
+
+
+def _corrected(text: str) -> tuple[list[Word], tuple[int, ...]]:
+    """Return the words of ``text`` and the places before which the speaker corrected himself."""
+    words: list[Word] = []
+    marks: set[int] = set()
+    end = 0
+    for match in _EDIT.finditer(text):
+        if not _is_edit(match.group().lower(), text, match):
+            continue
+        words.extend(_joined(text[end : match.start()])[0])
+        if words:
+            marks.add(len(words))
+        end = match.end()
+    words.extend(_joined(text[end:])[0])
+    return words, tuple(sorted(mark for mark in marks if mark < len(words)))
+
+
+_WEAK_EDITS: Final = frozenset({"no", "rather", "actually", "well", "ok", "okay", "instead", "wait", "sorry"})
+
+
+def _is_edit(term: str, text: str, match: re.Match[str]) -> bool:
+    """Return whether ``term`` interrupts the sentence; a lone *no* or *actually* does not have to."""
+    if term not in _WEAK_EDITS:
+        return True
+    before = text[: match.start()].rstrip()
+    after = text[match.end() :].lstrip()
+    if not before or not after:
+        return False
+    if term == "rather":
+        return not after.startswith("than")
+    return True
+
+
+@lru_cache(maxsize=8192)
+def _common(word: Word) -> Word:
+    return word._replace(kind=K_CONTENT)
+
+
+def _joined(text: str) -> tuple[list[Word], int]:
+    """Return the words of ``text``, numbers in words put together, and where the last sentence begins."""
+    words: list[Word] = []
+    start = True
+    spelled = False
+    last = 0
+    for chunk in text.split():
+        if start:
+            last = len(words)
+        for word in words_of(chunk):
+            kind = word[1]
+            if kind == K_NUMBER:
+                spelled = _add_number(words, word, spelled)
+            else:
+                spelled = False
+                if start and kind == K_ENTITY:  # a capital at the start says nothing
+                    word = _common(word)
+                words.append(word)
+            start = False
+        if chunk[-1] in ".?!":
+            start = True
+    return words, last
+
+
+def _add_number(words: list[Word], word: Word, spelled: bool) -> bool:
+    """Append a number, joined with the number in words before it; return whether more may join."""
+    if not word.text.isalpha():
+        words.append(word)
+        return False
+    if words and word.text in _FRACTIONS and (words[-1].key == "one" or words[-1].kind == K_NUMBER):
+        left = 1.0 if words[-1].key == "one" else float(words[-1].key)
+        words[-1] = Word(number_key(left / _FRACTIONS[word.text]), K_NUMBER, word.text, False)
+        return False
+    if words and word.text in SCALES and (words[-1].key == "one" or words[-1].kind == K_NUMBER):
+        left = 1.0 if words[-1].key == "one" else float(words[-1].key)
+        words[-1] = Word(number_key(left * SCALES[word.text]), K_NUMBER, word.text, False)
+        return True
+    if spelled and words and words[-1].kind == K_NUMBER and (word.text in ONES or word.text in TENS):
+        words[-1] = Word(number_key(float(words[-1].key) + float(word.key)), K_NUMBER, word.text, False)
+        return True
+    words.append(word)
+    return word.text in TENS or word.text in ONES
+
+
+@lru_cache(maxsize=4096)
+def analyse(text: str) -> Analysis:
+    """Return the analysis of ``text``, remembered for the texts seen last."""
+    return Analysis(text)

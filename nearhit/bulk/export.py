@@ -1,0 +1,131 @@
+"""Export: what is cached, as rows that ``load`` reads again."""
+
+from __future__ import annotations
+
+import base64
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nearhit import entry
+from nearhit.errors import EntryError, StoreUnavailableError
+from nearhit.flow import Flow, ReplyError, Send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from nearhit.entry import Entry
+    from nearhit.keys import CacheKeys
+
+_SCAN_COUNT = 1_000
+_FETCHED = (*entry.READ_FIELDS, entry.TENANT, entry.LARGE_RESPONSE)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which entries are wanted.
+
+    Attributes:
+        scope: hex digest of a scope; empty for all.
+        tenant: hex digest of a tenant; empty for all.
+        min_age_seconds: entries that are at least so old.
+        max_age_seconds: entries that are at most so old; 0 for any age.
+        vectors: with their vectors.
+    """
+
+    scope: str = ""
+    tenant: str = ""
+    min_age_seconds: float = 0.0
+    max_age_seconds: float = 0.0
+    vectors: bool = False
+
+    def wants(self, found: Entry, now: float) -> bool:
+        """Return whether an entry is wanted."""
+        age = now - found.created_us / 1e6
+        return (
+            (not self.scope or found.scope == self.scope)
+            and (not self.tenant or found.tenant == self.tenant)
+            and age >= self.min_age_seconds
+            and (not self.max_age_seconds or age <= self.max_age_seconds)
+            and found.expires_ms > now * 1000
+        )
+
+
+def exported(run: Callable[[Flow[Any]], Any], keys: CacheKeys, chosen: Chosen) -> Iterator[dict[str, Any]]:
+    """Yield the entries that are wanted, as rows of JSON; memory for one step of SCAN, however many there are.
+
+    A row has ``prompt``, ``answer``, ``scope_digest``, ``tenant_digest``, ``ttl_seconds`` (what is left of it),
+    ``age_seconds``, where known ``usage`` and ``refresh``, and with ``vectors`` also ``vector`` in base64 and
+    ``embedder``. An entry that is written while the export runs may or may not be in it.
+
+    Args:
+        run: runs a flow against the cache server.
+        keys: names of the namespace and embedder.
+        chosen: which entries.
+
+    Raises:
+        StoreUnavailableError: the server does not answer.
+    """
+    cursor = b"0"
+    seen: set[bytes] = set()
+    while True:
+        cursor, names = run(_scan(keys.prefix, cursor))
+        fresh = [name for name in names if name not in seen]  # SCAN may give a key twice in one step
+        seen = set(names)
+        yield from run(_rows(fresh, chosen))
+        if int(cursor) == 0:
+            return
+
+
+def _scan(prefix: str, cursor: bytes) -> Flow[tuple[bytes, list[bytes]]]:
+    reply = (yield Send((("SCAN", cursor, "MATCH", prefix + "*", "COUNT", _SCAN_COUNT),)))[0]
+    if isinstance(reply, ReplyError):
+        raise StoreUnavailableError(f"SCAN: {reply.kind}: {reply.text}")
+    return reply[0], list(reply[1])
+
+
+def _rows(names: list[bytes], chosen: Chosen) -> Flow[list[dict[str, Any]]]:
+    if not names:
+        return []
+    fetched = (*_FETCHED, entry.EMBEDDING) if chosen.vectors else _FETCHED
+    replies = yield Send(tuple(("HMGET", name, *fetched) for name in names))
+    now = time.time()
+    rows = []
+    for values in replies:
+        if isinstance(values, ReplyError):
+            continue  # something else stands under a key of ours
+        fields = {name: value for name, value in zip(fetched, values, strict=True) if value is not None}
+        if fields.get(entry.LARGE_RESPONSE):
+            fields[entry.RESPONSE] = fields[entry.LARGE_RESPONSE]
+        try:
+            found = entry.from_fields(fields)
+            if chosen.wants(found, now):
+                rows.append(_row(found, now))
+        except EntryError:
+            continue  # it ended while it was read, or is unreadable: a lookup would not serve it either
+    return rows
+
+
+def _row(found: Entry, now: float) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "prompt": found.prompt,
+        "answer": entry.decode_response(found.response),
+        "scope_digest": found.scope,
+        "tenant_digest": found.tenant,
+        "ttl_seconds": round(found.expires_ms / 1000 - now, 3),
+        "age_seconds": round(now - found.created_us / 1e6, 3),
+    }
+    usage = found.usage
+    if usage is not None:
+        row["usage"] = {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "cost_dollars": usage.cost_dollars,
+            "model": usage.model,
+        }
+    if found.refresh:
+        row["refresh"] = entry.decode_response(found.refresh)
+    if found.embedding:
+        row["vector"] = base64.b64encode(found.embedding).decode()
+        row["embedder"] = found.embedder
+    return row

@@ -1,0 +1,171 @@
+"""Loader: streams rows into the bulk lane, no faster than the workers take them out."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from nearhit import filllog
+from nearhit.bulk.checkpoint import Progress
+from nearhit.bulk.rows import read_rows
+from nearhit.errors import ConfigError, ContractError, StoreUnavailableError
+from nearhit.flow import Flow, Send
+from nearhit.parts import fill_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import IO
+
+    from nearhit.bulk.checkpoint import Checkpoint
+    from nearhit.bulk.rows import Columns, Row
+    from nearhit.keys import LogKeys
+    from nearhit.policy import Lifetimes
+    from nearhit.shell import Shell
+    from nearhit.wakeup import WakeUp
+
+LANE = "bulk"
+_SECONDS = 10.0
+_FIRST_ROWS = 200
+"""Rows after which the share of bad ones is first looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a load may go.
+
+    Attributes:
+        batch: rows sent to the log at once.
+        max_depth: fills in the bulk lane above which the load waits.
+        max_memory_share: share of the log server's ``maxmemory`` above which it waits, where there is a maxmemory.
+        max_bad_share: share of bad rows above which it stops, once ``200`` rows were seen.
+        outage_seconds: how long it waits for a log server that does not answer before it stops, resumable.
+    """
+
+    batch: int = 256
+    max_depth: int = 20_000
+    max_memory_share: float = 0.8
+    max_bad_share: float = 0.5
+    outage_seconds: float = 300.0
+
+
+class Loader:
+    """Loads files into a cache through its bulk lane.
+
+    What the log has accepted is in the checkpoint before the next batch is sent; a row that was sent twice because the
+    process died in between leaves one entry.
+
+    Args:
+        shell: runs flows against the log's server.
+        keys: names of the log.
+        lifetimes: for rows that say nothing of their own.
+        wakeup: how workers are told.
+        columns: which columns hold what.
+        pace: how fast.
+    """
+
+    def __init__(
+        self, shell: Shell, keys: LogKeys, lifetimes: Lifetimes, wakeup: WakeUp, columns: Columns, pace: Pace
+    ) -> None:
+        self._shell = shell
+        self._keys = keys
+        self._lifetimes = lifetimes
+        self._wakeup = wakeup
+        self._columns = columns
+        self._pace = pace
+
+    def load(
+        self,
+        files: list[tuple[str, str]],
+        checkpoint: Checkpoint,
+        rejects: IO[str],
+        tell: Callable[[Progress], None] = lambda _: None,
+    ) -> Progress:
+        """Put every good row of the files into the log and every bad one into ``rejects``; return the progress.
+
+        Args:
+            files: paths with their formats.
+            checkpoint: where to go on, and where progress is saved.
+            rejects: takes one JSON object a line: ``file``, ``row``, ``reason``.
+            tell: is told the progress after every batch.
+
+        Raises:
+            ConfigError: a file cannot be read, or too many rows are bad.
+            StoreUnavailableError: the log's server was away for longer than ``outage_seconds``; run it again to go on.
+        """
+        progress = checkpoint.load()
+        for path, kind in files:
+            rows = read_rows(path, kind, progress.rows.get(path, 0))
+            while batch := list(islice(rows, self._pace.batch)):
+                blobs = list(self._messages(batch, rejects, progress))
+                self._send(blobs)
+                progress.accepted += len(blobs)
+                progress.rows[path] = batch[-1].number
+                rejects.flush()
+                checkpoint.save(progress)
+                tell(progress)
+                self._check_share(progress)
+        checkpoint.remove()
+        return progress
+
+    def waiting(self) -> int:
+        """Return how many fills of the bulk lane are not yet stored or given up.
+
+        Raises:
+            StoreUnavailableError: the log's server does not answer.
+        """
+        depth = self._shell.run(filllog.depth(self._keys, LANE), _SECONDS)
+        return depth.fills + depth.retrying
+
+    def _messages(self, batch: list[Row], rejects: IO[str], progress: Progress) -> Iterator[bytes]:
+        for row in batch:
+            try:
+                if row.problem:
+                    raise ContractError(row.problem)  # noqa: TRY301 - one place counts every bad row
+                _, blob = fill_of({**self._columns.fill_row(row.values), "lane": LANE}, self._lifetimes)
+                yield blob
+            except (ContractError, ConfigError) as error:
+                progress.rejected += 1
+                line = {"file": row.source, "row": row.number, "reason": str(error)}
+                rejects.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def _send(self, blobs: list[bytes]) -> None:
+        end = time.monotonic() + self._pace.outage_seconds
+        while blobs:
+            try:
+                if self._has_room():
+                    now_ms = time.time_ns() // 1_000_000
+                    self._shell.run(filllog.accept(self._keys, LANE, blobs, now_ms), _SECONDS)
+                    self._wakeup.notify(LANE)
+                    return
+                end = time.monotonic() + self._pace.outage_seconds  # full is no outage: workers will make room
+            except StoreUnavailableError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.05)
+
+    def _has_room(self) -> bool:
+        depth = self._shell.run(filllog.depth(self._keys, LANE), _SECONDS)
+        if depth.fills + depth.retrying >= self._pace.max_depth:
+            return False
+        used, most = self._shell.run(_memory(), _SECONDS)
+        return not most or used < self._pace.max_memory_share * most
+
+    def _check_share(self, progress: Progress) -> None:
+        seen = progress.accepted + progress.rejected
+        if seen >= _FIRST_ROWS and progress.rejected > self._pace.max_bad_share * seen:
+            raise ConfigError(
+                f"{progress.rejected} of {seen} rows are bad, more than {self._pace.max_bad_share:.0%}: "
+                "see the rejects, or allow more with --max-bad"
+            )
+
+
+def _memory() -> Flow[tuple[int, int]]:
+    """Return the bytes that the server uses and its ``maxmemory``, 0 for none or where INFO is not allowed."""
+    reply = (yield Send((("INFO", "memory"),)))[0]
+    if not isinstance(reply, bytes):
+        return 0, 0
+    lines = dict(line.split(b":", 1) for line in reply.split(b"\r\n") if b":" in line)
+    return int(lines.get(b"used_memory", 0)), int(lines.get(b"maxmemory", 0))

@@ -1,0 +1,61 @@
+"""Loading as one function, and what a load would do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nearhit import ConfigError, Metrics
+from nearhit.bulk.estimate import embedding_dollars, estimate
+from nearhit.bulk.load import LoadOptions, find_files, load_files
+from nearhit.bulk.rows import Columns
+from worker.runtime import Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nearhit.settings import Settings
+
+
+def write_rows(path: Path, numbers: range) -> Path:
+    rows = ({"prompt": f"what is number {n}", "answer": f"it is {n}"} for n in numbers)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_glob_of_files_is_loaded_in_order_and_once(settings: Callable[..., Settings], tmp_path: Path) -> None:
+    write_rows(tmp_path / "b.jsonl", range(3, 7))
+    write_rows(tmp_path / "a.jsonl", range(3))
+    found = find_files([str(tmp_path / "*.jsonl"), str(tmp_path / "a.jsonl")])
+    assert [Path(name).name for name in found] == ["a.jsonl", "b.jsonl"]
+    progress = load_files(settings(), [str(tmp_path / "*.jsonl")], LoadOptions(checkpoint=tmp_path / "at"))
+    assert progress.accepted == 7
+    assert Runtime(settings(), Metrics()).drain("bulk") == 7
+
+
+def test_a_pattern_that_matches_nothing_is_named(settings: Callable[..., Settings], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no file matches .*none-\*\.jsonl"):
+        load_files(settings(), [str(tmp_path / "none-*.jsonl")])
+
+
+def test_an_estimate_counts_good_and_bad_rows_and_changes_nothing(
+    settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", range(10))
+    with path.open("a") as file:
+        file.write("nonsense\n")
+    found = estimate(settings(), [str(path)], "", Columns())
+    assert (found.good, found.bad, found.tokens) == (
+        10,
+        1,
+        round(sum(len(f"what is number {n}") for n in range(10)) / 4),
+    )
+    assert found.examples[0][0].endswith("rows.jsonl:11")
+    assert Runtime(settings(), Metrics()).drain("bulk") == 0
+
+
+def test_models_of_this_process_cost_nothing() -> None:
+    assert embedding_dollars("local/minilm", 1_000_000) == 0.0

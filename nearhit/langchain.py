@@ -1,0 +1,188 @@
+"""LangChain: Nearhit as a cache of LangChain's models, ``set_llm_cache(NearhitCache(SemanticCache.from_env()))``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.caches import BaseCache
+from langchain_core.messages import message_to_dict, messages_from_dict
+from langchain_core.outputs import ChatGeneration, Generation
+
+from nearhit import sweep
+from nearhit.edge import Edge
+from nearhit.entry import Usage
+from nearhit.errors import EntryError
+from nearhit.outcome import FillOutcome, Hit, Miss, MissReason, Tier
+from nearhit.parts import read_question
+from nearhit.pending import PendingMisses
+
+if TYPE_CHECKING:
+    from nearhit.aio import AsyncSemanticCache
+    from nearhit.cache import SemanticCache
+
+log = logging.getLogger("nearhit")
+
+_ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool", "function": "function"}
+_FORM = "langchain/1"
+"""Marks what this module stored, and in which form."""
+
+
+class NearhitCache(BaseCache):  # type: ignore[misc]  # langchain-core is not followed by the type checker
+    """A semantic cache for LangChain's models. What ``update`` takes is found once a worker has stored it.
+
+    A model's own parameters are the scope, as LangChain writes them down; of a chat the system prompt and the earlier
+    turns are, too. An answer that calls tools is served to the same words only.
+
+    Args:
+        cache: reads and writes. ``clear`` empties its namespace: give LangChain one of its own.
+        aio: its asyncio twin; without it asyncio calls take ``cache`` in a thread.
+        tenant: who the answers belong to.
+    """
+
+    def __init__(self, cache: SemanticCache, aio: AsyncSemanticCache | None = None, *, tenant: str = "") -> None:
+        self._cache = cache
+        self._aio = aio
+        self._tenant = tenant
+        self._edge = Edge(cache.metrics)
+        self._pending = PendingMisses()
+
+    def lookup(self, prompt: str, llm_string: str) -> Sequence[Generation] | None:
+        """Return the generations of the same question, or one that means the same; ``None`` for a miss."""
+        return self._judge(self._cache.lookup(read_chat(prompt), self._scope(llm_string)))
+
+    def update(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
+        """Put generations onto the queue; a worker makes them findable. Empty ones are not stored."""
+        asked, answer, usage = self._prepare(prompt, llm_string, return_val)
+        if asked is None:
+            self._cache.metrics.fills[FillOutcome.BYPASSED].inc()
+        elif usage is None:
+            self._cache.fill(asked, answer)
+        else:
+            self._cache.fill(asked, answer, usage=usage)
+
+    def clear(self, **kwargs: Any) -> None:  # noqa: ARG002 - LangChain's signature
+        """Remove every entry of the namespace; what waits in the queue is stored after that.
+
+        Raises:
+            StoreUnavailableError: the server does not answer.
+        """
+        sweep.remove_all(self._cache.settings)
+
+    async def alookup(self, prompt: str, llm_string: str) -> Sequence[Generation] | None:
+        """Return generations, as ``lookup`` does."""
+        if self._aio is None:
+            return await asyncio.to_thread(self.lookup, prompt, llm_string)
+        return self._judge(await self._aio.lookup(read_chat(prompt), self._scope(llm_string)))
+
+    async def aupdate(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
+        """Put generations onto the queue, as ``update`` does."""
+        if self._aio is None:
+            return await asyncio.to_thread(self.update, prompt, llm_string, return_val)
+        asked, answer, usage = self._prepare(prompt, llm_string, return_val)
+        if asked is None:
+            self._cache.metrics.fills[FillOutcome.BYPASSED].inc()
+        elif usage is None:
+            await self._aio.fill(asked, answer)
+        else:
+            await self._aio.fill(asked, answer, usage=usage)
+        return None
+
+    async def aclear(self, **kwargs: Any) -> None:
+        """Remove every entry of the namespace, as ``clear`` does."""
+        await asyncio.to_thread(self.clear, **kwargs)
+
+    def _scope(self, llm_string: str) -> dict[str, Any]:
+        return {"tenant": self._tenant, "\0langchain": llm_string}
+
+    def _judge(self, outcome: Hit | Miss) -> Sequence[Generation] | None:
+        if isinstance(outcome, Miss):
+            self._pending.put(outcome)
+            return None
+        try:
+            generations = _read(outcome.answer)
+        except Exception as error:  # noqa: BLE001 - what LangChain raises over foreign JSON is not a closed set
+            self._edge.lookup_broke(error, None)
+            return None
+        if outcome.tier is Tier.SEMANTIC and any(map(_calls_tools, generations)):
+            return None
+        return generations
+
+    def _prepare(
+        self, prompt: str, llm_string: str, generations: Sequence[Generation]
+    ) -> tuple[Miss | None, Any, Usage | None]:
+        query = read_question(read_chat(prompt), self._scope(llm_string))
+        if isinstance(query, Miss) or not any(one.text.strip() or _calls_tools(one) for one in generations):
+            return None, None, None
+        try:
+            answer = json.loads(json.dumps({"form": _FORM, "generations": list(map(_write, generations))}))
+        except (TypeError, ValueError) as error:
+            log.debug("not cached: %s", error, extra={"action": "bypass"})
+            return None, None, None
+        asked = self._pending.take(query)
+        if asked is None:
+            asked = Miss(reason=MissReason.EMPTY, prompt=query.text, scope=query.scope, tenant=query.tenant)
+        return asked, answer, None if any(map(_calls_tools, generations)) else _usage(generations)
+
+
+def read_chat(prompt: str) -> Any:
+    """Return the messages that LangChain wrote into ``prompt``, in the form of chat messages; else the text itself."""
+    try:
+        rows = json.loads(prompt) if prompt.startswith("[") else None
+    except (ValueError, RecursionError):
+        return prompt
+    if not isinstance(rows, list) or not rows or not all(map(_is_message, rows)):
+        return prompt
+    return [_message(row["kwargs"]) for row in rows]
+
+
+def _is_message(row: Any) -> bool:
+    said = row.get("kwargs") if isinstance(row, dict) and row.get("lc") == 1 else None
+    return isinstance(said, dict) and "content" in said
+
+
+def _message(said: dict[str, Any]) -> dict[str, Any]:
+    kind = str(said.get("type") or said.get("role") or "")
+    called = said.get("tool_calls") or ()
+    calls = [{"function": {"name": one.get("name"), "arguments": one.get("args")}} for one in called]
+    more = said.get("additional_kwargs") or {}
+    return {
+        "role": _ROLES.get(kind.removesuffix("MessageChunk").lower(), said.get("role") or kind),
+        "name": said.get("name"),
+        "content": said["content"] or None,
+        "tool_calls": calls or more.get("tool_calls"),
+        "function_call": more.get("function_call"),
+    }
+
+
+def _write(generation: Generation) -> dict[str, Any]:
+    """Return a generation as plain JSON: messages in LangChain's own form, which restores messages and nothing else."""
+    if isinstance(generation, ChatGeneration):
+        return {"message": message_to_dict(generation.message), "info": generation.generation_info}
+    return {"text": generation.text, "info": generation.generation_info}
+
+
+def _read(answer: Any) -> list[Generation]:
+    if not isinstance(answer, dict) or answer.get("form") != _FORM:
+        raise EntryError("the entry holds no generations of LangChain")
+    return [
+        ChatGeneration(message=messages_from_dict([one["message"]])[0], generation_info=one["info"])
+        if "message" in one
+        else Generation(text=one["text"], generation_info=one["info"])
+        for one in answer["generations"]
+    ]
+
+
+def _calls_tools(generation: Generation) -> bool:
+    message = getattr(generation, "message", None)
+    return bool(getattr(message, "tool_calls", None))
+
+
+def _usage(generations: Sequence[Generation]) -> Usage | None:
+    counts = [getattr(getattr(one, "message", None), "usage_metadata", None) or {} for one in generations]
+    read = sum(int(one.get("input_tokens", 0)) for one in counts)
+    written = sum(int(one.get("output_tokens", 0)) for one in counts)
+    return Usage(read, written) if read or written else None

@@ -1,0 +1,1 @@
+"""Layouts: entries in the form that another program reads and writes."""

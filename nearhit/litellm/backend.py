@@ -1,0 +1,279 @@
+"""Backend: what LiteLLM's cache facade calls, sync and asyncio: reads inline, writes through the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nearhit import sweep
+from nearhit.edge import Edge
+from nearhit.embedding.litellm_client import load_litellm
+from nearhit.entry import prompt_digest
+from nearhit.errors import EntryError
+from nearhit.litellm.answer import as_text, calls_tools, parse_response, read_answer, usage_of
+from nearhit.litellm.request import QUESTIONS, Request, limits_of, metadata_of, tenant_of
+from nearhit.outcome import FillOutcome, Hit, Miss, MissReason, Tier
+from nearhit.parts import read_question
+from nearhit.pending import MAX_PENDING, PendingMisses
+from nearhit.policy import MAX_TTL_SECONDS
+from nearhit.scope import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from nearhit.aio import AsyncSemanticCache
+    from nearhit.cache import SemanticCache
+    from nearhit.litellm.options import Options
+    from nearhit.parts import FillOptions
+
+log = logging.getLogger("nearhit")
+
+_DOWN = frozenset(
+    {
+        MissReason.UNAVAILABLE,
+        MissReason.EMBEDDER_UNAVAILABLE,
+        MissReason.EMBEDDER_REFUSED,
+        MissReason.INDEX_LOST,
+        MissReason.WARMING,
+        MissReason.MISCONFIGURED,
+        MissReason.CLOSED,
+        MissReason.ERROR,
+    }
+)
+
+
+class Guarded:
+    """The edge of LiteLLM's calls into the cache: a broken cache never breaks its caller.
+
+    Args:
+        edge: counts and logs.
+        side: ``read`` or ``write``.
+    """
+
+    def __init__(self, edge: Edge, side: str) -> None:
+        self._edge = edge
+        self._side = side
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        if self._side == "read":
+            self._edge.lookup_broke(error, None)
+        else:
+            self._edge.fill_broke(error)
+        return True
+
+
+class Backend:
+    """The cache behind LiteLLM's facade. Thread-safe.
+
+    The methods that LiteLLM calls by name (``get_cache`` and the like) serve its own facade,
+    ``Cache(type="valkey-semantic", _backend=…)``, and separate callers by the key that it computes. Ours,
+    ``nearhit.litellm.cache``, calls ``read`` and ``write`` with a scope of our own.
+
+    Args:
+        sync: for LiteLLM's blocking calls.
+        aio: for its asyncio calls, with the same settings and metrics; ``None`` takes ``sync`` in a thread.
+        options: how calls are cached.
+    """
+
+    def __init__(self, sync: SemanticCache, aio: AsyncSemanticCache | None, options: Options) -> None:
+        self.sync = sync
+        self.aio = aio
+        self._options = options
+        self.metrics = sync.metrics
+        self._edge = Edge(sync.metrics)
+        self._pending = PendingMisses()
+        self._served: OrderedDict[str, str] = OrderedDict()
+
+    def read(self, request: Request) -> Hit | None:
+        """Return the hit that answers a request; ``None`` for a miss, whose reason is counted."""
+        if not request.read:
+            return None
+        return self._judge(request, self.sync.lookup(request.question, request.scope))
+
+    async def read_async(self, request: Request) -> Hit | None:
+        """Return the hit that answers a request, as ``read`` does."""
+        if not request.read:
+            return None
+        if self.aio is None:
+            return await asyncio.to_thread(self.read, request)
+        return self._judge(request, await self.aio.lookup(request.question, request.scope))
+
+    def write(self, request: Request, result: Any) -> FillOutcome:
+        """Put a response onto the queue; one that is partial, empty or an error is ``bypassed``."""
+        asked, answer, options = self._prepare(request, result)
+        return self._bypassed() if asked is None else self.sync.fill(asked, answer, **options)
+
+    async def write_async(self, request: Request, result: Any) -> FillOutcome:
+        """Put a response onto the queue, as ``write`` does."""
+        if self.aio is None:
+            return await asyncio.to_thread(self.write, request, result)
+        asked, answer, options = self._prepare(request, result)
+        return self._bypassed() if asked is None else await self.aio.fill(asked, answer, **options)
+
+    def get_cache(self, key: str, **call: Any) -> dict[str, Any] | None:
+        """Return ``{"timestamp", "response"}`` of a hit, as LiteLLM's facade asks for it."""
+        return _dated(self.read(self._keyed(key, call)))
+
+    async def async_get_cache(self, key: str, **call: Any) -> dict[str, Any] | None:
+        """Return ``{"timestamp", "response"}`` of a hit, as ``get_cache`` does."""
+        return _dated(await self.read_async(self._keyed(key, call)))
+
+    def set_cache(self, key: str, value: Any, **call: Any) -> None:
+        """Put ``{"timestamp", "response"}`` onto the queue, as LiteLLM's facade gives it."""
+        self.write(self._keyed(key, call), _undated(value))
+
+    async def async_set_cache(self, key: str, value: Any, **call: Any) -> None:
+        """Put ``{"timestamp", "response"}`` onto the queue, as ``set_cache`` does."""
+        await self.write_async(self._keyed(key, call), _undated(value))
+
+    async def async_set_cache_pipeline(self, cache_list: Sequence[tuple[str, Any]], **call: Any) -> None:
+        """Do nothing: LiteLLM calls this for embeddings alone, which are left as they are."""
+
+    async def batch_cache_write(self, key: str, value: Any, **call: Any) -> None:
+        """Put an answer onto the queue, as ``async_set_cache`` does; the queue gathers batches by itself."""
+        await self.async_set_cache(key, value, **call)
+
+    async def ping(self) -> bool:
+        """Return whether a lookup works now: server, embedder and index. It is counted as one."""
+        outcome = await asyncio.to_thread(self.sync.lookup, "ping", {"\0question": "ping"})
+        return isinstance(outcome, Hit) or outcome.reason not in _DOWN
+
+    async def test_connection(self) -> dict[str, Any]:
+        """Return ``{"status", "message"}`` of a lookup, as LiteLLM's proxy shows it."""
+        outcome = await asyncio.to_thread(self.sync.lookup, "ping", {"\0question": "ping"})
+        if isinstance(outcome, Hit) or outcome.reason not in _DOWN:
+            return {"status": "success", "message": "a lookup works"}
+        return {"status": "failed", "message": f"{outcome.reason.value} {outcome.detail}".strip()}
+
+    async def disconnect(self) -> None:
+        """Send what is spooled, within a second, and close the connections."""
+        if self.aio is not None:
+            await self.aio.close()
+        await asyncio.to_thread(self.sync.close)
+
+    async def delete_cache_keys(self, keys: Sequence[str]) -> int:
+        """Remove entries by the cache keys that responses carry, those in other words included; return how many.
+
+        Raises:
+            StoreUnavailableError: the server does not answer.
+        """
+        ends = {key.rpartition("/")[2] for key in keys}
+        ends |= {":".join(self._served[end].rsplit(":", 2)[1:]) for end in ends if end in self._served}
+        return await asyncio.to_thread(sweep.remove_questions, self.sync.settings, sorted(ends))
+
+    async def _index_info(self) -> dict[str, Any]:
+        """Return what LiteLLM's own class would ask the server for: that and how lookups work."""
+        settings = self.sync.settings
+        status = await self.test_connection()
+        return {"namespace": settings.namespace, "engine": settings.engine, "model": settings.model, **status}
+
+    def cache_key(self, request: Request) -> str:
+        """Return the name of a question's entry, for LiteLLM's ``x-litellm-cache-key``; it holds digests only."""
+        query = read_question(request.question, request.scope)
+        return query.reason.value if isinstance(query, Miss) else f"{query.scope}:{prompt_digest(query.text)}"
+
+    def edge(self, side: str) -> Guarded:
+        """Return a block that counts and logs what goes wrong in it, and goes on."""
+        return Guarded(self._edge, side)
+
+    def _judge(self, request: Request, outcome: Hit | Miss) -> Hit | None:
+        if isinstance(outcome, Miss):
+            self._pending.put(outcome)
+            _note(request, outcome.nearest.similarity if outcome.nearest else 0.0)
+            return None
+        _note(request, outcome.similarity)
+        if request.max_age_seconds is not None and outcome.age_seconds > request.max_age_seconds:
+            return None
+        if not isinstance(outcome.answer, dict):
+            return None
+        if calls_tools(_undated(outcome.answer)):
+            if outcome.tier is Tier.SEMANTIC and not self._options.similar_tool_calls:
+                return None
+            self._count_saved(request, _undated(outcome.answer))
+        self._remember(request, outcome)
+        return outcome
+
+    def _count_saved(self, request: Request, answer: dict[str, Any]) -> None:
+        """Count what a tool-calling answer saves: its entry says nothing of it, as not every hit on it is served."""
+        usage = usage_of(answer, request.model, load_litellm().model_cost)
+        if usage is not None:
+            self.metrics.saved_tokens.inc(usage.prompt_tokens + usage.completion_tokens)
+            self.metrics.saved_dollars.inc(usage.cost_dollars)
+
+    def _remember(self, request: Request, hit: Hit) -> None:
+        """Remember which entry answered a question in other words, so that the caller can have it deleted."""
+        if hit.tier is Tier.SEMANTIC:
+            self._served[self.cache_key(request)] = hit.key
+            while len(self._served) > MAX_PENDING:
+                self._served.popitem(last=False)
+
+    def _prepare(self, request: Request, result: Any) -> tuple[Miss | None, Any, FillOptions]:
+        options: FillOptions = {}
+        query = read_question(request.question, request.scope)
+        if not request.write or isinstance(query, Miss):
+            return None, None, options
+        try:
+            answer = read_answer(result)
+            answer = as_text(answer) if request.text else answer
+        except EntryError as error:
+            log.debug("not cached: %s", error, extra={"action": "bypass"})
+            return None, None, options
+        if request.ttl_seconds is not None:
+            options["ttl_seconds"] = min(request.ttl_seconds, MAX_TTL_SECONDS)
+        usage = None if calls_tools(answer) else usage_of(answer, request.model, load_litellm().model_cost)
+        if usage is not None:
+            options["usage"] = usage
+        asked = self._pending.take(query)
+        if asked is None:
+            asked = Miss(reason=MissReason.EMPTY, prompt=query.text, scope=query.scope, tenant=query.tenant)
+        return asked, answer, options
+
+    def _bypassed(self) -> FillOutcome:
+        self.metrics.fills[FillOutcome.BYPASSED].inc()
+        return FillOutcome.BYPASSED
+
+    def _keyed(self, key: str, call: Mapping[str, Any]) -> Request:
+        """Return a request in the scope of LiteLLM's own key; its facade passes little else to a blocking read."""
+        metadata = call.get("metadata")
+        tenant = tenant_of(metadata_of(call), self._options.tenant_fields)
+        return Request(
+            question=next((call[name] for name in QUESTIONS if call.get(name) is not None), None),
+            scope=Scope(tenant=tenant, parameters={"\0litellm": str(key)}),
+            model=str(call.get("model") or ""),
+            metadata=metadata if isinstance(metadata, dict) else None,
+            **{**limits_of(call, {}), "read": True},
+        )
+
+
+def response_of(hit: Hit) -> Any:
+    """Return the provider's response that a hit holds."""
+    return _undated(hit.answer)
+
+
+def _dated(hit: Hit | None) -> dict[str, Any] | None:
+    return None if hit is None else {"timestamp": time.time() - hit.age_seconds, "response": response_of(hit)}
+
+
+def _undated(value: Any) -> Any:
+    """Return the response of ``{"timestamp", "response"}``, parsed where it is text."""
+    if isinstance(value, Mapping) and "timestamp" in value and "response" in value:
+        inner = value["response"]
+        return parse_response(inner) if isinstance(inner, str) else inner
+    return value
+
+
+def _note(request: Request, similarity: float) -> None:
+    if request.metadata is not None:
+        request.metadata["semantic-similarity"] = similarity

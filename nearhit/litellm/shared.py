@@ -1,0 +1,54 @@
+"""Shared: questions and scopes as LiteLLM's own semantic cache makes them, for ``layout="litellm"``."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from nearhit.litellm.request import QUESTIONS, Request, control_of, limits_of, metadata_of, tenant_of, unreadable
+from nearhit.prompt import Bypass, read_prompt
+from nearhit.scope import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nearhit.litellm.request import Reading
+
+
+def scope_of_key(key: str, tenant: str = "") -> Scope:
+    """Return the scope that LiteLLM's class makes of a cache key: SHA-256 hex, 64 digits."""
+    return Scope(tenant=tenant, digest=hashlib.sha256(key.encode()).hexdigest())
+
+
+def read_shared(call: Mapping[str, Any], key: str, reading: Reading) -> Request:
+    """Return what a call asks as LiteLLM's class reads it.
+
+    Its text holds all turns and its key no content, so images, files and tool calls would be in neither: such a call
+    is left alone.
+
+    Args:
+        call: parameters of the call.
+        key: LiteLLM's own cache key for it.
+        reading: whose metadata separates callers.
+    """
+    from litellm.caching.redis_semantic_cache import RedisSemanticCache  # noqa: PLC0415 - litellm costs seconds
+
+    value = next((call[name] for name in QUESTIONS if call.get(name) is not None), None)
+    readable = _only_text(value)
+    text = RedisSemanticCache._get_prompt_from_kwargs(**dict(call)) if readable else None  # noqa: SLF001 - must be the very text
+    metadata = call.get("metadata")
+    return Request(
+        question=text if readable else unreadable(),
+        scope=scope_of_key(key, tenant_of(metadata_of(call), reading.tenant_fields)),
+        model=str(call.get("model") or ""),
+        metadata=metadata if isinstance(metadata, dict) else None,
+        **limits_of(call, control_of(call)),
+    )
+
+
+def _only_text(value: Any) -> bool:
+    question = read_prompt(value)
+    if isinstance(question, Bypass):
+        return False
+    before, media, after = (question.context or ([], [], []))[:3]
+    return not media and not any(any(turn[3:]) for turn in (*before, *after))

@@ -1,0 +1,174 @@
+"""The doctor's checks against real servers that are set wrong in one way each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from nearhit.connection import Server
+from nearhit.settings import Settings
+from worker.cli import path_checks, server_checks
+from worker.cli.finding import Finding, Status, address_of, address_of_url, is_loopback
+from worker.cli.servers import Servers
+from worker.stack import ValkeyServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def servers(settings: Callable[..., Settings]) -> Iterator[Servers]:
+    """Both servers of a namespace of the test's own."""
+    with Servers(settings(poll_seconds=0.1)) as both:
+        yield both
+
+
+@pytest.fixture
+def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """A server that the test may set as it likes."""
+    with ValkeyServer(tmp_path_factory.mktemp("other")) as server:
+        yield server
+
+
+def cache_findings(url: str, **changes: object) -> dict[str, Finding]:
+    values: dict[str, object] = {"threshold": 0.8, "url": url, "model": "hash/64", **changes}
+    with Servers(Settings.from_env({}, **values)) as both:
+        found = [*server_checks.check_cache_server(both), *server_checks.check_log_server(both)]
+        return {one.check: one for one in found}
+
+
+def test_a_server_as_it_comes_passes_but_for_its_durability(plain_server: ValkeyServer) -> None:
+    found = cache_findings(plain_server.url)
+    assert {name for name, one in found.items() if one.status is not Status.PASS} == {"log durability"}
+    assert "none: the local engine" in found["search module"].text
+
+
+def test_a_server_that_is_away_is_one_failure_that_says_what_to_set() -> None:
+    found = cache_findings("valkey://127.0.0.1:1")
+    assert {name: one.status for name, one in found.items()} == {
+        "cache server": Status.FAIL,
+        "log server": Status.FAIL,
+    }
+    assert "NEARHIT_URL" in found["cache server"].advice
+
+
+def test_a_server_that_wants_a_password_is_told_from_one_that_is_away(other: ValkeyServer) -> None:
+    with other.client() as client:
+        client.config_set("requirepass", "pw")
+        refused, let_in = cache_findings(other.url), cache_findings(f"valkey://:pw@127.0.0.1:{other.port}")
+        client.execute_command("AUTH", "pw")
+    assert "put a user and a password into its url" in refused["cache server"].text
+    assert let_in["cache server"].status is Status.PASS
+
+
+def test_a_read_only_replica_is_named_with_its_primary(plain_server: ValkeyServer, other: ValkeyServer) -> None:
+    with other.client() as client:
+        client.replicaof("127.0.0.1", str(plain_server.port))
+    found = cache_findings(other.url)["role"]
+    assert (found.status, found.text) == (
+        Status.FAIL,
+        f"a replica of 127.0.0.1:{plain_server.port}: it takes no writes",
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "memory", "log"),
+    [
+        ("noeviction", Status.WARN, Status.WARN),
+        ("volatile-lfu", Status.PASS, Status.WARN),
+        ("allkeys-lru", Status.PASS, Status.FAIL),
+    ],
+)
+def test_an_eviction_policy_is_judged_for_the_cache_and_for_the_log(
+    policy: str, memory: Status, log: Status, other: ValkeyServer
+) -> None:
+    with other.client() as client:
+        client.config_set("maxmemory", "64mb", "maxmemory-policy", policy)
+    found = cache_findings(other.url)
+    assert (found["memory"].status, found["log memory"].status) == (memory, log)
+
+
+def test_a_log_of_its_own_that_is_durable_passes(plain_server: ValkeyServer, tmp_path: Path) -> None:
+    with ValkeyServer(tmp_path, durable=True) as log:
+        found = cache_findings(plain_server.url, log_url=log.url)
+    assert (found["log durability"].status, found["log memory"].status) == (Status.PASS, Status.PASS)
+
+
+def test_a_search_engine_that_is_asked_for_and_not_there_is_a_failure(plain_server: ValkeyServer) -> None:
+    found = cache_findings(plain_server.url, engine="valkey-search")["search module"]
+    assert (found.status, "NEARHIT_ENGINE" in found.advice) == (Status.FAIL, True)
+
+
+def test_the_search_module_is_named_with_its_version(search_server: ValkeyServer) -> None:
+    found = cache_findings(search_server.url)
+    assert found["search module"].text.startswith("valkey-search 1.")
+    assert found["search rights"].status is Status.PASS
+
+
+def test_a_user_without_search_rights_is_told_which_are_missing(search_server: ValkeyServer) -> None:
+    with search_server.client() as client:
+        client.acl_setuser(
+            "reader", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-FT.CREATE", "-FT.DROPINDEX"]
+        )
+    found = cache_findings(f"valkey://reader:pw@127.0.0.1:{search_server.port}")["search rights"]
+    assert found.status is Status.FAIL
+    assert found.text == "the user may not run FT.CREATE, FT.DROPINDEX"
+
+
+@pytest.mark.parametrize(
+    ("packed", "status"), [("66049", Status.PASS), ("66048", Status.WARN), ("65536", Status.WARN), ("", Status.PASS)]
+)
+def test_a_module_older_than_1_2_1_is_warned_of(packed: str, status: Status) -> None:
+    found = server_checks.judge_search_version(packed)
+    assert found.status is status
+    assert ("COSINE" in found.advice) is (status is Status.WARN)
+
+
+def test_without_a_worker_the_path_is_walked_by_the_doctor_and_nothing_stays(servers: Servers) -> None:
+    found = path_checks.check_path(servers, by_worker=False)
+    with redis.Redis.from_url(servers.settings.server().plain_url) as client:
+        assert list(client.scan_iter("nearhit*doctor-*", count=1000)) == []
+    assert (found.check, found.status, "a rewording hit" in found.text) == ("self-test", Status.PASS, True)
+
+
+def test_a_namespace_that_no_worker_looks_at_is_a_failure(servers: Servers) -> None:
+    found = path_checks.check_workers(servers, wait_seconds=0.1)
+    assert (found.status, "nearhit worker" in found.advice) == (Status.FAIL, True)
+
+
+def test_an_embedder_for_tests_is_warned_of(servers: Servers) -> None:
+    found = path_checks.check_embedder(servers.settings)
+    assert (found.status, "64 dimensions" in found.text) == (Status.WARN, True)
+
+
+def test_a_broker_that_is_away_is_a_failure_and_one_that_answers_passes(servers: Servers) -> None:
+    there = list(path_checks.check_broker(servers.settings))
+    away = list(path_checks.check_broker(replace(servers.settings, broker_url="redis://127.0.0.1:1/0")))
+    assert [one.status for one in (*there, *away)] == [Status.PASS, Status.FAIL]
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "with_password", "loopback"),
+    [
+        ("valkey://127.0.0.1:6379", "127.0.0.1", False, True),
+        ("valkeys://user:secret@cache.example:6380/1", "cache.example", True, False),
+        ("redis://10.1.2.3", "10.1.2.3", False, False),
+        ("redis://[::1]:6379", "::1", False, True),
+        ("unix:///tmp/socket", "", True, True),
+    ],
+)
+def test_an_address_tells_who_can_reach_it_and_whether_a_password_goes_with_it(
+    url: str, host: str, with_password: bool, loopback: bool
+) -> None:
+    assert address_of(Server(url=url)) == (host, with_password)
+    assert is_loopback(host) is loopback
+    warnings = list(server_checks.check_password("cache server", host, with_password))
+    assert bool(warnings) is (not loopback and not with_password)
+
+
+def test_a_rabbitmq_address_is_read_alike() -> None:
+    assert address_of_url("amqp://guest:guest@queue.example//") == ("queue.example", True)

@@ -1,0 +1,103 @@
+"""Explain: the command that shows what the guard thinks of two texts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nearhit.errors import ConfigError
+from worker.cli import exits, options
+from worker.cli.screen import literal
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nearhit.guard import Explanation
+    from worker.cli.screen import Screen
+
+DESCRIPTION = """
+Shows whether the answer to one text would be given for another: their similarity against the threshold, and the
+guard's verdict with the differences that led to it. No server is needed.
+"""
+EXAMPLES = """
+nearhit explain "How much is Solo per month?" "How much is Solo per year?"
+nearhit explain "Does it run on Linux?" "Does it not run on Linux?" --similarity 0.97 --json
+"""
+_EMBED_SECONDS = 60.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("prompt", metavar="A", help="the question that is asked")
+    parser.add_argument("candidate", metavar="B", help="the question that has been answered")
+    parser.add_argument("--similarity", type=float, metavar="S", help="take this similarity and embed nothing")
+    options.add_json(parser)
+    options.add_settings(parser, ("threshold", "model"))
+
+
+def run(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Explain; return 0 when the candidate's answer would be given, else 1.
+
+    Raises:
+        ConfigError: a setting is wrong.
+        UnavailableError: the embedder does not answer.
+    """
+    settings = options.settings_of(arguments)
+    given = arguments.similarity
+    if given is not None and not -1 <= given <= 1:
+        raise ConfigError(f"--similarity must be -1 to 1, not {given!r}")
+    from nearhit.guard import Guard  # noqa: PLC0415 - its weights are read only here
+
+    similarity = given if given is not None else _similarity(settings.model, arguments.prompt, arguments.candidate)
+    explanation = Guard().explain(arguments.prompt, arguments.candidate, similarity)
+    near = similarity >= settings.threshold
+    document = _described(explanation, similarity, settings.threshold, would_hit=near and explanation.verdict.accepted)
+    if screen.json_wanted:
+        screen.document(document)
+    else:
+        _show(document, screen)
+    return exits.OK if document["would_hit"] else exits.MISS
+
+
+def _similarity(model: str, prompt: str, candidate: str) -> float:
+    from nearhit.embedding.resolve import embedder_for  # noqa: PLC0415 - not needed when the similarity is given
+
+    vectors = embedder_for(model).embed((prompt, candidate), _EMBED_SECONDS).vectors
+    return float(max(-1.0, min(1.0, vectors[0] @ vectors[1])))
+
+
+def _described(explanation: Explanation, similarity: float, threshold: float, *, would_hit: bool) -> dict[str, Any]:
+    verdict = explanation.verdict
+    return {
+        "would_hit": would_hit,
+        "similarity": round(similarity, 4),
+        "threshold": threshold,
+        "accepted": verdict.accepted,
+        "reason": verdict.reason.value if verdict.reason else None,
+        "probability": round(verdict.probability, 4) if verdict.probability is not None else None,
+        "level": explanation.level,
+        "differences": [
+            {"reason": one.reason.value, "prompt": one.prompt, "candidate": one.candidate}
+            for one in explanation.differences
+        ],
+        "features": {name: round(value, 4) for name, value in explanation.features.items()},
+    }
+
+
+def _show(document: dict[str, Any], screen: Screen) -> None:
+    screen.marked("[bold green]would hit[/]" if document["would_hit"] else "[bold yellow]would miss[/]")
+    near = document["similarity"] >= document["threshold"]
+    verdict = "accepts" if document["accepted"] else f"refuses: {document['reason']}"
+    if document["probability"] is not None:
+        verdict += f" (chance of a right answer {document['probability']:.2f}, needed {document['level']:g})"
+    rows = [
+        (
+            "similarity",
+            f"{document['similarity']:.3f}, {'not ' * (not near)}at the threshold {document['threshold']:g}",
+        ),
+        ("guard", verdict),
+    ]
+    rows += [
+        (one["reason"], f"{one['prompt'] or '(nothing)'}  ↔  {one['candidate'] or '(nothing)'}")
+        for one in document["differences"]
+    ]
+    screen.pairs([(name, literal(text)) for name, text in rows])

@@ -1,0 +1,234 @@
+"""Overview: is the cache worth it, and does it do harm?"""
+
+from __future__ import annotations
+
+from grafana.board import Board, Row
+from grafana.panels import GREEN, ORANGE, RED, YELLOW, Query, heatmap, lines, stat, table
+
+F = 'namespace=~"$namespace",instance=~"$instance"'
+RATE = "[$__rate_interval]"
+CACHEABLE = f'sum(rate(nearhit_lookups_total{{outcome!~"bypass_.*",{F}}}{RATE}))'
+FAILED = 'outcome=~"unavailable|embedder_unavailable|embedder_refused|index_lost|misconfigured|error"'
+
+
+def quantile(share: float, series: str, by: str, matchers: str = F) -> str:
+    """Return the expression of a quantile of a histogram."""
+    return f"histogram_quantile({share}, sum by ({by}) (rate({series}_bucket{{{matchers}}}{RATE})))"
+
+
+NOW = Row(
+    "Now",
+    (
+        stat(
+            "Hit rate",
+            "Share of the lookups that can be cached at all (bypasses left out) which were answered. What is good "
+            "depends on "
+            "how often people ask the same; a fall against your own past is what matters.",
+            f'sum(rate(nearhit_lookups_total{{outcome="hit",{F}}}{RATE})) / ({CACHEABLE} > 0)',
+            unit="percentunit",
+            steps=((None, RED), (0.1, YELLOW), (0.25, GREEN)),
+            runbook="hit-rate-collapsed",
+        ),
+        stat(
+            "Lookups",
+            "Lookups a second, bypasses included.",
+            f"sum(rate(nearhit_lookups_total{{{F}}}{RATE}))",
+            unit="reqps",
+        ),
+        stat(
+            "Lookup p99",
+            "The slowest hundredth of all lookups. It cannot exceed the deadline (NEARHIT_DEADLINE_MS).",
+            quantile(0.99, "nearhit_lookup_seconds", "le", f'stage="total",{F}'),
+            unit="s",
+            steps=((None, GREEN), (0.1, YELLOW), (0.25, RED)),
+        ),
+        stat(
+            "Failed lookups",
+            "Share of the lookups that were misses only because a part was away: server, index or embedder.",
+            f"sum(rate(nearhit_lookups_total{{{FAILED},{F}}}{RATE})) / ({CACHEABLE} > 0)",
+            unit="percentunit",
+            steps=((None, GREEN), (0.01, YELLOW), (0.1, RED)),
+            runbook="lookups-fail",
+        ),
+        stat(
+            "Saved",
+            "Dollars that hits did not cost, over the time shown; known where fills carried their usage.",
+            f"sum(increase(nearhit_saved_dollars_total{{{F}}}[$__range]))",
+            unit="currencyUSD",
+            steps=((None, GREEN),),
+        ),
+        stat(
+            "Alerts",
+            "Nearhit's alerts that fire now.",
+            'count(ALERTS{alertname=~"Nearhit.*",alertstate="firing"}) or vector(0)',
+            steps=((None, GREEN), (1, RED)),
+        ),
+    ),
+)
+
+HITS = Row(
+    "Hits and misses",
+    (
+        lines(
+            "Hit rate by tier",
+            "Exact: the very text was asked before in this scope. Semantic: a text that means the same.",
+            Query(
+                f'sum by (tier) (rate(nearhit_lookups_total{{outcome="hit",{F}}}{RATE})) '
+                f"/ on () group_left () ({CACHEABLE} > 0)",
+                "{{tier}}",
+            ),
+            unit="percentunit",
+            stacked=True,
+            most=1,
+            runbook="hit-rate-collapsed",
+        ),
+        lines(
+            "Misses by reason",
+            "below_threshold and empty are the normal misses. guard: a near text that means something else. Any "
+            "other name "
+            "is a failure or a bypass.",
+            Query(f'sum by (outcome) (rate(nearhit_lookups_total{{tier="none",{F}}}{RATE}))', "{{outcome}}"),
+            unit="reqps",
+            stacked=True,
+            runbook="lookups-fail",
+        ),
+        lines(
+            "Refusals of the guard by reason",
+            "Neighbours above the threshold that the guard refused: each would have been a wrong answer, or is a hit "
+            "lost.",
+            Query(f"sum by (reason) (rate(nearhit_guard_refusals_total{{{F}}}{RATE}))", "{{reason}}"),
+            unit="reqps",
+            stacked=True,
+        ),
+    ),
+)
+
+SIMILARITY = Row(
+    "Similarity",
+    (
+        heatmap(
+            "Similarity of the nearest neighbour",
+            "Each column: how near the nearest entry was, for semantic hits and for misses alike. The threshold is "
+            "itself a "
+            "bucket bound, drawn as the dashed line of the graph beside this one. Two clouds with a gap at the "
+            "threshold are "
+            "good; a cloud that lies across it means wrong hits and lost hits.",
+            f"sum by (le) (increase(nearhit_similarity_bucket{{{F}}}{RATE}))",
+            unit="short",
+            width=12,
+            height=9,
+            runbook="similarity-shifted",
+        ),
+        lines(
+            "Similarity against the threshold",
+            "Median and lower tenth of hits, median and upper tenth of misses, and the threshold. Misses that crowd "
+            "below the "
+            "threshold: calibrate. All lines moved at once: another embedding model or another public.",
+            Query(quantile(0.5, "nearhit_similarity", "le", f'outcome="hit",{F}'), "hits, median"),
+            Query(quantile(0.1, "nearhit_similarity", "le", f'outcome="hit",{F}'), "hits, lower tenth"),
+            Query(quantile(0.9, "nearhit_similarity", "le", f'outcome="miss",{F}'), "misses, upper tenth"),
+            Query(quantile(0.5, "nearhit_similarity", "le", f'outcome="miss",{F}'), "misses, median"),
+            Query(f"max(nearhit_threshold{{{F}}})", "threshold"),
+            unit="percentunit",
+            width=12,
+            height=9,
+            most=1,
+            dashed=("threshold",),
+            runbook="similarity-shifted",
+        ),
+    ),
+)
+
+LATENCY = Row(
+    "Latency",
+    (
+        lines(
+            "Lookup",
+            "The whole lookup, hits and misses together.",
+            *(
+                Query(quantile(share, "nearhit_lookup_seconds", "le", f'stage="total",{F}'), name)
+                for share, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+            ),
+            unit="s",
+        ),
+        lines(
+            "Lookup p99 by stage",
+            "Where the time goes: exact (one HMGET), embed, search, guard. embed is all but always the longest.",
+            Query(quantile(0.99, "nearhit_lookup_seconds", "le, stage", f'stage!="total",{F}'), "{{stage}}"),
+            unit="s",
+        ),
+        lines(
+            "Age of an entry at its hit",
+            "How old answers are when they are used. Far below the time to live: it could be shorter. Close to it: "
+            "longer.",
+            *(
+                Query(quantile(share, "nearhit_hit_age_seconds", "le"), name)
+                for share, name in ((0.5, "p50"), (0.9, "p90"))
+            ),
+            unit="s",
+        ),
+    ),
+)
+
+COST = Row(
+    "Cost",
+    (
+        lines(
+            "Saved and spent",
+            "Dollars an hour: what hits did not cost, and what embedding cost on both paths. A local model costs none.",
+            Query(f"sum(rate(nearhit_saved_dollars_total{{{F}}}{RATE})) * 3600", "saved by hits"),
+            Query(
+                f'sum(rate(nearhit_embed_dollars_total{{namespace=~"$namespace"}}{RATE})) * 3600', "spent on embedding"
+            ),
+            unit="currencyUSD",
+        ),
+        lines(
+            "Saved tokens",
+            "Prompt and completion tokens a second that hits did not buy.",
+            Query(f"sum(rate(nearhit_saved_tokens_total{{{F}}}{RATE}))", "tokens"),
+            unit="short",
+        ),
+        lines(
+            "Fills at the caller",
+            "accepted: in the log. spooled: in memory, the log's server is away. dropped: lost. refused: can never "
+            "be stored.",
+            Query(f"sum by (outcome) (rate(nearhit_fills_total{{{F}}}{RATE}))", "{{outcome}}"),
+            unit="ops",
+            stacked=True,
+            runbook="fills-are-dropped",
+        ),
+    ),
+)
+
+TROUBLE = Row(
+    "Trouble",
+    (
+        lines(
+            "Failures by stage and class",
+            "Every failure of every process, by where it happened. Empty while all is well.",
+            Query(f"sum by (stage, kind) (rate(nearhit_errors_total{{{F}}}{RATE}))", "{{stage}} {{kind}}"),
+            unit="ops",
+            runbook="lookups-fail",
+        ),
+        lines(
+            "Open breakers",
+            "Processes that stopped asking a part, since it failed several times in a row: store, embed, or the log.",
+            Query(f"sum by (part) (nearhit_breaker_open{{{F}}})", "{{part}}"),
+            steps=((None, GREEN), (1, ORANGE)),
+            runbook="breaker-open",
+        ),
+        table(
+            "Processes",
+            "Every process that reports, what it is and what it is set to.",
+            f"max by (instance, namespace, role, model, engine) (nearhit_info{{{F}}})",
+        ),
+    ),
+)
+
+BOARD = Board(
+    "nearhit-overview",
+    "Nearhit / Overview",
+    "Is the cache worth it, and does it do harm?",
+    "nearhit_lookups_total",
+    (NOW, HITS, SIMILARITY, LATENCY, COST, TROUBLE),
+)

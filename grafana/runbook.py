@@ -1,0 +1,63 @@
+"""Runbook: the runbook of docs/operations.md as a dashboard, a panel a section, so that panels can link to theirs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from grafana.board import COLUMNS, RUNBOOK_UID
+
+UID = RUNBOOK_UID
+HEADING = "## Runbook"
+
+_HEIGHT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What to do about one thing: its heading, the anchor of that, and the text below it, in Markdown."""
+
+    title: str
+    anchor: str
+    text: str
+
+
+def sections(document: str) -> list[Section]:
+    """Return the ``###`` sections below the heading of the runbook."""
+    runbook = re.split(r"^## ", document.partition(f"\n{HEADING}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    parts = re.split(r"^### (.+)$", runbook, flags=re.MULTILINE)[1:]
+    return [Section(title, anchor_of(title), text.strip()) for title, text in zip(parts[::2], parts[1::2], strict=True)]
+
+
+def anchor_of(title: str) -> str:
+    """Return the anchor that Markdown readers give a heading."""
+    return re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+
+
+def to_json(found: list[Section]) -> dict[str, Any]:
+    """Return the dashboard as Grafana reads it."""
+    return {
+        "uid": UID,
+        "title": "Nearhit / Runbook",
+        "description": "What to do about each alert; the text of docs/operations.md.",
+        "tags": ["nearhit"],
+        "schemaVersion": 39,
+        "version": 1,
+        "editable": True,
+        "time": {"from": "now-1h", "to": "now"},
+        "links": [],
+        "templating": {"list": []},
+        "panels": [_panel(section, number) for number, section in enumerate(found, 1)],
+    }
+
+
+def _panel(section: Section, number: int) -> dict[str, Any]:
+    return {
+        "id": number,
+        "type": "text",
+        "title": section.title,
+        "description": f"docs/operations.md#{section.anchor}",
+        "gridPos": {"x": 0, "y": (number - 1) * _HEIGHT, "w": COLUMNS, "h": _HEIGHT},
+        "options": {"mode": "markdown", "content": section.text},
+    }

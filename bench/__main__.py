@@ -1,0 +1,87 @@
+"""Bench: runs every comparison and writes docs/benchmarks.json and docs/benchmarks.md.
+
+``python -m bench`` takes about a quarter of an hour; ``--quick`` less than two minutes, at 1,000 entries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from bench import fills, growth, lookups, report, seed
+from bench.measure import Line, not_measured
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def main() -> int:
+    """Run what was asked for; return 0 whether or not the goals are met, since machines differ."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="1,000 entries only, fewer calls")
+    parser.add_argument(
+        "--module",
+        default=os.environ.get("NEARHIT_TEST_SEARCH_MODULE", ""),
+        help="path of libsearch.so; without it the local engine alone is measured",
+    )
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs", help="folder of the two files")
+    parser.add_argument("--only", choices=sorted(PARTS), nargs="+", help="parts to run; the others are left out")
+    arguments = parser.parse_args()
+    started, clock = datetime.now(UTC), time.perf_counter()
+    lines: list[Line] = []
+    for name in arguments.only or PARTS:
+        for line in _guarded(name, PARTS[name], arguments):
+            shown = "-" if line.value is None else f"{line.value:,.3f}"
+            print(f"{line.name}: {shown} {line.unit} {line.goal} {line.note}", flush=True)
+            lines.append(line)
+    run = report.Run(report.command(), arguments.module, started, time.perf_counter() - clock)
+    report.write(arguments.out, lines, run)
+    print(f"written to {arguments.out} after {run.seconds:.0f} s")
+    return 0
+
+
+def _guarded(
+    name: str, part: Callable[[argparse.Namespace], Iterator[Line]], asked: argparse.Namespace
+) -> Iterator[Line]:
+    """Yield the lines of a part; one that breaks says so in a line and leaves the others alone."""
+    try:
+        yield from part(asked)
+    except Exception as error:  # noqa: BLE001 - a part that breaks must not cost the other parts their figures
+        text = str(error).strip().splitlines()
+        yield not_measured(name, f"{type(error).__name__}: {text[0] if text else ''}", "to be measured")
+
+
+def _lookups(asked: argparse.Namespace) -> Iterator[Line]:
+    sizes = (1_000,) if asked.quick else (1_000, 10_000, 100_000)
+    return lookups.lines(asked.module, sizes, 1_000 if asked.quick else 2_000)
+
+
+def _seed(asked: argparse.Namespace) -> Iterator[Line]:
+    return seed.lines(asked.module, 1_000 if asked.quick else 10_000, 300 if asked.quick else 1_500)
+
+
+def _fills(asked: argparse.Namespace) -> Iterator[Line]:
+    quick = fills.Amounts(calls=500, rows=500, rounds=2, provided=2_000, steady_seconds=3.0)
+    return fills.lines(asked.module, quick if asked.quick else fills.Amounts())
+
+
+def _growth(asked: argparse.Namespace) -> Iterator[Line]:
+    return growth.lines(0 if asked.quick else 1_000_000)
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Line]]] = {
+    "lookups": _lookups,
+    "seed": _seed,
+    "fills": _fills,
+    "growth": _growth,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

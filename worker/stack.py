@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -18,6 +19,7 @@ from urllib.error import URLError
 import redis
 
 from nearhit.errors import ConfigError, UnavailableError
+from worker.signals import held_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -82,6 +84,9 @@ class Child:
                 self.process.wait(timeout_seconds)
             except subprocess.TimeoutExpired:
                 self.kill()
+            except BaseException:  # a second Ctrl-C: whoever insists is not kept waiting, and nothing is left running
+                self.kill()
+                raise
 
     def kill(self) -> None:
         """End the process at once, as a crash would."""
@@ -145,8 +150,9 @@ class ValkeyServer:
             *("--daemonize", "no", *self.options),
             *(("--loadmodule", self.module) if self.module else ()),
         ]
-        self.child = Child("valkey", command, self.folder)
         try:
+            with held_back():
+                self.child = Child("valkey", command, self.folder)
             wait_until(self._answers, timeout_seconds, f"valkey-server on port {self.port}")
         except BaseException:  # Ctrl-C, too: nobody else knows of the child yet
             self.stop()
@@ -210,8 +216,8 @@ class Worker:
         Raises:
             UnavailableError: it ended, or was not ready in time.
         """
-        self.spawn()
         try:
+            self.spawn()
             wait_until(self.ready, timeout_seconds, f"{self.name} is not ready")
         except UnavailableError as error:
             self.stop()
@@ -229,7 +235,8 @@ class Worker:
         root = str(Path(__file__).resolve().parents[1])
         env = {**os.environ, **self.settings, "NEARHIT_METRICS_PORT": str(self.metrics_port)}
         env["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
-        self.child = Child(self.name, [sys.executable, "-m", "worker", *self.arguments], self.folder, env)
+        with held_back():
+            self.child = Child(self.name, [sys.executable, "-m", "worker", *self.arguments], self.folder, env)
 
     def ready(self) -> bool:
         """Whether it says that it is ready."""
@@ -277,8 +284,12 @@ class Stack:
     def __init__(
         self, settings: Mapping[str, str], folder: Path | None = None, module: str = "", port: int = 0
     ) -> None:
-        self._temporary = folder is None
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="nearhit-"))
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        if folder is None:
+            with held_back():
+                self._temporary = tempfile.TemporaryDirectory(prefix="nearhit-", ignore_cleanup_errors=True)
+            folder = Path(self._temporary.name)
+        self.folder = folder
         self.server = ValkeyServer(self.folder / "valkey", port=port, durable=True, module=module)
         self._settings = dict(settings)
         self.worker: Worker | None = None
@@ -297,7 +308,8 @@ class Stack:
         """
         try:
             self.server.start()
-            self.worker = Worker(self.folder / "worker", self.settings).start()
+            self.worker = Worker(self.folder / "worker", self.settings)
+            self.worker.start()
         except BaseException:
             self.stop()
             raise
@@ -315,11 +327,12 @@ class Stack:
 
     def stop(self) -> None:
         """Stop the worker, then the server, and remove a temporary folder."""
-        if self.worker is not None:
-            self.worker.stop()
-        self.server.stop()
-        if self._temporary:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        with ExitStack() as stack:
+            if self._temporary is not None:
+                stack.callback(self._temporary.cleanup)
+            stack.callback(self.server.stop)
+            if self.worker is not None:
+                stack.callback(self.worker.stop)
 
     def __enter__(self) -> Self:
         return self.start()

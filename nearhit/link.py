@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from nearhit.flow import Command
 
 _MAX_CONNECTIONS = 64
+_INHERITED: list[Any] = []
+"""What a forked child got from its parent's event loops, kept for the child's life.
+
+Both share one epoll set: were a connection collected in the child, its end would take the socket out of the parent's
+set, and the parent would wait for a reply that it is never told of.
+"""
 
 
 class Link(Protocol):
@@ -189,6 +195,7 @@ class AsyncPoolLink:
 
     def _client(self) -> AsyncSingle | AsyncCluster:
         if self._pid != os.getpid():  # a forked child must not share its parent's sockets
+            _INHERITED.extend(self._clients.items())
             self._pid, self._clients = os.getpid(), WeakKeyDictionary()
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)

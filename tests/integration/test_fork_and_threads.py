@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import threading
 import time
 import traceback
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,7 @@ def in_child(work: Callable[[], None]) -> int:
         return pid
     code = 1
     faulthandler.dump_traceback_later(CHILD_SECONDS - 5)
+    warnings.simplefilter("ignore")  # as errors they would end the finalizers that are watched here
     try:
         work()
         code = 0
@@ -99,6 +102,28 @@ def test_children_and_parent_look_up_and_fill_side_by_side(
     asks(cache, 0, 5)
     assert client.xlen(f"nearhit:{namespace}:log:interactive") == 3 + used
     assert written(settings()) == 3 + used
+
+
+def test_a_child_that_collects_garbage_leaves_its_parents_connections_alone(
+    face: Callable[..., Face], shelf: Callable[..., Shelf]
+) -> None:
+    stock = shelf()
+    stock.add("What is 0?", 0)
+    cache = face()
+    assert cache.warm_up()
+    asks(cache, 0, 5)
+
+    async def collect() -> None:
+        gc.collect()
+
+    def child() -> None:
+        for _ in range(3):
+            asks(cache, 0, 2)
+            cache.run(collect())
+
+    assert joined(in_child(child)) == [0]
+    found = [cache.lookup("What is 0?") for _ in range(5)]
+    assert all(found), found
 
 
 def test_a_child_forked_while_the_cache_opens_works(face: Callable[..., Face], shelf: Callable[..., Shelf]) -> None:

@@ -7,6 +7,7 @@ does.
 from __future__ import annotations
 
 from nearhit.litellm.install import cache, install, shared_scope
+from nearhit.litellm.latest import latest_similarity
 from nearhit.litellm.options import Options
 
-__all__ = ["Options", "cache", "install", "shared_scope"]
+__all__ = ["Options", "cache", "install", "latest_similarity", "shared_scope"]

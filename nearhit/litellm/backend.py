@@ -15,6 +15,7 @@ from nearhit.embedding.litellm_client import load_litellm
 from nearhit.entry import prompt_digest
 from nearhit.errors import EntryError
 from nearhit.litellm.answer import as_text, calls_tools, parse_response, read_answer, usage_of
+from nearhit.litellm.latest import remember_similarity
 from nearhit.litellm.request import QUESTIONS, Request, limits_of, metadata_of, tenant_of
 from nearhit.outcome import FillOutcome, Hit, Miss, MissReason, Tier
 from nearhit.parts import read_question
@@ -107,7 +108,7 @@ class Backend:
         if not request.read:
             return None
         if self.aio is None:
-            return await asyncio.to_thread(self.read, request)
+            return self._judge(request, await asyncio.to_thread(self.sync.lookup, request.question, request.scope))
         return self._judge(request, await self.aio.lookup(request.question, request.scope))
 
     def write(self, request: Request, result: Any) -> FillOutcome:
@@ -275,5 +276,6 @@ def _undated(value: Any) -> Any:
 
 
 def _note(request: Request, similarity: float) -> None:
+    remember_similarity(similarity)
     if request.metadata is not None:
         request.metadata["semantic-similarity"] = similarity

@@ -9,7 +9,7 @@ import litellm
 import pytest
 
 from nearhit import SemanticCache
-from nearhit.litellm import Options
+from nearhit.litellm import Options, latest_similarity
 from nearhit.litellm import cache as make_cache
 from worker.stack import wait_until
 
@@ -119,10 +119,26 @@ def test_the_similarity_is_written_into_the_callers_metadata(house: House) -> No
     assert 0.8 <= near["semantic-similarity"] < 1.0
 
 
-def test_a_caller_without_metadata_hits_as_well(house: House) -> None:
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["completion", "acompletion"])
+def test_a_caller_without_metadata_hits_and_can_ask_how_alike_it_was(house: House, asynchronous: bool) -> None:
+    async def ask_async(text: str) -> float | None:
+        await litellm.acompletion(**house.chat(text))
+        return latest_similarity()
+
+    def similarity_of(text: str) -> float | None:
+        if asynchronous:
+            answered: float | None = house.run(ask_async(text))
+            return answered
+        litellm.completion(**house.chat(text))
+        return latest_similarity()
+
     ask(house, ASKED, metadata=None)
     house.settle()
-    assert ask(house, AGAIN) == "answer 1"
+    near = similarity_of(AGAIN)
+    assert near is not None
+    assert 0.8 <= near < 1.0
+    assert similarity_of(ASKED) == 1.0
+    assert house.provider.answers == 1
 
 
 def test_a_hit_counts_the_tokens_and_dollars_that_it_saved(house: House) -> None:

@@ -2,7 +2,7 @@
 
 redis-py's cluster clients know the nodes and the slots; the talking is done here, since their ``execute_command`` has
 neither a deadline for one call nor error replies as values. FT.* asks any node: valkey-search's coordinator searches
-all shards. SCAN walks one node after the other behind one cursor.
+all shards. SCAN walks one node after the other behind one cursor. A transaction, from MULTI to EXEC, goes to one node.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nearhit.flow import Command
 
 _KEYLESS = frozenset({"INFO", "COMMAND", "SCAN", "PING", "TIME"})
+_KEY_PLACES = {"EVAL": 3, "XGROUP": 2, "XINFO": 2}
 _AGAIN = frozenset({"ClusterDownError", "TryAgainError", "MasterDownError"})
 _MOVED, _ASK = "MovedError", "AskError"
 
@@ -56,21 +57,35 @@ def shares(client: Any, commands: Sequence[Command], turn: int) -> list[Share]:
     if not primaries:
         raise StoreUnavailableError("the cluster has no primary")
     found: dict[str, Share] = {}
-    for place, command in enumerate(commands):
-        key = key_of(command)
-        sent = command
+    for unit in _units(commands):
+        first = commands[unit[0]]
+        key = next((key for key in (key_of(commands[place]) for place in unit) if key is not None), None)
+        sent = [commands[place] for place in unit]
         if key is not None:
             node = client.nodes_manager.get_node_from_slot(client.keyslot(key))
-        elif command[0] == "SCAN":
-            cursor, at = divmod(int(command[1]), _MOST_NODES)
+        elif first[0] == "SCAN":
+            cursor, at = divmod(int(first[1]), _MOST_NODES)
             node = primaries[min(at, len(primaries) - 1)]
-            sent = ("SCAN", cursor, *command[2:])
+            sent = [("SCAN", cursor, *first[2:])]
         else:
             node = primaries[turn % len(primaries)]
         share = found.setdefault(str(node.name), Share(node, [], []))
-        share.places.append(place)
-        share.commands.append(sent)
+        share.places.extend(unit)
+        share.commands.extend(sent)
     return list(found.values())
+
+
+def _units(commands: Sequence[Command]) -> list[list[int]]:
+    """Return the positions of what goes to one node together: a command, or a transaction."""
+    units: list[list[int]] = []
+    inside = False
+    for place, command in enumerate(commands):
+        if inside:
+            units[-1].append(place)
+        else:
+            units.append([place])
+        inside = command[0] == "MULTI" or (inside and command[0] != "EXEC")
+    return units
 
 
 def key_of(command: Command) -> str | bytes | None:
@@ -78,7 +93,8 @@ def key_of(command: Command) -> str | bytes | None:
     name = str(command[0])
     if len(command) == 1 or name in _KEYLESS or name.startswith("FT."):
         return None
-    key = command[3] if name == "EVAL" else command[1]
+    place = command.index("STREAMS") + 1 if name == "XREADGROUP" else _KEY_PLACES.get(name, 1)
+    key = command[place]
     return key if isinstance(key, str | bytes) else str(key)
 
 
@@ -99,6 +115,24 @@ def _next_cursor(cursor: int, at: int, nodes: int) -> bytes:
     if cursor:
         return b"%d" % (cursor * _MOST_NODES + at)
     return b"%d" % (at + 1 if at + 1 < nodes else 0)
+
+
+def moved(client: Any, commands: Sequence[Command], replies: Sequence[Any]) -> list[Share]:
+    """Return who must be asked anew, since a slot has moved; a transaction, which then did nothing, as a whole."""
+    found = []
+    for unit in _units(commands):
+        others = (_redirected(client, replies[place]) for place in unit)
+        other = next((one for one in others if one is not None), None)
+        if other is not None:
+            node, asking = other
+            prelude: list[Command] = [("ASKING",)] if asking else []
+            found.append(Share(node, unit, [*prelude, *(commands[place] for place in unit)]))
+    return found
+
+
+def _put(replies: list[Any], share: Share, answer: list[Any]) -> None:
+    for place, reply in zip(share.places, answer[-len(share.places) :], strict=True):
+        replies[place] = reply
 
 
 def _redirected(client: Any, reply: Any) -> tuple[Any, bool] | None:
@@ -139,14 +173,9 @@ class ClusterLink:
             client = self._connected()
             asked = shares(client, commands, next(self._turn))
             replies = collect(commands, asked, _talk(client, asked, deadline), len(client.get_primaries()))
-            for place, reply in enumerate(replies):
-                other = _redirected(client, reply)
-                if other is not None:
-                    self._refresh(client)
-                    node, asking = other
-                    prelude: list[Command] = [("ASKING",)] if asking else []
-                    again = Share(node, [place], [*prelude, commands[place]])
-                    replies[place] = _talk(client, [again], deadline)[0][-1]
+            for again in moved(client, commands, replies):
+                self._refresh(client)
+                _put(replies, again, _talk(client, [again], deadline)[0])
         except (RedisError, OSError) as error:
             if self._client is not None:
                 self._refresh(self._client)
@@ -229,13 +258,9 @@ class AsyncCluster:
             asked = shares(client, commands, next(self._turn))
             answers = await asyncio.gather(*(_talk_async(share) for share in asked))
             replies = collect(commands, asked, answers, len(client.get_primaries()))
-            for place, reply in enumerate(replies):
-                other = _redirected(client, reply)
-                if other is not None:
-                    self._refresh()
-                    node, asking = other
-                    prelude: list[Command] = [("ASKING",)] if asking else []
-                    replies[place] = (await _talk_async(Share(node, [place], [*prelude, commands[place]])))[-1]
+            for again in moved(client, commands, replies):
+                self._refresh()
+                _put(replies, again, await _talk_async(again))
         except (RedisError, OSError):
             self._refresh()
             raise

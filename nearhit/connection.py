@@ -139,19 +139,6 @@ class Server:
         """Return a blocking client for a cluster; unlike the others it connects at once."""
         return redis.RedisCluster(**self._target(), **self._options())
 
-    def for_log(self) -> Server:
-        """Return this server, as one that the fill log may live on.
-
-        Raises:
-            ConfigError: it is a cluster.
-        """
-        if self.is_cluster:
-            raise ConfigError(
-                f"the fill log cannot live on the cluster {self.label}: a fill moves between keys of different slots; "
-                "set NEARHIT_LOG_URL to a single server"
-            )
-        return self
-
     def async_client(self) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
         """Return an asyncio client for the running loop; it connects when it is first used."""
         options = self._options()

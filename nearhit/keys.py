@@ -25,34 +25,38 @@ def check_namespace(namespace: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LogKeys:
-    """Names on the broker server, one set a namespace: they never depend on an embedder."""
+    """Names on the log's server, one set a namespace: they never depend on an embedder.
+
+    All have the namespace in braces, their hash tag: a fill moves between them in one step, so that a cluster must
+    keep them on one node.
+    """
 
     namespace: str
 
     def log(self, lane: str) -> str:
         """Return the fill log of a lane, ``interactive`` or ``bulk``."""
-        return f"nearhit:{self.namespace}:log:{lane}"
+        return f"nearhit:{{{self.namespace}}}:log:{lane}"
 
     def retry(self, lane: str) -> str:
         """Return the sorted set of fills of a lane that wait for their next try, by due time in milliseconds."""
-        return f"nearhit:{self.namespace}:retry:{lane}"
+        return f"nearhit:{{{self.namespace}}}:retry:{lane}"
 
     @property
     def dead(self) -> str:
         """The dead-letter log."""
-        return f"nearhit:{self.namespace}:dead"
+        return f"nearhit:{{{self.namespace}}}:dead"
 
     def wake(self, lane: str) -> str:
         """Return the flag that says a wake-up of a lane is on its way."""
-        return f"nearhit:{self.namespace}:wake:{lane}"
+        return f"nearhit:{{{self.namespace}}}:wake:{lane}"
 
     def refreshing(self, digest: str) -> str:
         """Return the flag that says an entry's model was asked again a moment ago."""
-        return f"nearhit:{self.namespace}:refreshing:{digest}"
+        return f"nearhit:{{{self.namespace}}}:refreshing:{digest}"
 
     def flight(self, digest: str) -> str:
         """Return the lease of the one process that asks the model a question, or the answer that it got."""
-        return f"nearhit:{self.namespace}:flight:{digest}"
+        return f"nearhit:{{{self.namespace}}}:flight:{digest}"
 
 
 @dataclass(frozen=True, slots=True)

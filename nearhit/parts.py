@@ -110,7 +110,7 @@ def build(
     metrics = metrics or Metrics(namespace=settings.namespace, threshold=settings.threshold)
     metrics.describe("client", model=embedder.name, engine=settings.engine, threshold=settings.threshold)
     server = settings.server() if client is None else server_of(client)
-    log_server = settings.log_server() if client is None or settings.log_url else server.for_log()
+    log_server = settings.log_server() if client is None or settings.log_url else server
     return Parts(
         settings=settings,
         embedder=embedder,

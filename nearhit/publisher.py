@@ -182,7 +182,7 @@ class Publisher:
     def _connect(self, state: _State) -> None:
         """Open the connection of the callers' threads; without one they go on to use the spool."""
         try:
-            self._direct.send((("PING",),), _SPOOL_SECONDS)
+            self._direct.send((("EXISTS", self._keys.wake("interactive")),), _SPOOL_SECONDS)  # in a cluster: that node
         except StoreUnavailableError:
             return
         state.connected = True

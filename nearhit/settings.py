@@ -136,14 +136,10 @@ class Settings:
         return Server.from_env(os.environ if environ is None else environ, connect_timeout_seconds=seconds)
 
     def log_server(self, environ: Mapping[str, str] | None = None) -> Server:
-        """Return the server of the fill log: ``log_url``, else the cache server.
-
-        Raises:
-            ConfigError: it is a cluster.
-        """
+        """Return the server of the fill log: ``log_url``, else the cache server."""
         if self.log_url:
-            return Server(url=self.log_url, connect_timeout_seconds=self.connect_timeout_ms / 1000).for_log()
-        return self.server(environ).for_log()
+            return Server(url=self.log_url, connect_timeout_seconds=self.connect_timeout_ms / 1000)
+        return self.server(environ)
 
 
 _RANGES: dict[str, tuple[float, float]] = {

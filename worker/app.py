@@ -128,7 +128,7 @@ class Process:
     def _make_runtime(self) -> Runtime:
         settings = self.settings
         metrics = Metrics(namespace=settings.namespace)
-        broker = settings.broker_url or broker_url_of(settings.log_server())
+        broker = broker_of(settings)
         return Runtime(settings, metrics, wakeup=CeleryWakeUp(broker, settings.namespace, metrics))
 
     def _show_health(self) -> None:
@@ -155,7 +155,7 @@ class Process:
 
 def make_app(settings: Settings) -> Celery:
     """Return the Celery application for ``settings``; connects to nothing."""
-    broker = settings.broker_url or broker_url_of(settings.log_server())
+    broker = broker_of(settings)
     app = Celery("nearhit", broker=broker, include=["tasks.fills", "tasks.index"], set_as_current=False)
     app.conf.update(
         task_queues=[_queue(queue_name(settings.namespace, lane)) for lane in WORK_LANES],
@@ -198,6 +198,11 @@ def make_app(settings: Settings) -> Celery:
     app.nearhit = process
     app.nearhit_receivers = _Receivers(app, process)
     return app
+
+
+def broker_of(settings: Settings) -> str:
+    """Return the kombu url of the broker. A log on a cluster has none: the timers then find all work."""
+    return settings.broker_url or broker_url_of(settings.log_server()) or "memory://"
 
 
 def _transport_options(broker: str) -> dict[str, Any]:

@@ -115,14 +115,14 @@ class Field:
         # in one step: a fill that moves from one to the other between two looks would be seen in neither
         with self.log_server.client() as client, client.pipeline(transaction=True) as pipe:
             for lane in (*LANES, REFRESH_LANE):
-                pipe.xlen(f"nearhit:{self.namespace}:log:{lane}")
-                pipe.zcard(f"nearhit:{self.namespace}:retry:{lane}")
+                pipe.xlen(f"nearhit:{{{self.namespace}}}:log:{lane}")
+                pipe.zcard(f"nearhit:{{{self.namespace}}}:retry:{lane}")
             return sum(pipe.execute())
 
     def dead(self) -> list[dict[bytes, bytes]]:
         """Return the dead letters."""
         with self.log_server.client() as client:
-            return [fields for _, fields in client.xrange(f"nearhit:{self.namespace}:dead")]
+            return [fields for _, fields in client.xrange(f"nearhit:{{{self.namespace}}}:dead")]
 
     def wait_until_stored(self, timeout_seconds: float = 60.0) -> None:
         """Return once nothing is left in the logs."""

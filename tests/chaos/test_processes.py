@@ -115,7 +115,7 @@ def test_fills_of_a_killed_worker_are_stored_by_another_in_bounded_time(ground: 
         stop(ground.cache_server, signal.SIGSTOP)
         for number in range(10):
             cache.fill(f"question {number}", "an answer")
-        log = f"nearhit:{ground.namespace}:log:interactive"
+        log = f"nearhit:{{{ground.namespace}}}:log:interactive"
         with ground.log_server.client() as client:
             wait_for(lambda: client.xpending(log, "nearhit")["pending"] == 10, 10, "the worker has them in work")
         for pid in children_of(worker):
@@ -230,7 +230,7 @@ def test_a_worker_that_is_told_to_stop_finishes_its_batch_and_no_more(ground: Fi
             worker.child.process.terminate()
             assert worker.child.process.wait(30) == 0
             assert time.monotonic() - told < 15
-    log = f"nearhit:{ground.namespace}:log:interactive"
+    log = f"nearhit:{{{ground.namespace}}}:log:interactive"
     with ground.log_server.client() as client:
         assert client.xpending(log, "nearhit")["pending"] == 0
         assert len(stored(ground)) + client.xlen(log) == 101
@@ -246,7 +246,7 @@ def test_a_stopped_worker_wakes_up_and_writes_nothing_over_what_came_after_it(gr
         stop(ground.cache_server, signal.SIGSTOP)
         cache.fill("a question", "older")
         with ground.log_server.client() as client:
-            log = f"nearhit:{ground.namespace}:log:interactive"
+            log = f"nearhit:{{{ground.namespace}}}:log:interactive"
             wait_for(lambda: client.xpending(log, "nearhit")["pending"] == 1, 10, "the worker has it in work")
         assert worker.child is not None
         os.kill(worker.child.process.pid, signal.SIGSTOP)

@@ -44,7 +44,7 @@ def count(cache: Face, name: str, **labels: str) -> float:
 
 
 def log_of(client: redis.Redis, namespace: str) -> list[Any]:
-    rows: Any = client.xrange(f"nearhit:{namespace}:log:interactive")
+    rows: Any = client.xrange(f"nearhit:{{{namespace}}}:log:interactive")
     return [decode(fields[b"m"]) for _, fields in rows]
 
 
@@ -199,7 +199,7 @@ def test_a_fill_with_a_vector_of_nonsense_is_buried_by_name(
     )
     assert cache.fill(bad, "x") is FillOutcome.ACCEPTED
     assert written(settings()) == 0
-    letters: Any = client.xrange(f"nearhit:{namespace}:dead")
+    letters: Any = client.xrange(f"nearhit:{{{namespace}}}:dead")
     ((_, letter),) = letters
     assert letter[b"reason"] == b"bad_vector"
     assert reason(cache.lookup("What is it?")) in NOTHING
@@ -220,14 +220,14 @@ def test_a_hit_is_nothing_to_fill(cache: Face, settings: Callable[..., Settings]
 def test_garbage_in_the_log_is_buried_and_its_neighbours_are_stored(
     cache: Face, settings: Callable[..., Settings], client: redis.Redis, namespace: str, blob: bytes
 ) -> None:
-    log = f"nearhit:{namespace}:log:interactive"
+    log = f"nearhit:{{{namespace}}}:log:interactive"
     cache.fill("What is it?", "x")
     client.xadd(log, {"m": blob, "n": "many", "q": "soon"})
     client.xadd(log, {"something": "else"})
     cache.fill("Who is it?", "y")
     assert written(settings()) == 2
     assert client.xlen(log) == 0
-    assert client.xlen(f"nearhit:{namespace}:dead") == 2
+    assert client.xlen(f"nearhit:{{{namespace}}}:dead") == 2
     assert isinstance(cache.lookup("Who is it?"), Hit)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
-from nearhit import ConfigError, Hit, Metrics, Miss, MissReason, SemanticCache, Server, Settings
+from nearhit import Hit, Metrics, Miss, MissReason, SemanticCache, Server, Settings
 from nearhit.cluster import key_of, shares
 from nearhit.errors import StoreUnavailableError
 from nearhit.flow import ReplyError
@@ -18,6 +18,7 @@ from nearhit.index.rotation import Wear
 from nearhit.keys import lease
 from nearhit.link import AsyncPoolLink, link_to
 from tests.conftest import MODULE
+from tests.support.cluster import join
 from tests.support.faces import KINDS, Face
 from tests.support.network import private_network
 from tests.support.nodes import Driver, sample
@@ -55,27 +56,10 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ValkeyServe
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--include", str(config))
         found = [stack.enter_context(ValkeyServer(folder / str(port), port=port, options=options)) for port in PORTS]
         stack.enter_context(ValkeyServer(folder / "log", port=LOG_PORT))
-        _join(found)
+        join(found)
+        with found[0].client() as client:
+            wait_until(lambda: _coordinates(client), 30, "the coordinators to know each other")
         yield found
-
-
-def _join(nodes: list[ValkeyServer]) -> None:
-    bounds = (0, 5_461, 10_923, 16_384)
-    clients = [node.client() for node in nodes]
-    for at, client in enumerate(clients):
-        client.execute_command("CLUSTER", "ADDSLOTSRANGE", bounds[at], bounds[at + 1] - 1)
-        client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", at + 1)
-    for node in nodes[1:]:
-        clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", node.port)
-
-    def joined() -> bool:
-        states = [client.cluster("INFO") for client in clients]
-        return all(one["cluster_state"] == "ok" and one["cluster_known_nodes"] == "3" for one in states)
-
-    wait_until(joined, 30, "the cluster to come together")
-    wait_until(lambda: _coordinates(clients[0]), 30, "the coordinators to know each other")
-    for client in clients:
-        client.close()
 
 
 def _coordinates(client: redis.Redis) -> bool:
@@ -149,6 +133,16 @@ def test_a_fill_goes_through_the_log_and_becomes_a_hit(twin: Face, settings: Cal
     assert outcome.answer == "open it in the browser of snapshots"
     assert twin.fill(outcome.prompt, "another answer") == "accepted"
     runtime.close()
+
+
+def test_cache_and_log_may_live_on_one_cluster(twin: Face, settings: Callable[..., Settings]) -> None:
+    with Face(twin.kind, settings(log_url="")) as one:
+        assert one.warm_up()
+        assert one.fill(one.lookup(QUESTION), "open it in the browser of snapshots") == "accepted"
+        runtime = Runtime(settings(log_url=""), Metrics(namespace=settings().namespace))
+        assert runtime.drain("interactive") == 1
+        assert isinstance(one.lookup(f"{QUESTION}, please"), Hit)
+        runtime.close()
 
 
 def test_a_caller_s_own_cluster_client_is_used(nodes: list[ValkeyServer], settings: Callable[..., Settings]) -> None:
@@ -283,13 +277,6 @@ def test_a_node_that_hangs_costs_no_more_than_the_deadline(nodes: list[ValkeySer
 
     wait_until(answers, 20, "the cluster to answer again")
     link.close()
-
-
-def test_the_log_on_a_cluster_is_refused_with_the_way_out(settings: Callable[..., Settings]) -> None:
-    with pytest.raises(ConfigError, match="NEARHIT_LOG_URL"):
-        SemanticCache(settings(log_url=""))
-    with pytest.raises(ConfigError, match="NEARHIT_LOG_URL"):
-        Runtime(settings(log_url=""), Metrics())
 
 
 def test_the_local_engine_on_a_cluster_is_a_miss_that_names_the_way_out(settings: Callable[..., Settings]) -> None:

@@ -100,7 +100,7 @@ def test_children_and_parent_look_up_and_fill_side_by_side(
     asks(cache, 0)
     assert joined(*pids) == [0, 0, 0]
     asks(cache, 0, 5)
-    assert client.xlen(f"nearhit:{namespace}:log:interactive") == 3 + used
+    assert client.xlen(f"nearhit:{{{namespace}}}:log:interactive") == 3 + used
     assert written(settings()) == 3 + used
 
 

@@ -772,7 +772,7 @@ def test_a_killed_process_that_asks_the_model_releases_the_others(
             os._exit(0)
         time.sleep(1.0)
         with server.client() as client:
-            assert list(client.scan_iter(f"nearhit:{made.namespace}:flight:*"))
+            assert list(client.scan_iter(f"nearhit:{{{made.namespace}}}:flight:*"))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         started = time.monotonic()

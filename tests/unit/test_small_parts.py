@@ -21,8 +21,8 @@ def test_the_names_on_the_servers_are_these() -> None:
         "nearhit:shop:0123456789ab:changes",
         "nearhit:shop:0123456789ab:generation",
     )
-    assert (log.log("bulk"), log.retry("bulk")) == ("nearhit:shop:log:bulk", "nearhit:shop:retry:bulk")
-    assert (log.wake("bulk"), log.dead) == ("nearhit:shop:wake:bulk", "nearhit:shop:dead")
+    assert (log.log("bulk"), log.retry("bulk")) == ("nearhit:{shop}:log:bulk", "nearhit:{shop}:retry:bulk")
+    assert (log.wake("bulk"), log.dead) == ("nearhit:{shop}:wake:bulk", "nearhit:{shop}:dead")
     assert keys.embedders("shop") == "nearhit:shop:embedders"
 
 

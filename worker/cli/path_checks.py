@@ -41,6 +41,10 @@ _ENTRY_SECONDS = 120.0
 def check_broker(settings: Settings) -> Iterator[Finding]:
     """Give whether kombu reaches the broker, which carries the wake-ups."""
     url = settings.broker_url or broker_url_of(settings.log_server())
+    if not url:
+        text = f"none: Celery cannot use a cluster; workers look at the log every {settings.poll_seconds:g} s"
+        yield warned("broker", text, "set NEARHIT_BROKER_URL to a single server, if fills are to be stored sooner")
+        return
     host, with_password = address_of_url(url)
     from kombu import Connection  # noqa: PLC0415 - only the doctor talks to the broker by itself
 
@@ -199,6 +203,7 @@ def _swept(servers: Servers, namespace: str) -> Iterator[None]:
                 servers.cache("FT.DROPINDEX", name)
         for ask in (servers.cache, servers.log):
             _sweep(ask, f"nearhit:{namespace}:*")
+            _sweep(ask, f"nearhit:{{{namespace}}}:*")
 
 
 def _sweep(ask: Ask, pattern: str) -> None:

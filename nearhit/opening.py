@@ -6,10 +6,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nearhit import registry
+from nearhit import protocol, registry
 from nearhit.engine.local.engine import LocalEngine
 from nearhit.engine.valkey_search import ValkeySearchEngine
-from nearhit.errors import ConfigError
+from nearhit.errors import ConfigError, StoreUnavailableError
 from nearhit.flow import Flow, ReplyError, Send
 from nearhit.index import loss
 from nearhit.layouts.litellm import SharedEngine, SharedKeys, keys_of
@@ -108,12 +108,29 @@ def open_space(plan: Plan, before: Space | None = None) -> Flow[Opened]:
 
 
 def choose_engine() -> Flow[str]:
-    """Return ``valkey-search`` when the server knows FT.SEARCH, else ``local``."""
+    """Return ``valkey-search`` when the server knows FT.SEARCH, else ``local``; a user who may not ask is no answer.
+
+    Raises:
+        StoreUnavailableError: the server does not say.
+    """
     reply = (yield Send((("COMMAND", "INFO", "FT.SEARCH"),)))[0]
-    if isinstance(reply, ReplyError) or not reply:
-        return "local"
-    found = next(iter(reply.values())) if isinstance(reply, dict) else reply[0]
-    return "valkey-search" if found else "local"
+    if isinstance(reply, ReplyError):
+        return (yield from _choose_by_calling())
+    found = next(iter(reply.values()), None) if isinstance(reply, dict) else next(iter(reply or ()), None)
+    return ValkeySearchEngine.name if found else LocalEngine.name
+
+
+def _choose_by_calling() -> Flow[str]:
+    """Call FT.SEARCH without arguments: a server says first that there is no such command, then what else is wrong."""
+    reply = (yield Send((("FT.SEARCH",),)))[0]
+    if isinstance(reply, ReplyError):
+        if protocol.is_unknown_command(reply.text):
+            return LocalEngine.name
+        if protocol.misses_arguments(reply.text) or protocol.is_forbidden(reply.kind, reply.text):
+            return ValkeySearchEngine.name
+    raise StoreUnavailableError(
+        f"the server does not say whether it has a search module: {reply}; set NEARHIT_ENGINE to valkey-search or local"
+    )
 
 
 def _make_engine(plan: Plan, name: str, keys: CacheKeys, dimension: int) -> Engine:

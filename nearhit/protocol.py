@@ -242,6 +242,11 @@ def is_unknown_command(text: str) -> bool:
     return "unknown command" in text.lower()
 
 
+def misses_arguments(text: str) -> bool:
+    """Return whether an error reply says that a command is there and lacks arguments (the module's own words, too)."""
+    return "wrong number of arguments" in text.lower() or text.startswith("Missing argument")
+
+
 def is_forbidden(kind: str, text: str) -> bool:
     """Return whether an error reply says that the ACL user lacks a command or the keys.
 

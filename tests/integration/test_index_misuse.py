@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nearhit import ConfigError, Hit, Metrics, Miss, MissReason, Tier
+from nearhit.errors import StoreUnavailableError
+from nearhit.flow import ReplyError
+from nearhit.opening import choose_engine
 from tests.conftest import MODULE
 from tests.support.faces import Face
 from tests.support.nodes import sample
 from tests.support.shelf import Shelf
+from worker.cli import server_checks
+from worker.cli.finding import Status
+from worker.cli.servers import Servers
 from worker.runtime import Runtime
 from worker.stack import ValkeyServer, wait_until
 
@@ -74,6 +80,59 @@ def test_a_user_without_the_rights_from_the_start(
         assert "secret" not in outcome.detail
         with pytest.raises(ConfigError, match=said):
             Runtime(settings(url=url), Metrics()).space()
+
+
+@needs_module
+@pytest.mark.parametrize("rule", ["-command", "-command|info"])
+def test_a_user_who_may_not_ask_for_commands_still_gets_the_module(
+    kind: str, settings: Callable[..., Settings], server: ValkeyServer, rule: str
+) -> None:
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "curious", "on", ">secret", "~*", "&*", "+@all", rule)
+    mine = settings(url=f"valkey://curious:secret@127.0.0.1:{server.port}/0", engine="auto")
+    shelf = Shelf(mine)
+    assert shelf.space.engine.name == "valkey-search"
+    shelf.add(QUESTION)
+    with Face(kind, mine) as face:
+        assert isinstance(face.lookup(f"{QUESTION}, please"), Hit)
+    shelf.close()
+
+
+@needs_module
+def test_a_user_who_may_neither_ask_nor_search_is_told_so_instead_of_searching_elsewhere(
+    kind: str, settings: Callable[..., Settings], server: ValkeyServer
+) -> None:
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "weak", "on", ">secret", "~*", "&*", "+@all", "-command", "-@search")
+    mine = settings(url=f"valkey://weak:secret@127.0.0.1:{server.port}/0", engine="auto")
+    with Face(kind, mine) as face:
+        assert not face.warm_up(0.5)
+        outcome = missed(face)
+        assert outcome.reason is MissReason.MISCONFIGURED
+        assert "+@search" in outcome.detail
+    with Servers(mine) as both:
+        found = {one.check: one for one in server_checks.check_cache_server(both)}
+        assert found["search rights"].status is Status.FAIL
+
+
+def test_a_user_who_may_not_ask_for_commands_is_served_by_the_local_engine_where_there_is_no_module(
+    kind: str, settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    with ValkeyServer(tmp_path / "plain") as plain:
+        with plain.client() as client:
+            client.execute_command("ACL", "SETUSER", "curious", "on", ">secret", "~*", "&*", "+@all", "-command")
+        mine = settings(url=f"valkey://curious:secret@127.0.0.1:{plain.port}/0", engine="auto")
+        with Face(kind, mine) as face:
+            assert face.warm_up()
+            assert missed(face).reason is MissReason.EMPTY
+
+
+def test_a_server_that_does_not_say_what_it_has_is_asked_again_later() -> None:
+    flow = choose_engine()
+    next(flow)
+    flow.send([ReplyError("unsupported command", "ResponseError")])
+    with pytest.raises(StoreUnavailableError, match="NEARHIT_ENGINE"):
+        flow.send([ReplyError("unsupported command", "ResponseError")])
 
 
 @needs_module

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nearhit.errors import StoreUnavailableError
 from nearhit.flow import ReplyError
+from nearhit.opening import choose_engine
 from worker.cli.finding import Finding, address_of, failed, is_loopback, passed, warned
 
 if TYPE_CHECKING:
@@ -99,9 +100,12 @@ def _cache_memory(info: dict[str, str]) -> Finding:
 
 def _search(servers: Servers, info: dict[str, str]) -> Iterator[Finding]:
     engine = servers.settings.engine
-    known = servers.cache("COMMAND", "INFO", "FT.SEARCH")
-    row = next(iter(known.values()), None) if isinstance(known, dict) else known[0] if isinstance(known, list) else None
-    if not row:
+    try:
+        there = servers.cache.run(choose_engine()) == "valkey-search"
+    except StoreUnavailableError as error:
+        yield failed("search module", str(error), "set NEARHIT_ENGINE, or let the user run COMMAND")
+        return
+    if not there:
         if engine == "valkey-search":
             advice = "load valkey-search 1.2.1 or newer into the server, or set NEARHIT_ENGINE to auto or local"
             yield failed("search module", "the server has none, and the engine is set to valkey-search", advice)

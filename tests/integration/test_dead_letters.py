@@ -10,7 +10,7 @@ import pytest
 from nearhit import SemanticCache, filllog
 from nearhit.keys import LogKeys
 from nearhit.link import link_for
-from tests.integration.test_write_path import run
+from tests.support.log import run
 from worker.cli import main
 
 if TYPE_CHECKING:

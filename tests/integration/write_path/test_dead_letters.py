@@ -1,0 +1,132 @@
+"""Dead letters, poison, and what a worker may still do that was taken over from."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgpack
+import pytest
+
+from nearhit import SemanticCache, dead, filllog
+from nearhit.errors import ConfigError, StoreUnavailableError
+from nearhit.flow import ReplyError
+from nearhit.keys import LogKeys
+from nearhit.testing import HashEmbedder
+from tests.support.log import drained, hashed, letters, prompts_in, run
+from worker.stack import ValkeyServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nearhit.embedding.port import Embeddings
+    from nearhit.settings import Settings
+
+# litellm and what it imports warn of their own affairs
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def test_what_can_never_be_stored_is_a_dead_letter_at_once(
+    settings: Callable[..., Settings], server: ValkeyServer
+) -> None:
+    made = settings()
+    runtime = hashed(made)
+    runtime.space()
+    good = {"v": 1, "s": "0" * 32, "t": "", "p": "p", "r": b'"a"', "c": time.time_ns() // 1000, "l": 60_000}
+    good |= {"f": 60_000, "e": runtime.space().keys.embedder, "x": b"", "u": None, "a": b""}
+    blobs = {
+        "undecodable": [b"\xc1 no msgpack", b"", msgpack.packb({**good, "v": 2}), msgpack.packb({**good, "p": 7})],
+        "bad_vector": [msgpack.packb({**good, "x": b"\0" * 4 * 63}), msgpack.packb({**good, "x": b"\0" * 4 * 64})],
+        "expired": [msgpack.packb({**good, "c": 1, "l": 1})],
+    }
+    every = [blob for some in blobs.values() for blob in some] + [msgpack.packb(good)]
+    run(server, filllog.accept(runtime.keys, "interactive", every, 1))
+    runtime.tick("interactive")
+    reasons = [letter.reason for letter in letters(server, made.namespace)]
+    assert sorted(reasons) == sorted(reason for reason, some in blobs.items() for _ in some)
+    assert prompts_in(server, made.namespace) == {"p": "a"}
+
+
+def test_dead_letters_are_replayed_once_or_dropped(settings: Callable[..., Settings], server: ValkeyServer) -> None:
+    made = settings()
+    runtime = hashed(made)
+    runtime.space()
+    with SemanticCache(made) as cache:
+        cache.fill("a question", "an answer")
+    flow = filllog.read(runtime.keys, "interactive", "one", 10, last=True)
+    [row] = run(server, flow)
+    run(server, filllog.bury(runtime.keys, "interactive", row, "store", "for the test"))
+    run(server, filllog.take_in(runtime.keys, [], [(b"garbage", "bad_row", "no row")], 1))
+    found = letters(server, made.namespace)
+    assert [one.replayable for one in found] == [True, False]
+    assert run(server, dead.replay(runtime.keys, found)) == 1
+    assert run(server, dead.replay(runtime.keys, found)) == 0
+    drained(runtime, server)
+    assert prompts_in(server, made.namespace) == {"a question": "an answer"}
+    [left] = letters(server, made.namespace)
+    assert run(server, dead.drop(runtime.keys, [left.id])) == 1
+    with pytest.raises(ConfigError, match="no id"):
+        run(server, dead.drop(runtime.keys, ["-"]))
+
+
+def test_neighbours_of_a_fill_that_kills_workers_are_stored_and_it_alone_is_buried(
+    settings: Callable[..., Settings], server: ValkeyServer
+) -> None:
+    made = settings(claim_idle_ms=100, max_deliveries=3)
+
+    class Fatal(BaseException):
+        """A worker that dies: nothing catches it."""
+
+    class Deadly(HashEmbedder):
+        def embed(self, texts: Sequence[str], timeout_seconds: float) -> Embeddings:
+            if "deadly" in texts:
+                raise Fatal
+            return super().embed(texts, timeout_seconds)
+
+    with SemanticCache(made) as cache:
+        for number in range(6):
+            cache.fill("deadly" if number == 2 else f"question {number}", "an answer")
+    for _ in range(12):
+        runtime = hashed(made, embedder=Deadly(64))
+        try:
+            drained(runtime, server)
+            break
+        except Fatal:
+            time.sleep(0.12)
+    assert len(prompts_in(server, made.namespace)) == 5
+    [letter] = letters(server, made.namespace)
+    assert (letter.reason, letter.fill and letter.fill.prompt) == ("poison", "deadly")
+
+
+def test_an_error_inside_a_transaction_is_no_acceptance(server: ValkeyServer, namespace: str) -> None:
+    keys = LogKeys(namespace)
+    with server.client() as client:
+        client.set(keys.log("interactive"), "no stream")
+    with pytest.raises(StoreUnavailableError, match=r"WRONGTYPE|wrong kind"):
+        run(server, filllog.accept(keys, "interactive", [b"one"], 1))
+
+
+def test_a_worker_that_was_taken_over_from_moves_nothing_any_more(server: ValkeyServer, namespace: str) -> None:
+    keys = LogKeys(namespace)
+    run(server, filllog.open_log(keys, "interactive"))
+    run(server, filllog.accept(keys, "interactive", [b"one\0\xff|2|"], 5))
+    [row] = run(server, filllog.read(keys, "interactive", "stopped", 10, last=True))
+    [silent] = run(server, filllog.silent(keys, "interactive", 0, 10))
+    [taken] = run(server, filllog.claim(keys, "interactive", "second", 0, [silent]))
+    assert taken.deliveries == 2
+    assert run(server, filllog.bury(keys, "interactive", row, "poison", "")) == 0
+    assert run(server, filllog.put_off(keys, "interactive", [(row, 1, 1)])) == 0
+    assert run(server, filllog.keep(keys, "interactive", "stopped", [row])) == 0
+    assert run(server, filllog.keep(keys, "interactive", "second", [taken])) == 1
+    assert run(server, filllog.put_off(keys, "interactive", [(taken, 1, 7)])) == 1
+    assert run(server, filllog.promote(keys, "interactive", 2, 10)) == 1
+    [again] = run(server, filllog.read(keys, "interactive", "third", 10, last=True))
+    assert (again.blob, again.tries, again.queued_ms) == (b"one\0\xff|2|", 7, 5)
+
+
+def test_an_unreadable_reply_of_the_log_is_named(server: ValkeyServer, namespace: str) -> None:
+    reply = ReplyError("WRONGTYPE Operation against a key", "ResponseError")
+    flow = filllog.promote(LogKeys(namespace), "bulk", 1, 1)
+    next(flow)
+    with pytest.raises(StoreUnavailableError, match="retry:bulk"):
+        flow.send([reply])

@@ -1,0 +1,66 @@
+"""Log: what tests ask of a fill log and of a worker that empties it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from nearhit import Metrics, dead
+from nearhit.flow import Send
+from nearhit.keys import LogKeys
+from nearhit.link import link_for
+from tests.embedding_server import EmbeddingServer
+from worker.runtime import Runtime
+from worker.stack import ValkeyServer, wait_until
+
+if TYPE_CHECKING:
+    from nearhit.settings import Settings
+
+
+def hashed(made: Settings, **changes: Any) -> Runtime:
+    """Return a worker's runtime with the hash embedder."""
+    return Runtime(made, Metrics(namespace=made.namespace), **changes)
+
+
+def run(link_server: ValkeyServer, flow: Any) -> Any:
+    """Drive a flow that sends only."""
+    link = link_for(link_server.client())
+    answer: Any = None
+    try:
+        while True:
+            try:
+                step = flow.send(answer)
+            except StopIteration as stop:
+                return stop.value
+            assert isinstance(step, Send)
+            answer = link.send(step.commands, 5.0)
+    finally:
+        link.close()
+
+
+def letters(server: ValkeyServer, namespace: str) -> list[dead.Letter]:
+    found: list[dead.Letter] = run(server, dead.letters(LogKeys(namespace)))
+    return found
+
+
+def drained(runtime: Runtime, server: ValkeyServer, seconds: float = 20.0, lane: str = "interactive") -> None:
+    """Tick until nothing is left, as a worker does."""
+    keys = runtime.keys
+
+    def empty() -> bool:
+        runtime.tick(lane)
+        with server.client() as client:
+            return int(client.xlen(keys.log(lane)) + client.zcard(keys.retry(lane))) == 0
+
+    wait_until(empty, seconds, "the log is empty")
+
+
+def prompts_in(server: ValkeyServer, namespace: str) -> dict[str, str]:
+    with server.client() as client:
+        rows = [client.hgetall(name) for name in client.scan_iter(f"nearhit:{namespace}:*:e:*")]
+    return {row[b"prompt"].decode(): json.loads(row[b"response"]) for row in rows}
+
+
+def texts_asked(endpoint: EmbeddingServer) -> list[list[str]]:
+    """Return the calls that embedded questions; the probe of the embedder is not one."""
+    return [one["input"] for one in endpoint.requests if any("question" in text for text in one["input"])]

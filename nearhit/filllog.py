@@ -107,6 +107,11 @@ class Logged:
     deliveries: int = 1
     owner: str = ""
 
+    @property
+    def added_us(self) -> int:
+        """When it was added to the log, by the clock of the log's server, microseconds since the epoch."""
+        return int(self.id.partition(b"-")[0]) * 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Silent:

@@ -35,7 +35,8 @@ class Fill:
         tenant: hex digest of the tenant; empty for none.
         prompt: canonical text of the question.
         response: the answer as JSON text; empty asks the worker to ask the model by ``refresh``.
-        created_us: when the answer was given, microseconds since the epoch by the caller's clock; the newest wins.
+        created_us: when the answer was given, microseconds since the epoch by the caller's clock; the newest wins,
+            and a time in the future counts as the moment in which a worker takes it.
         ttl_ms: how long the entry lives, jitter included.
         fresh_ms: how long a hit is fresh.
         embedder: fingerprint of what made ``embedding``; empty when there is none.

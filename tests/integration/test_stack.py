@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from nearhit.errors import ConfigError
 from tests.support.terminal import ROOT
+from worker.stack import Child, ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,3 +72,34 @@ def test_an_interrupt_while_a_child_is_being_started_leaves_nothing(tmp_path: Pa
     assert interrupted(tmp_path, lambda _: any(tmp_path.glob(f"nearhit-*/{name}/{name}.log"))) == 130, run
     assert left_over(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no such resource: a signal at the death of a parent")
+def test_a_stack_whose_starter_is_killed_ends_too(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path), "NEARHIT_MODEL": "hash/64"}
+    env.update({"NEARHIT_THRESHOLD": "0.9", "NEARHIT_METRICS_PORT": "0"})
+    command = [sys.executable, "-m", "nearhit", "up", "--port", "0", "--json"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        pids = json.loads(process.stdout.readline())["pids"]
+        running = [Path(f"/proc/{pids[name]}/exe") for name in ("valkey", "worker")]
+        there = [one.exists() for one in running]
+        process.kill()
+    assert there == [True, True]
+    wait_until(lambda: not any(one.exists() for one in running), 30, "the children to end")
+
+
+def test_a_child_of_a_thread_outlives_it(tmp_path: Path) -> None:
+    made: list[Child] = []
+    thread = threading.Thread(target=lambda: made.append(Child("sleep", ["sleep", "60"], tmp_path)))
+    thread.start()
+    thread.join()
+    time.sleep(0.1)
+    made[0].check()
+    made[0].kill()
+
+
+def test_a_server_program_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEARHIT_VALKEY_SERVER", "/nowhere/valkey-server")
+    with pytest.raises(ConfigError, match="/nowhere/valkey-server"):
+        ValkeyServer(tmp_path).start()

@@ -70,7 +70,7 @@ class Case:
         index = engine.index if isinstance(engine, ValkeySearchEngine) else ""
         scope = scope_digest(Scope.of(None))
         made = self.corpus.embed(self.asked, 1.0).vectors
-        return [protocol.search(index, scope, vectors.to_bytes(row), self.settings.neighbours) for row in made]
+        return [protocol.search(index, scope, vectors.to_bytes(row), 1) for row in made]
 
     def exact_line(self, ours: Times, raw: Times, twin: str) -> Line:
         """Return the line of exact hits."""

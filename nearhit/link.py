@@ -262,9 +262,9 @@ class AsyncSingle:
 
 def pack(connection: Any, commands: Sequence[Command]) -> bytes | list[bytes]:
     """Return commands as a connection of redis-py sends them."""
-    first = commands[0]
-    if len(commands) == 1 and isinstance(first, Packed):
-        return [first.blob]
+    ready = [command.blob for command in commands if isinstance(command, Packed)]
+    if len(ready) == len(commands):
+        return [b"".join(ready)]
     packed: list[bytes] = connection.pack_commands(commands)
     return packed
 

@@ -69,6 +69,10 @@ def lookup(query: Query, space: Space, rules: Rules, stages: dict[str, float]) -
     saves a round trip, and finds the entry of that very text, too, if there is one by now. Only where that leaves room
     for doubt is the entry looked for by its key as well.
 
+    The nearest entry alone is asked for, which decides nearly every lookup and takes the server a third less time than
+    four with their answers. Only where it may not be served, as the guard says or because it ended, are ``rules.k``
+    asked for.
+
     Args:
         query: what is asked, and by whom.
         space: where to search.
@@ -89,8 +93,11 @@ def lookup(query: Query, space: Space, rules: Rules, stages: dict[str, float]) -
             if exact is not None:
                 return _hit(query, policy.Chosen(key.encode(), exact, 1.0), Tier.EXACT, stages)
             vector = yield from embed_once(query.text, space)
-        neighbours = yield from space.engine.search(query.scope, vector, rules.k)
+        neighbours = yield from space.engine.search(query.scope, vector, 1)
         choice = _choose(neighbours, asked, rules, stages)
+        if rules.k > 1 and policy.looks_further(choice):
+            others = yield from space.engine.search(query.scope, vector, rules.k)
+            choice = policy.nearer(choice, _choose(_without(others, neighbours), asked, rules, stages))
         if known and (space.engine.backfilling or not policy.settles(choice)):
             exact = yield from _exact(key, asked)
             if exact is not None:
@@ -133,8 +140,13 @@ def _choose(
     started = time.monotonic()
     choice = policy.choose(neighbours, asked, rules, int(time.time() * 1000))
     if rules.guard is not None:
-        stages["guard"] = time.monotonic() - started
+        stages["guard"] = stages.get("guard", 0.0) + time.monotonic() - started
     return choice
+
+
+def _without(neighbours: Sequence[Neighbour], seen: Sequence[Neighbour]) -> list[Neighbour]:
+    keys = {one.key for one in seen}
+    return [one for one in neighbours if one.key not in keys]
 
 
 def _exact(key: str, asked: policy.Asked) -> Flow[Entry | None]:

@@ -173,6 +173,21 @@ def _weigh(neighbour: Neighbour, asked: Asked, rules: Rules, now_ms: int) -> Cho
     return Chosen(neighbour.key, found, similarity)
 
 
+def looks_further(choice: Chosen | Refused) -> bool:
+    """Return whether neighbours behind the nearest one may be served although that may not, or was not there.
+
+    A server leaves an expired entry out after its search, so that asking for one entry may give none.
+    """
+    return isinstance(choice, Refused) and choice.reason is not MissReason.BELOW_THRESHOLD
+
+
+def nearer(first: Chosen | Refused, others: Chosen | Refused) -> Chosen | Refused:
+    """Return what becomes of a lookup whose nearest neighbour was refused, from the choice among the others."""
+    if isinstance(others, Refused) and isinstance(first, Refused) and first.reason is not MissReason.EMPTY:
+        return first
+    return others
+
+
 def settles(choice: Chosen | Refused) -> bool:
     """Return whether a choice among neighbours rules out that the question itself has an entry.
 

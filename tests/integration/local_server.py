@@ -92,15 +92,15 @@ def send(client: Any, *commands: tuple[Any, ...]) -> list[Any]:
 def search(engine: LocalEngine, client: Any, vector: NDArray[np.float32], **kwargs: Any) -> list[Neighbour]:
     """Drive a search to its end."""
     flow = engine.search(kwargs.get("scope", "s"), vector, kwargs.get("k", 4))
-    try:
-        step = next(flow)
+    replies: Any = None
+    while True:
+        try:
+            step = flow.send(replies)
+        except StopIteration as stop:
+            found: list[Neighbour] = stop.value
+            return found
         assert isinstance(step, Send)
-        flow.send(send(client, *step.commands))
-    except StopIteration as stop:
-        found: list[Neighbour] = stop.value
-        return found
-    message = "a search sends once"
-    raise AssertionError(message)
+        replies = send(client, *step.commands)
 
 
 class Writer:

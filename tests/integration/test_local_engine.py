@@ -181,11 +181,24 @@ def test_an_entry_removed_unannounced_is_dropped_by_the_search(
     wait_until(lambda: engine.stats().entries == 49, 3, "the replica was told")
 
 
+def test_the_next_entry_is_found_where_the_nearest_is_gone_or_has_changed(
+    engine: LocalEngine, client: redis.Redis, writer: Writer
+) -> None:
+    for name, change in (
+        ("n2", lambda: writer.remove("n2", announced=False)),
+        ("n4", lambda: writer.write("n4", -ROWS[4], announced=False)),
+    ):
+        row = ROWS[int(name[1:])]
+        second = search(engine, client, row, k=2)[1]
+        change()
+        assert [one.key for one in search(engine, client, row, k=1)] == [second.key]
+
+
 def test_an_entry_changed_unannounced_has_its_own_similarity(
     engine: LocalEngine, client: redis.Redis, writer: Writer
 ) -> None:
     writer.write("n2", ROWS[5], announced=False)
-    found = {neighbour.key: neighbour.similarity for neighbour in search(engine, client, ROWS[2])}
+    found = {neighbour.key: neighbour.similarity for neighbour in search(engine, client, ROWS[2], k=50)}
     assert found[KEYS.entry("s", "n2").encode()] == pytest.approx(float(ROWS[5] @ ROWS[2]), abs=1e-6)
     wait_until(lambda: finds(engine, client, 5, "n2") or finds(engine, client, 5, "n5"), 3, "still served")
     wait_until(

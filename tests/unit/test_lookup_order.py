@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -98,14 +99,14 @@ def test_the_entry_of_the_very_text_is_an_exact_hit_and_its_vector_is_forgotten(
 
 
 @pytest.mark.parametrize(
-    "searched",
-    [[0], [1, *row("far", "0.5")], [1, *row("twin", "0.0000001")]],
+    ("searched", "searches"),
+    [([0], 2), ([1, *row("far", "0.5")], 1), ([1, *row("twin", "0.0000001")], 1)],
     ids=["nothing is found", "nothing near is found", "another text with that vector is found"],
 )
-def test_an_entry_that_the_search_does_not_find_is_found_by_its_key(searched: list[Any]) -> None:
+def test_an_entry_that_the_search_does_not_find_is_found_by_its_key(searched: list[Any], searches: int) -> None:
     outcome, asked, _ = answer(searched, OWN)
     assert isinstance(outcome, Hit)
-    assert (outcome.tier, asked) == (Tier.EXACT, ["FT.SEARCH", "HMGET"])
+    assert (outcome.tier, asked) == (Tier.EXACT, ["FT.SEARCH"] * searches + ["HMGET"])
 
 
 def test_an_entry_is_found_by_its_key_while_the_index_is_being_filled() -> None:
@@ -125,3 +126,74 @@ def test_a_miss_is_told_by_the_search_when_there_is_no_entry() -> None:
     outcome, _, _ = answer([1, *row("far", "0.5")], NOTHING)
     assert isinstance(outcome, Miss)
     assert outcome.reason is MissReason.BELOW_THRESHOLD
+
+
+class Picky:
+    """A guard that refuses all but one text, and remembers whom it was asked about."""
+
+    def __init__(self, right: str) -> None:
+        self.right = right
+        self.asked: list[str] = []
+
+    def judge(self, prompt: str, candidate: str, similarity: float) -> Said:
+        self.asked.append(candidate)
+        return Said(candidate == self.right, None if candidate == self.right else "number")
+
+
+@dataclass(frozen=True)
+class Said:
+    accepted: bool
+    reason: str | None
+
+
+def searched_twice(first: list[Any], second: list[Any], rules: Rules) -> tuple[Hit | Miss, list[Any]]:
+    """Return the outcome and how many neighbours each search asked for; the first search is answered by ``first``."""
+    flow = lookup(Query(TEXT, SCOPE), space(), rules, {})
+    counts: list[Any] = []
+    searched = iter((first, second))
+    send: Any = None
+    while True:
+        try:
+            step = flow.send(send)
+        except StopIteration as stop:
+            return stop.value, counts
+        assert isinstance(step, Send)
+        send = [NOTHING if command[0] == "HMGET" else None for command in step.commands]
+        if step.commands[0][0] == "FT.SEARCH":
+            counts.append(step.commands[0][9])
+            send[0] = next(searched)
+
+
+def test_the_nearest_neighbour_alone_is_fetched_where_it_decides() -> None:
+    for distance, found in (("0.05", Hit), ("0.5", Miss)):
+        outcome, counts = searched_twice([1, *row("near", distance)], [], Rules(0.9))
+        assert (type(outcome), counts) == (found, [b"1"])
+
+
+def test_the_next_neighbours_are_fetched_where_the_guard_refuses_the_nearest() -> None:
+    guard = Picky("right")
+    both = [2, *row("wrong", "0.01"), *row("right", "0.02")]
+    outcome, counts = searched_twice([1, *row("wrong", "0.01")], both, Rules(0.9, guard, k=3))
+    assert isinstance(outcome, Hit)
+    assert (outcome.cached_prompt, counts) == ("right", [b"1", b"3"])
+    assert guard.asked == ["wrong", "right"]
+
+
+def test_the_next_neighbours_are_fetched_where_the_server_left_an_ended_one_out() -> None:
+    outcome, counts = searched_twice([0], [1, *row("next", "0.03")], Rules(0.9))
+    assert isinstance(outcome, Hit)
+    assert (outcome.cached_prompt, counts) == ("next", [b"1", b"4"])
+
+
+def test_a_miss_names_the_nearest_neighbour_whatever_comes_behind_it() -> None:
+    both = [2, *row("wrong", "0.01"), *row("far", "0.5")]
+    outcome, _ = searched_twice([1, *row("wrong", "0.01")], both, Rules(0.9, Picky("none")))
+    assert isinstance(outcome, Miss)
+    assert outcome.nearest is not None
+    assert (outcome.reason, outcome.nearest.prompt, outcome.nearest.refusal) == (MissReason.GUARD, "wrong", "number")
+
+
+def test_rules_of_one_neighbour_never_search_twice() -> None:
+    outcome, counts = searched_twice([1, *row("wrong", "0.01")], [], Rules(0.9, Picky("none"), k=1))
+    assert isinstance(outcome, Miss)
+    assert counts == [b"1"]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import hiredis
+import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nearhit import protocol
+from nearhit.link import pack
 from nearhit.wire import Template
 
 
@@ -24,3 +26,14 @@ def test_gaps_may_be_anywhere_even_side_by_side(words: list[str | bytes | int | 
     expected: tuple[Any, ...] = tuple(value if word is None else word for word in words)
     assert tuple(command) == expected
     assert command.blob == hiredis.pack_command(expected)
+
+
+@given(st.lists(st.text(max_size=8), min_size=1, max_size=5), st.booleans())
+def test_several_commands_are_packed_alike_whether_or_not_all_are_packed_already(names: list[str], ping: bool) -> None:
+    commands: list[Any] = [protocol.read_entry(name) for name in names]
+    if ping:
+        commands.append(("PING",))
+    connection = redis.Connection()
+    expected = b"".join(connection.pack_commands([tuple(command) for command in commands]))
+    packed = pack(connection, commands)
+    assert (packed if isinstance(packed, bytes) else b"".join(packed)) == expected

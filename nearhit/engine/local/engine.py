@@ -15,6 +15,7 @@ from nearhit.engine.local.replica import read_milliseconds, read_vector
 from nearhit.engine.port import Neighbour
 from nearhit.errors import ConfigError, StoreUnavailableError, UnavailableError
 from nearhit.flow import ReplyError, Send
+from nearhit.wire import Template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES = 100_000
 
-_FETCHED = (*entry.READ_FIELDS, entry.EMBEDDING)
+_FETCH = Template("HMGET", None, *entry.READ_FIELDS, entry.EMBEDDING)
+_SPARE = 3
+"""Entries looked up beside those asked for; read where one of those is gone or has changed on the server."""
+
 _STOP_SECONDS = 5.0
 _ROUNDING = 1e-4
 
@@ -112,13 +116,14 @@ class LocalEngine:
         replica = follower.replica
         if replica is None:
             raise UnavailableError(_loading(follower))
-        found = replica.nearest(scope, vector, k, self._now_ms())
-        if not found:
-            return []
-        replies = yield Send(tuple(("HMGET", key, *_FETCHED) for key, _ in found), "search")
-        neighbours = [self._read(key, scope, vector, reply) for (key, _), reply in zip(found, replies, strict=True)]
-        follower.recheck(_differing(found, neighbours))
-        return sorted(filter(None, neighbours), key=lambda neighbour: -neighbour.similarity)
+        found = replica.nearest(scope, vector, k + _SPARE, self._now_ms())
+        neighbours = yield from self._read_all(found[:k], scope, vector)
+        differing = _differing(found, neighbours)
+        if differing and len(found) > k:
+            neighbours += yield from self._read_all(found[k:], scope, vector)
+            differing = _differing(found, neighbours)
+        follower.recheck(differing)
+        return sorted(filter(None, neighbours), key=_by_similarity)[:k]
 
     def prepare(self) -> Flow[bool]:
         """Return False: there is no index on the server, and the change stream is made by those who read it."""
@@ -170,6 +175,15 @@ class LocalEngine:
     def _now_ms(self) -> int:
         return int(1000 * self._now_seconds())
 
+    def _read_all(
+        self, found: Sequence[tuple[bytes, float]], scope: str, vector: NDArray[np.float32]
+    ) -> Flow[list[Neighbour | None]]:
+        """Return what the server holds of entries, in order."""
+        if not found:
+            return []
+        replies = yield Send(tuple([_FETCH.fill(key) for key, _ in found]), "search")
+        return [self._read(key, scope, vector, reply) for (key, _), reply in zip(found, replies, strict=True)]
+
     def _read(self, key: bytes, scope: str, vector: NDArray[np.float32], reply: Any) -> Neighbour | None:
         """Return the entry as the server holds it; ``None`` when it is gone, over or of another scope."""
         if isinstance(reply, ReplyError) and not reply.text.startswith("WRONGTYPE"):
@@ -184,17 +198,21 @@ class LocalEngine:
             return None
         if expires_ms <= self._now_ms():
             return None
-        similarity = float(np.clip(vector @ current, -1.0, 1.0))
+        similarity = max(-1.0, min(1.0, float(vector @ current)))  # np.clip takes 5 µs for it
         return Neighbour(key=key, similarity=similarity, fields=fields)
 
 
 def _differing(found: Sequence[tuple[bytes, float]], neighbours: Sequence[Neighbour | None]) -> list[bytes]:
-    """Return the keys of entries that the server holds otherwise than the replica."""
+    """Return the keys of those entries that were read, and that the server holds otherwise than the replica."""
     return [
         key
-        for (key, similarity), neighbour in zip(found, neighbours, strict=True)
+        for (key, similarity), neighbour in zip(found, neighbours, strict=False)
         if neighbour is None or abs(neighbour.similarity - similarity) > _ROUNDING
     ]
+
+
+def _by_similarity(neighbour: Neighbour) -> float:
+    return -neighbour.similarity
 
 
 def _loading(follower: Follower) -> str:

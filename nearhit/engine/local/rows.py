@@ -21,8 +21,8 @@ BLOCK_ROWS = 8192
 """Rows of a block. Growth beyond it adds a block and copies nothing; a scan's temporaries stay in cache."""
 
 _FIRST_ROWS = 8
-_SCAN_ALL_ROWS = 1024
-_FIRST_LOOK_ROWS = 192
+_SCAN_ALL_ROWS = 512
+_FIRST_LOOK_ROWS = 64
 _SAMPLE_STEP = 16
 _RESCORE_ROWS = 4096
 _NEVER_MS = 2**63 - 1
@@ -253,12 +253,12 @@ def _score(query: _Query, blocks: tuple[_Block, ...], numbers: NDArray[np.intp])
         scales = np.empty(part.size, np.float32)
         expires = np.empty(part.size, np.int64)
         for index in range(int(part[0]) // BLOCK_ROWS, int(part[-1]) // BLOCK_ROWS + 1):
-            first, last = np.searchsorted(part, (index * BLOCK_ROWS, (index + 1) * BLOCK_ROWS))
+            first, last = part.searchsorted((index * BLOCK_ROWS, (index + 1) * BLOCK_ROWS))
             within, block = part[first:last] - index * BLOCK_ROWS, blocks[index]
             # "clip" spares a copy that numpy makes for the case of a number out of range; none is
-            np.take(block.rows, within, axis=0, out=rows[first:last], mode="clip")
-            np.take(block.scales, within, out=scales[first:last], mode="clip")
-            np.take(block.expires, within, out=expires[first:last], mode="clip")
+            block.rows.take(within, axis=0, out=rows[first:last], mode="clip")
+            block.scales.take(within, out=scales[first:last], mode="clip")
+            block.expires.take(within, out=expires[first:last], mode="clip")
         similarities = (rows.astype(np.float32) @ query.vector) * scales
         similarities[expires <= query.now_ms] = _GONE
         query.numbers.append(part)

@@ -121,7 +121,8 @@ SIMILARITY = Row(
         ),
         lines(
             "Similarity against the threshold",
-            "Median and lower tenth of hits, median and upper tenth of misses, and the threshold. Misses that crowd "
+            "Median and lower tenth of hits, median and upper tenth of misses, and the threshold in force. Misses that "
+            "crowd "
             "below the "
             "threshold: calibrate. All lines moved at once: another embedding model or another public.",
             Query(quantile(0.5, "nearhit_similarity", "le", f'outcome="hit",{F}'), "hits, median"),
@@ -207,6 +208,7 @@ TROUBLE = Row(
             "Failures by stage and class",
             "Every failure of every process, by where it happened. Empty while all is well.",
             Query(f"sum by (stage, kind) (rate(nearhit_errors_total{{{F}}}{RATE}))", "{{stage}} {{kind}}"),
+            Query(f"sum by (reason) (rate(nearhit_refused_thresholds_total{{{F}}}{RATE}))", "threshold {{reason}}"),
             unit="ops",
             runbook="lookups-fail",
         ),

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from nearhit.outcome import FillOutcome, Hit, Miss, MissReason, Nearest, Tier
     from nearhit.scope import Scope
     from nearhit.settings import Settings
+    from nearhit.thresholds.admin import Thresholds
+    from nearhit.thresholds.table import ThresholdEntry
 
 __all__ = [
     "AsyncSemanticCache",
@@ -58,6 +60,8 @@ __all__ = [
     "Server",
     "Settings",
     "StoreUnavailableError",
+    "ThresholdEntry",
+    "Thresholds",
     "Tier",
     "UnavailableError",
     "Usage",
@@ -81,6 +85,8 @@ _HOMES = {
     "Tier": "outcome",
     "Scope": "scope",
     "Settings": "settings",
+    "Thresholds": "thresholds.admin",
+    "ThresholdEntry": "thresholds.table",
 }
 
 

@@ -24,6 +24,7 @@ from nearhit.refresh import Refreshes
 from nearhit.settings import Settings
 from nearhit.shell import AsyncShell
 from nearhit.singleflight import Flights, Joined
+from nearhit.thresholds.live import LiveRules
 from nearhit.together import together
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class AsyncSemanticCache:
             parts.log_keys, self._spool_link, parts.wakeup, parts.metrics, parts.log_breaker, settings.spool_max_fills
         )
         self._refreshes = Refreshes(parts.log_keys, self._spool_link, parts.wakeup, parts.metrics)
+        self._live = LiveRules(parts.log_keys, self._spool_link, parts.rules, settings.lowest_threshold, parts.metrics)
         self._flights = Flights(parts.log_keys, self._spool_link, parts.metrics, settings.single_flight_ms / 1000)
         self._door = Door(parts.metrics)
         self._edge = Edge(parts.metrics)
@@ -282,6 +284,7 @@ class AsyncSemanticCache:
         if self._task is not None and not self._task.done() and self._task.get_loop() is asyncio.get_running_loop():
             self._task.cancel()
         await asyncio.to_thread(self._refreshes.close)
+        await asyncio.to_thread(self._live.close)
         await asyncio.to_thread(self._flights.close)
         await asyncio.to_thread(self._publisher.close)
         if self._door.space is not None:
@@ -306,7 +309,7 @@ class AsyncSemanticCache:
         if space is None:
             return self._door.miss(query)
         stages: dict[str, float] = {}
-        flow = lookup_flow(query, space, self._parts.rules, stages)
+        flow = lookup_flow(query, space, self._live.of(query), stages)
         outcome = await self._shell.run(flow, budget - (time.monotonic() - started), stages)
         if isinstance(outcome, Miss) and outcome.reason is MissReason.INDEX_LOST:
             self._door.lost()
@@ -319,7 +322,7 @@ class AsyncSemanticCache:
         space = await self._space(budget)
         if space is None or self._closed:
             return [self._door.miss(query) for query in queries]
-        flows = [lookup_flow(query, space, self._parts.rules, {}) for query in queries]
+        flows = [lookup_flow(query, space, self._live.of(query), {}) for query in queries]
         outcomes = await self._shell.run(together(flows), budget - (time.monotonic() - started))
         if any(isinstance(one, Miss) and one.reason is MissReason.INDEX_LOST for one in outcomes):
             self._door.lost()
@@ -338,9 +341,12 @@ class AsyncSemanticCache:
         return self._door.space
 
     async def _open(self) -> None:
+        self._live.start()
         try:
             flow = open_space(self._parts.plan, self._door.space)
-            self._door.opened(await self._shell.run(flow, OPEN_SECONDS))
+            opened = await self._shell.run(flow, OPEN_SECONDS)
+            await asyncio.to_thread(self._live.wait)
+            self._door.opened(opened)
         except asyncio.CancelledError:  # the loop ends before the opening does: the next loop opens again
             self._door.failed(IndexLostError("the event loop ended while the cache was opening"))
             raise

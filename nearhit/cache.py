@@ -26,6 +26,7 @@ from nearhit.refresh import Refreshes
 from nearhit.settings import Settings
 from nearhit.shell import Shell
 from nearhit.singleflight import Flights, Joined
+from nearhit.thresholds.live import LiveRules
 from nearhit.together import together
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class SemanticCache:
             direct=self._fill_link,
         )
         self._refreshes = Refreshes(parts.log_keys, self._log_link, parts.wakeup, parts.metrics)
+        self._live = LiveRules(parts.log_keys, self._log_link, parts.rules, settings.lowest_threshold, parts.metrics)
         self._flights = Flights(parts.log_keys, self._log_link, parts.metrics, settings.single_flight_ms / 1000)
         self._door = Door(parts.metrics)
         self._edge = Edge(parts.metrics)
@@ -282,6 +284,7 @@ class SemanticCache:
         """Send what is spooled, within a second, and close what this cache opened."""
         self._closed = True
         self._refreshes.close()
+        self._live.close()
         self._flights.close()
         self._publisher.close()
         if self._door.space is not None:
@@ -306,7 +309,7 @@ class SemanticCache:
         if space is None:
             return self._door.miss(query)
         stages: dict[str, float] = {}
-        flow = lookup_flow(query, space, self._parts.rules, stages)
+        flow = lookup_flow(query, space, self._live.of(query), stages)
         outcome = self._shell.run(flow, budget - (time.monotonic() - started), stages)
         if isinstance(outcome, Miss) and outcome.reason is MissReason.INDEX_LOST:
             self._door.lost()
@@ -319,7 +322,7 @@ class SemanticCache:
         space = self._space(budget)
         if space is None or self._closed:
             return [self._door.miss(query) for query in queries]
-        flows = [lookup_flow(query, space, self._parts.rules, {}) for query in queries]
+        flows = [lookup_flow(query, space, self._live.of(query), {}) for query in queries]
         outcomes = self._shell.run(together(flows), budget - (time.monotonic() - started))
         if any(isinstance(one, Miss) and one.reason is MissReason.INDEX_LOST for one in outcomes):
             self._door.lost()
@@ -337,9 +340,12 @@ class SemanticCache:
         return self._door.space
 
     def _open(self) -> None:
+        self._live.start()
         try:
             flow = open_space(self._parts.plan, self._door.space)
-            self._door.opened(self._shell.run(flow, OPEN_SECONDS))
+            opened = self._shell.run(flow, OPEN_SECONDS)
+            self._live.wait()
+            self._door.opened(opened)
         except NearhitError as error:
             self._door.failed(error)
         except Exception as error:  # noqa: BLE001 - the edge of the opening thread: a bug must not end it unseen

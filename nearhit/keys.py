@@ -46,6 +46,11 @@ class LogKeys:
         """The dead-letter log."""
         return f"nearhit:{{{self.namespace}}}:dead"
 
+    @property
+    def thresholds(self) -> str:
+        """The thresholds that were set while processes run, by whom they concern."""
+        return f"nearhit:{{{self.namespace}}}:thresholds"
+
     def wake(self, lane: str) -> str:
         """Return the flag that says a wake-up of a lane is on its way."""
         return f"nearhit:{{{self.namespace}}}:wake:{lane}"

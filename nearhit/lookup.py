@@ -62,6 +62,16 @@ class Query:
     tenant: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A question with all that its outcome tells of besides what was found."""
+
+    query: Query
+    space: Space
+    rules: Rules
+    stages: dict[str, float]
+
+
 def lookup(query: Query, space: Space, rules: Rules, stages: dict[str, float]) -> Flow[Hit | Miss]:
     """Look a question up: by its key, then by its neighbours; the other way round where its vector is known already.
 
@@ -83,6 +93,7 @@ def lookup(query: Query, space: Space, rules: Rules, stages: dict[str, float]) -
         A hit, or a miss with its reason and, as far as it was made, the question's vector. Failures of the server or of
         the embedder are misses, too; only errors of this program itself come out.
     """
+    case = _Case(query, space, rules, stages)
     asked = policy.Asked(query.text, query.scope, space.keys.embedder)
     key = space.keys.entry(query.scope, entry.prompt_digest(query.text))
     vector = space.vectors.get(query.text)
@@ -91,7 +102,7 @@ def lookup(query: Query, space: Space, rules: Rules, stages: dict[str, float]) -
         if vector is None:
             exact = yield from _exact(key, asked)
             if exact is not None:
-                return _hit(query, policy.Chosen(key.encode(), exact, 1.0), Tier.EXACT, stages)
+                return _hit(case, policy.Chosen(key.encode(), exact, 1.0), Tier.EXACT)
             vector = yield from embed_once(query.text, space)
         neighbours = yield from space.engine.search(query.scope, vector, 1)
         choice = _choose(neighbours, asked, rules, stages)
@@ -102,18 +113,18 @@ def lookup(query: Query, space: Space, rules: Rules, stages: dict[str, float]) -
             exact = yield from _exact(key, asked)
             if exact is not None:
                 space.vectors.drop(query.text)  # it is found by its key alone from now on
-                return _hit(query, policy.Chosen(key.encode(), exact, 1.0), Tier.EXACT, stages)
+                return _hit(case, policy.Chosen(key.encode(), exact, 1.0), Tier.EXACT)
         if isinstance(choice, policy.Chosen):
             full = yield from _with_large_response(choice)
             if full is not None:
-                return _hit(query, full, Tier.SEMANTIC, stages)
+                return _hit(case, full, Tier.SEMANTIC)
             choice = policy.Refused(MissReason.EXPIRED)
         if space.engine.backfilling and choice.reason in {MissReason.EMPTY, MissReason.BELOW_THRESHOLD}:
             refused = policy.Refused(MissReason.WARMING, choice.nearest)
-            return _missed(query, space, vector, refused, stages, "the server is still reading entries into the index")
-        return _missed(query, space, vector, choice, stages)
+            return _missed(case, vector, refused, "the server is still reading entries into the index")
+        return _missed(case, vector, choice)
     except NearhitError as error:
-        return _missed(query, space, vector, policy.Refused(_reason(error)), stages, str(error))
+        return _missed(case, vector, policy.Refused(_reason(error)), str(error))
 
 
 def embed_once(text: str, space: Space) -> Flow[NDArray[np.float32]]:
@@ -174,8 +185,8 @@ def _with_large_response(chosen: policy.Chosen) -> Flow[policy.Chosen | None]:
     return policy.with_response(chosen, reply)
 
 
-def _hit(query: Query, chosen: policy.Chosen, tier: Tier, stages: dict[str, float]) -> Hit | Miss:
-    found = chosen.entry
+def _hit(case: _Case, chosen: policy.Chosen, tier: Tier) -> Hit | Miss:
+    query, found = case.query, chosen.entry
     now = time.time()
     try:
         answer: Any = entry.decode_response(found.response)
@@ -186,7 +197,8 @@ def _hit(query: Query, chosen: policy.Chosen, tier: Tier, stages: dict[str, floa
             scope=query.scope,
             tenant=query.tenant,
             detail=str(error),
-            stages=stages,
+            threshold=case.rules.threshold,
+            stages=case.stages,
         )
     return Hit(
         answer=answer,
@@ -199,18 +211,13 @@ def _hit(query: Query, chosen: policy.Chosen, tier: Tier, stages: dict[str, floa
         fresh=now * 1000 < found.fresh_until_ms,
         refreshable=bool(found.refresh),
         usage=found.usage,
-        stages=stages,
+        threshold=case.rules.threshold,
+        stages=case.stages,
     )
 
 
-def _missed(
-    query: Query,
-    space: Space,
-    vector: NDArray[np.float32] | None,
-    refused: policy.Refused,
-    stages: dict[str, float],
-    detail: str = "",
-) -> Miss:
+def _missed(case: _Case, vector: NDArray[np.float32] | None, refused: policy.Refused, detail: str = "") -> Miss:
+    query = case.query
     return Miss(
         reason=refused.reason,
         prompt=query.text,
@@ -218,9 +225,10 @@ def _missed(
         scope=query.scope,
         tenant=query.tenant,
         vector=vectors.to_bytes(vector) if vector is not None else b"",
-        embedder=space.keys.embedder if vector is not None else "",
+        embedder=case.space.keys.embedder if vector is not None else "",
         detail=detail,
-        stages=stages,
+        threshold=case.rules.threshold,
+        stages=case.stages,
     )
 
 

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from nearhit.exposition import expose, multiprocess_folder
 from nearhit.outcome import FillOutcome, Hit, MissReason, Tier
+from nearhit.thresholds.table import REFUSALS as THRESHOLD_REFUSALS
 from nearhit.upsert import Stored
 
 if TYPE_CHECKING:
@@ -112,7 +113,11 @@ class Metrics:
         if role == "worker":
             self._show_worker_series()
         else:
-            self._threshold_gauge.labels(self.namespace).set(threshold)
+            self.show_threshold(threshold)
+
+    def show_threshold(self, threshold: float) -> None:
+        """Say from which similarity a neighbour is a hit now, where no tenant or scope has a threshold of its own."""
+        self._threshold_gauge.labels(self.namespace).set(threshold)
 
     def watch_engine(self, engine: Engine) -> None:
         """Report how the engine's replica is at every scrape, where it has one, for as long as the engine lives."""
@@ -149,7 +154,12 @@ class Metrics:
         bounds = sorted({*SIMILARITY_BUCKETS, *([self._threshold] if self._threshold else [])})
         similarity = self._histogram("similarity", "Similarity of the nearest neighbour.", bounds, ("outcome",))
         self._similar_hit, self._similar_miss = (similarity.labels(space, one) for one in ("hit", "miss"))
-        self._threshold_gauge = self._gauge("threshold", "Similarity from which a neighbour is a hit.")
+        self._threshold_gauge = self._gauge("threshold", "Similarity from which a neighbour is a hit, as it is now.")
+        self.refused_thresholds = self._counter(
+            "refused_thresholds_total", "Thresholds set at run time that were not taken as they are.", ("reason",)
+        )
+        for reason in THRESHOLD_REFUSALS:
+            self.refused_thresholds.labels(space, reason)
         stage = self._histogram("lookup_seconds", "Time of a lookup by stage.", LATENCY_BUCKETS, ("stage",))
         self._stages = {name: stage.labels(space, name) for name in STAGES}
         self.errors = self._counter("errors_total", "Failures by stage and class of error.", ("stage", "kind"))

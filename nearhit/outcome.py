@@ -82,6 +82,7 @@ class Hit:
             ``refreshable``; else it is served until its hard time to live, and the caller may fill it anew.
         refreshable: the entry says how to ask its model again.
         usage: tokens and dollars that this hit saved; ``None`` where nobody said.
+        threshold: the one that was in force, for semantic hits.
         stages: seconds by stage: ``exact``, ``embed``, ``search``, ``guard``, ``total``.
     """
 
@@ -95,6 +96,7 @@ class Hit:
     fresh: bool = True
     refreshable: bool = False
     usage: Usage | None = None
+    threshold: float | None = None
     stages: dict[str, float] = field(default_factory=dict, compare=False)
 
     def __bool__(self) -> Literal[True]:
@@ -114,6 +116,7 @@ class Miss:
         vector: the question's unit vector, float32 little endian, so that it is embedded once; empty if not embedded.
         embedder: fingerprint of what made ``vector``.
         detail: for a failure, what was wrong, without any text of the question.
+        threshold: the one that was in force; ``None`` where it did not come to that.
         stages: seconds by stage, as far as it came.
     """
 
@@ -125,6 +128,7 @@ class Miss:
     vector: bytes = field(default=b"", repr=False)
     embedder: str = ""
     detail: str = ""
+    threshold: float | None = None
     stages: dict[str, float] = field(default_factory=dict, compare=False)
 
     def __bool__(self) -> Literal[False]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nearhit.entry import Entry, from_fields
 from nearhit.errors import ConfigError, EntryError
@@ -46,11 +46,15 @@ class Rules:
         threshold: smallest cosine similarity, 0 to 1.
         guard: the check that a near text means the same; ``None`` trusts the threshold alone.
         k: how many neighbours are looked at before a lookup is a miss.
+        origin: where the threshold comes from: ``settings``, or the field of the entry that was set at run time.
+        since_ms: when that entry was set, milliseconds since the epoch; 0 for the setting.
     """
 
     threshold: float
     guard: Judge | None = None
     k: int = 4
+    origin: str = "settings"
+    since_ms: int = 0
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
@@ -113,7 +117,7 @@ class Refused:
     nearest: Nearest | None = None
 
 
-def check_threshold(threshold: float) -> float:
+def check_threshold(threshold: Any) -> float:
     """Return ``threshold``, or raise ``ConfigError`` when it is no similarity above 0 and up to 1."""
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
         raise ConfigError(f"threshold must be a similarity above 0 and at most 1, not {threshold!r}")

@@ -32,6 +32,9 @@ class Settings:
     """
 
     threshold: float = field(metadata={"text": "Smallest cosine similarity of a semantic hit, above 0 and at most 1."})
+    threshold_floor: float = _setting(
+        0.0, "Lowest threshold that may be set while processes run; 0 is `threshold`: it can only be raised."
+    )
     url: str = _setting("", "Cache server: `valkey://`, `valkeys://`, `redis://`, `rediss://`, `unix://`.", secret=True)
     log_url: str = _setting(
         "", "Server of the fill log (AOF, `noeviction`); empty takes the cache server.", secret=True
@@ -88,6 +91,7 @@ class Settings:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise ConfigError(f"{name} must be {least} to {most}, not {value!r}")
+        _check_floor(self.threshold_floor, self.threshold)
         for name in ("url", "log_url"):
             if getattr(self, name):
                 try:
@@ -124,6 +128,11 @@ class Settings:
             raise ConfigError(f"there is no setting {sorted(unknown)[0]!r}")
         return cls(**values)
 
+    @property
+    def lowest_threshold(self) -> float:
+        """The threshold below which none may be set while processes run."""
+        return self.threshold_floor or self.threshold
+
     def lifetimes(self) -> Lifetimes:
         """Return how long entries live."""
         return Lifetimes(self.ttl_seconds, self.fresh_seconds or None, self.ttl_jitter)
@@ -143,6 +152,7 @@ class Settings:
 
 
 _RANGES: dict[str, tuple[float, float]] = {
+    "threshold_floor": (0, 1),
     "neighbours": (1, 100),
     "deadline_ms": (1, 60_000),
     "enqueue_deadline_ms": (1, 60_000),
@@ -183,6 +193,11 @@ def _check_kind(one: Field[Any], value: Any) -> None:
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         shown = repr(value) if one.repr else type(value).__name__
         raise ConfigError(f"{one.name} must be {wanted}, not {shown}")
+
+
+def _check_floor(floor: float, threshold: float) -> None:
+    if floor > threshold:
+        raise ConfigError(f"threshold_floor must be at most the threshold {threshold!r}, not {floor!r}")
 
 
 def setting_names() -> list[str]:

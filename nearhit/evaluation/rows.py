@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nearhit.errors import ConfigError
+from nearhit.scope import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,8 @@ class PairRow:
     same: bool
     kind: str = ""
     source: str = ""
+    tenant: str = ""
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,9 @@ def format_of(path: str | Path) -> RowFormat:
 
 
 def read_pairs(path: str | Path) -> list[PairRow]:
-    """Return the rows of a file of pairs: ``prompt``, ``candidate``, ``same``, and maybe ``kind`` and ``source``.
+    """Return the rows of a file of pairs: ``prompt``, ``candidate``, ``same``; maybe ``kind``, ``source``, whose.
+
+    Whose they are, ``tenant`` (text) and ``scope`` (an object as lookups take it, kept as its canonical JSON) may say.
 
     Raises:
         ConfigError: the file cannot be read, or a row is wrong; the message names the line and the field.
@@ -65,6 +70,8 @@ def read_pairs(path: str | Path) -> list[PairRow]:
             _truth(row, "same", name, line),
             _label(row, "kind", name, line),
             _label(row, "source", name, line),
+            _label(row, "tenant", name, line),
+            _scope(row, name, line),
         )
         for line, row in _objects(Path(path))
     ]
@@ -119,6 +126,15 @@ def _label(row: dict[str, Any], field: str, path: str, line: int) -> str:
     if not isinstance(value, str):
         raise ConfigError(f"{path} line {line}: field {field!r} must be a text, not {value!r}")
     return value
+
+
+def _scope(row: dict[str, Any], path: str, line: int) -> str:
+    value = row.get("scope")
+    if value is None:
+        return ""
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} line {line}: field 'scope' must be an object, not {value!r}")
+    return canonical_json(value).decode()
 
 
 def _truth(row: dict[str, Any], field: str, path: str, line: int) -> bool:

@@ -185,9 +185,9 @@ def test_freshness_and_jitter_out_of_bounds_are_refused(values: tuple[float, flo
 @pytest.mark.parametrize("threshold", [0, -0.1, 1.01, float("nan"), True, "0.8", None])
 def test_a_threshold_that_is_no_similarity_is_refused(threshold: object) -> None:
     with pytest.raises(ConfigError, match="threshold"):
-        check_threshold(threshold)  # type: ignore[arg-type]  # what a caller may pass all the same
+        check_threshold(threshold)
     with pytest.raises(ConfigError, match="threshold"):
-        Rules(threshold)  # type: ignore[arg-type]  # the same
+        Rules(threshold)  # type: ignore[arg-type]  # what a caller may pass all the same
 
 
 @pytest.mark.parametrize("k", [0, 101, -1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nearhit.errors import ConfigError
+from nearhit.errors import ConfigError, UnavailableError
 from worker.cli import exits, options
 from worker.cli.screen import literal
 
@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     import argparse
 
     from nearhit.guard import Explanation
+    from nearhit.settings import Settings
     from worker.cli.screen import Screen
 
 DESCRIPTION = """
 Shows whether the answer to one text would be given for another: their similarity against the threshold, and the
-guard's verdict with the differences that led to it. No server is needed.
+guard's verdict with the differences that led to it. No server is needed; where one is configured, the threshold is the
+one that was set there while processes run, if any.
 """
 EXAMPLES = """
 nearhit explain "How much is Solo per month?" "How much is Solo per year?"
@@ -30,8 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", metavar="A", help="the question that is asked")
     parser.add_argument("candidate", metavar="B", help="the question that has been answered")
     parser.add_argument("--similarity", type=float, metavar="S", help="take this similarity and embed nothing")
+    options.add_scope(parser)
     options.add_json(parser)
-    options.add_settings(parser, ("threshold", "model"))
+    options.add_settings(parser, (*options.SERVERS, "threshold", "model", "log_url"))
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
@@ -49,13 +52,27 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 
     similarity = given if given is not None else _similarity(settings.model, arguments.prompt, arguments.candidate)
     explanation = Guard().explain(arguments.prompt, arguments.candidate, similarity)
-    near = similarity >= settings.threshold
-    document = _described(explanation, similarity, settings.threshold, would_hit=near and explanation.verdict.accepted)
+    threshold = _threshold(arguments, settings, screen)
+    near = similarity >= threshold
+    document = _described(explanation, similarity, threshold, would_hit=near and explanation.verdict.accepted)
     if screen.json_wanted:
         screen.document(document)
     else:
         _show(document, screen)
     return exits.OK if document["would_hit"] else exits.MISS
+
+
+def _threshold(arguments: argparse.Namespace, settings: Settings, screen: Screen) -> float:
+    if "threshold" in options.chosen(arguments) or not options.server_is_configured(arguments):
+        return settings.threshold
+    from nearhit.thresholds.admin import Thresholds  # noqa: PLC0415 - not needed without a server
+
+    try:
+        with Thresholds(settings) as thresholds:
+            return thresholds.in_force(options.scope_of(arguments)).threshold
+    except UnavailableError as error:
+        screen.note(f"nearhit: {error}; taking the configured threshold")
+        return settings.threshold
 
 
 def _similarity(model: str, prompt: str, candidate: str) -> float:

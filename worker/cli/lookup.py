@@ -59,7 +59,7 @@ def described(outcome: Hit | Miss) -> dict[str, Any]:
     """Return an outcome as JSON, with the same keys for a hit and for a miss."""
     stages = {name: round(seconds * 1000, 3) for name, seconds in outcome.stages.items()}
     found = _hit(outcome) if outcome else _miss(outcome)
-    return {"prompt": outcome.prompt, **found, "stages_ms": stages}
+    return {"prompt": outcome.prompt, **found, "threshold": outcome.threshold, "stages_ms": stages}
 
 
 def _hit(hit: Hit) -> dict[str, Any]:
@@ -98,6 +98,7 @@ def _miss(miss: Miss) -> dict[str, Any]:
 def _show(outcome: Hit | Miss, screen: Screen) -> None:
     row = described(outcome)
     similarity = "" if row["similarity"] is None else f"{row['similarity']:.3f}"
+    threshold = f", threshold {row['threshold']:g}" if similarity and row["threshold"] is not None else ""
     if outcome:
         headline = f"[bold green]hit[/]  {row['tier']}"
     else:
@@ -107,7 +108,7 @@ def _show(outcome: Hit | Miss, screen: Screen) -> None:
     pairs = [
         ("asked", row["prompt"]),
         ("nearest", row["nearest"] or ""),
-        ("similarity", similarity),
+        ("similarity", similarity + threshold),
         ("answer", _text(row["answer"])),
         ("detail", row["detail"] or ""),
         ("time", stages),

@@ -139,5 +139,16 @@ def server_is_configured(arguments: argparse.Namespace, environ: Mapping[str, st
     return bool(chosen(arguments).get("url")) or any(source.get(name, "").strip() for name in names)
 
 
+def who() -> str:
+    """Return who gives the command, for what is written down with a change."""
+    import getpass  # noqa: PLC0415 - help needs none of it
+    import socket  # noqa: PLC0415 - the same
+
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (OSError, KeyError):  # a container's user may have no name
+        return socket.gethostname()
+
+
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

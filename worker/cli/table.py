@@ -69,6 +69,7 @@ COMMANDS = (
     Command("evaluate", "Measure hits and false hits on labelled pairs or a stream.", LOOK),
     Command("calibrate", "Find the threshold for a budget of false hits.", LOOK),
     Command("explain", "Show what the guard thinks of two texts.", LOOK),
+    Command("threshold", "Show the thresholds in force, and change them while processes run.", KEEP),
     Command("invalidate", "Remove entries before their time: by question, scope, tenant, age.", KEEP),
     Command("reindex", "Take the entries of another embedding model over.", KEEP),
     Command("export", "Write what is cached, so that load reads it again.", KEEP),

@@ -13,6 +13,7 @@ import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import redis
 import redis.asyncio
@@ -21,6 +22,7 @@ from redis.exceptions import ConnectionError as ConnectionLostError
 
 from nearhit.errors import StoreUnavailableError
 from nearhit.flow import ReplyError
+from nearhit.sockets import Sockets, limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -162,6 +164,7 @@ class ClusterLink:
         self._make = make
         self._own = own
         self._client: redis.RedisCluster | None = None
+        self._sockets: WeakKeyDictionary[Any, Sockets] = WeakKeyDictionary()  # by the pool of each node
         self._lock = threading.Lock()
         self._turn = itertools.count()
         self._refreshing = threading.Lock()
@@ -172,10 +175,10 @@ class ClusterLink:
         try:
             client = self._connected()
             asked = shares(client, commands, next(self._turn))
-            replies = collect(commands, asked, _talk(client, asked, deadline), len(client.get_primaries()))
+            replies = collect(commands, asked, self._talk(client, asked, deadline), len(client.get_primaries()))
             for again in moved(client, commands, replies):
                 self._refresh(client)
-                _put(replies, again, _talk(client, [again], deadline)[0])
+                _put(replies, again, self._talk(client, [again], deadline)[0])
         except (RedisError, OSError) as error:
             if self._client is not None:
                 self._refresh(self._client)
@@ -183,7 +186,9 @@ class ClusterLink:
         return replies
 
     def close(self) -> None:
-        """Close the connections, if they are not the caller's."""
+        """Close the connections, and the client where it is not the caller's."""
+        for sockets in list(self._sockets.values()):
+            sockets.close()
         if self._own and self._client is not None:
             self._client.close()
 
@@ -192,6 +197,34 @@ class ClusterLink:
             if self._client is None:
                 self._client = self._make()
             return self._client
+
+    def _talk(self, client: redis.RedisCluster, asked: Sequence[Share], deadline: float) -> list[list[Any]]:
+        """Send every share before reading the first reply."""
+        held: list[tuple[Sockets, Any]] = []
+        whole = False
+        try:
+            for share in asked:
+                sockets = self._sockets_of(client, share)
+                connection = sockets.sound() or sockets.connect(deadline - time.monotonic())
+                held.append((sockets, connection))
+                limit(connection, deadline - time.monotonic())
+                connection.send_packed_command(connection.pack_commands(share.commands), check_health=False)
+            answers = [
+                [_read(connection, max(0.001, deadline - time.monotonic())) for _ in share.commands]
+                for share, (_, connection) in zip(asked, held, strict=True)
+            ]
+            whole = True
+            return answers
+        finally:
+            for sockets, connection in held:
+                (sockets.keep if whole else sockets.drop)(connection)
+
+    def _sockets_of(self, client: redis.RedisCluster, share: Share) -> Sockets:
+        pool = client.get_redis_connection(share.node).connection_pool
+        with self._lock:
+            if pool not in self._sockets:
+                self._sockets[pool] = Sockets(pool)
+            return self._sockets[pool]
 
     def _refresh(self, client: redis.RedisCluster) -> None:
         """Read slots and nodes anew in the background: a node that hangs must not cost a lookup its deadline."""
@@ -205,29 +238,6 @@ class ClusterLink:
             return  # the next failure tries again
         finally:
             self._refreshing.release()
-
-
-def _talk(client: redis.RedisCluster, asked: Sequence[Share], deadline: float) -> list[list[Any]]:
-    """Send every share before reading the first reply."""
-    held: list[tuple[Any, Any]] = []
-    whole = False
-    try:
-        for share in asked:
-            pool = client.get_redis_connection(share.node).connection_pool
-            connection: Any = pool.get_connection()
-            held.append((pool, connection))
-            connection.send_packed_command(connection.pack_commands(share.commands), check_health=False)
-        answers = [
-            [_read(connection, max(0.001, deadline - time.monotonic())) for _ in share.commands]
-            for share, (_, connection) in zip(asked, held, strict=True)
-        ]
-        whole = True
-        return answers
-    finally:
-        for pool, connection in held:
-            if not whole:
-                connection.disconnect()  # half-read replies must never be met by the next caller
-            pool.release(connection)
 
 
 def _read(connection: Any, timeout_seconds: float) -> Any:

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 import redis
 import redis.asyncio
-from redis.exceptions import AuthenticationError, MaxConnectionsError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as ConnectionLostError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from nearhit.cluster import AsyncCluster, ClusterLink
 from nearhit.errors import StoreUnavailableError
 from nearhit.flow import ReplyError
+from nearhit.sockets import Sockets, limit
 from nearhit.wire import Packed
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from nearhit.connection import Server
     from nearhit.flow import Command
 
-_MAX_CONNECTIONS = 64
 _INHERITED: list[Any] = []
 """What a forked child got from its parent's event loops, kept for the child's life.
 
@@ -65,26 +64,20 @@ class AsyncLink(Protocol):
 
 
 class PoolLink:
-    """A ``Link`` to where a ``redis.Redis`` client goes.
+    """A ``Link`` to where a ``redis.Redis`` client goes, over connections of its own: see ``Sockets``.
 
-    For a client of its own it makes and keeps the connections itself, most recent first: asking redis-py's pool for one
-    and giving it back takes a third of the time of a whole HMGET, and connecting there has limits of its own, a second
-    for every step of the handshake, whatever time the call has left (redis-py 8.1). A caller's pool is asked for a
-    connection and gets it back; how long it takes to connect is the caller's setting.
+    A caller's client says where and how to connect, and is not used itself.
     """
 
     def __init__(self, client: redis.Redis, *, own: bool = True) -> None:
         self._client = client
-        self._pool = client.connection_pool
         self._own = own
-        self._idle: list[Any] = []
-        self._slots = self._all_slots()
-        self._pid = os.getpid()
+        self._sockets = Sockets(client.connection_pool)
 
     def send(self, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
         """Send as ``Link.send`` says; a connection that the server has closed meanwhile is replaced once."""
         deadline = time.monotonic() + timeout_seconds
-        kept = self._kept()
+        kept = self._sockets.kept()
         if kept is not None:
             try:
                 return self._talk(kept, commands, timeout_seconds)
@@ -94,69 +87,27 @@ class PoolLink:
                 if time.monotonic() >= deadline:
                     raise _unavailable(error) from error
         try:
-            fresh = self._connected(deadline - time.monotonic())
+            fresh = self._sockets.connect(deadline - time.monotonic())
             return self._talk(fresh, commands, deadline - time.monotonic())
         except (RedisError, OSError) as error:
             raise _unavailable(error) from error
 
     def close(self) -> None:
-        """Close the connections, if they are not the caller's."""
+        """Close the connections, and the client where it is not the caller's."""
+        self._sockets.close()
         if self._own:
-            while (connection := self._kept()) is not None:
-                self._drop(connection)
             self._client.close()
-
-    def _all_slots(self) -> threading.Semaphore:
-        return threading.Semaphore(getattr(self._pool, "max_connections", _MAX_CONNECTIONS))
-
-    def _connected(self, seconds: float) -> Any:
-        """Return a connection that is ready to talk; one of our own is so within ``seconds``."""
-        if not self._own:
-            return self._pool.get_connection()
-        if seconds <= 0:
-            raise RedisTimeoutError("no time is left to connect")
-        if not self._slots.acquire(blocking=False):
-            raise MaxConnectionsError("all connections are in use")
-        connection = self._pool.connection_class(**self._pool.connection_kwargs)
-        for limit in ("socket_connect_timeout", "socket_timeout"):
-            setattr(connection, limit, min(seconds, getattr(connection, limit) or seconds))
-        try:
-            connection.connect()
-        except BaseException:
-            self._drop(connection)
-            raise
-        return connection
-
-    def _drop(self, connection: Any) -> None:
-        connection.disconnect()
-        if self._own:
-            self._slots.release()
-        else:
-            self._pool.release(connection)
-
-    def _kept(self) -> Any:
-        if self._pid != os.getpid():  # a forked child must not share its parent's sockets
-            self._idle = []
-            self._slots = self._all_slots()
-            self._pid = os.getpid()
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
 
     def _talk(self, connection: Any, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
         deadline = time.monotonic() + timeout_seconds
         try:
-            _limit(connection, timeout_seconds)
+            limit(connection, timeout_seconds)
             connection.send_packed_command(pack(connection, commands), check_health=False)
             replies = [_read(connection, max(0.001, deadline - time.monotonic())) for _ in commands]
         except BaseException:
-            self._drop(connection)  # half-read replies must never be met by the next caller
+            self._sockets.drop(connection)
             raise
-        if self._own:
-            self._idle.append(connection)
-        else:
-            self._pool.release(connection)
+        self._sockets.keep(connection)
         return replies
 
 
@@ -281,13 +232,6 @@ def link_to(server: Server) -> Link:
     if server.is_cluster:
         return ClusterLink(server.cluster_client)
     return PoolLink(server.single_client())
-
-
-def _limit(connection: Any, seconds: float) -> None:
-    """Bound the sending, too: a hung server takes only as much of a large answer as its buffers hold."""
-    sock = connection._sock  # noqa: SLF001 - redis-py bounds a connection for its whole life, not a call
-    if sock is not None:
-        sock.settimeout(max(0.001, seconds))
 
 
 def _read(connection: Any, timeout_seconds: float) -> Any:

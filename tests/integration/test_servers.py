@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +118,32 @@ def test_a_client_of_the_callers(kind: str, started: Any, decode: bool) -> None:
     works(kind, settings_for(server.url), end=client, client=client)
 
 
+def test_a_client_without_options_costs_no_lookup_more_than_its_deadline(kind: str, started: Any) -> None:
+    server = started()
+    settings = settings_for(server.url, deadline_ms=300)
+    make = redis.Redis if kind == "sync" else redis.asyncio.Redis  # ten tries, and 5 s for each step, unless told so
+    shelf = Shelf(settings)
+    shelf.add("What is it?", "a thing")
+    with Face(kind, settings, client=make(port=server.port)) as cache:
+        assert cache.warm_up()
+        wait_until(lambda: bool(cache.lookup("What is it?")), 10, "a hit")
+        os.kill(server.child.process.pid, signal.SIGSTOP)
+        try:
+            for _ in range(6):
+                began = time.monotonic()
+                assert isinstance(cache.lookup("What is it?"), Miss)
+                assert time.monotonic() - began < 2
+        finally:
+            os.kill(server.child.process.pid, signal.SIGCONT)
+        wait_until(lambda: bool(cache.lookup("What is it?")), 10, "a hit again")
+        server.stop()
+        for _ in range(6):
+            began = time.monotonic()
+            assert isinstance(cache.lookup("What is it?"), Miss)
+            assert time.monotonic() - began < 2
+        shelf.close()
+
+
 def test_a_full_server_keeps_answering_and_fills_wait(kind: str, started: Any) -> None:
     server = started("--maxmemory-policy", "noeviction")
     settings = settings_for(server.url)
@@ -218,7 +247,7 @@ def test_a_key_of_another_type_in_a_bookkeeping_place_is_a_named_miss(kind: str,
     key = (
         f"nearhit:servers:{shelf.keys.embedder}:{name}"
         if name in {"generation", "changes"}
-        else f"nearhit:servers:{name}"
+        else f"nearhit:{'servers' if name == 'embedders' else '{servers}'}:{name}"
     )
     with server.client() as client:
         client.delete(key)

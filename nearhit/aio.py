@@ -8,6 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
+from nearhit.broker import broker_of
 from nearhit.door import OPEN_SECONDS, Door
 from nearhit.edge import Edge
 from nearhit.errors import IndexLostError, NearhitError
@@ -18,7 +19,7 @@ from nearhit.lookup import lookup as lookup_flow
 from nearhit.memo import CallReader
 from nearhit.opening import open_space
 from nearhit.outcome import FillOutcome, Hit, Miss, MissReason
-from nearhit.parts import FillOptions, Parts, broker_url_of, build, encode_fill, lane_of, read_question
+from nearhit.parts import FillOptions, Parts, build, encode_fill, lane_of, read_question
 from nearhit.publisher import Publisher
 from nearhit.refresh import Refreshes
 from nearhit.settings import Settings
@@ -267,7 +268,7 @@ class AsyncSemanticCache:
         """
         selection = select(which)
         if queued and not dry_run:
-            url = self._parts.settings.broker_url or broker_url_of(self._parts.log_server)
+            url = broker_of(self._parts.settings.broker_url, self._parts.log_server)
             row = {"selection": selection.to_message()}
             await asyncio.to_thread(request.send, url, self._parts.settings.namespace, TASK_INVALIDATE, row)
             return Invalidated(queued=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -29,6 +30,12 @@ _SCHEMES = {
     "valkeys+cluster": "rediss",
 }
 
+_KEPT_OPTIONS = (
+    *("credential_provider", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_ca_data", "ssl_ca_path"),
+    *("ssl_check_hostname", "ssl_ciphers", "ssl_min_version", "ssl_include_verify_flags", "ssl_exclude_verify_flags"),
+)
+"""What of a caller's client goes along to other connections to its server, besides what a url can say."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
@@ -50,6 +57,7 @@ class Server:
         connect_timeout_seconds: how long a connect may take.
         timeout_seconds: how long a reply may take where no deadline is nearer.
         max_connections: connections a process may hold at once.
+        options: further arguments of redis-py's connections: a client certificate, a credential provider.
     """
 
     url: str = field(default="", repr=False)
@@ -66,6 +74,7 @@ class Server:
     connect_timeout_seconds: float = 1.0
     timeout_seconds: float = 1.0
     max_connections: int = 64
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         if self.url:
@@ -171,7 +180,7 @@ class Server:
             tls["ssl_check_hostname"] = self.tls_verify
             if self.tls_ca_certs:
                 tls["ssl_ca_certs"] = self.tls_ca_certs
-        return {**where, "username": self.username or None, "password": self.password or None, **tls}
+        return {**where, "username": self.username or None, "password": self.password or None, **tls, **self.options}
 
     def _options(self) -> dict[str, Any]:
         return {
@@ -181,6 +190,52 @@ class Server:
             # redis-py's own default takes 3.9 s to give up on a dead server (8.1.0); a cache fails open at once
             "retry": Retry(NoBackoff(), 0),
         }
+
+
+def server_of(client: Any) -> Server:
+    """Return where a caller's redis-py client connects to and how, so that other threads can connect there, too.
+
+    Raises:
+        ConfigError: the client does not say.
+    """
+    nodes = getattr(client, "nodes_manager", None)
+    if nodes is not None:
+        return _cluster_of(client, nodes)
+    pool = getattr(client, "connection_pool", None)
+    options = getattr(pool, "connection_kwargs", None)
+    if not isinstance(options, dict) or not (options.get("host") or options.get("path")):
+        raise ConfigError(f"a {type(client).__name__} does not say where it goes: set url and log_url instead")
+    return Server(
+        host=str(options.get("host") or "127.0.0.1"),
+        port=int(options.get("port") or 6379),
+        db=int(options.get("db") or 0),
+        unix_socket=str(options.get("path") or ""),
+        tls="SSL" in getattr(pool, "connection_class", type(None)).__name__,
+        **_identity(options),
+    )
+
+
+def _cluster_of(client: Any, nodes: Any) -> Server:
+    options = getattr(nodes, "connection_kwargs", None) or getattr(client, "connection_kwargs", {})
+    first = next(iter(nodes.startup_nodes.values()))
+    return Server(
+        host=str(first.host),
+        port=int(first.port),
+        tls=bool(options.get("ssl")) or "SSL" in getattr(options.get("connection_class"), "__name__", ""),
+        cluster=True,
+        **_identity(options),
+    )
+
+
+def _identity(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return who a client is to its server, and what it takes for that server."""
+    return {
+        "username": str(options.get("username") or ""),
+        "password": str(options.get("password") or ""),
+        "tls_ca_certs": str(options.get("ssl_ca_certs") or ""),
+        "tls_verify": options.get("ssl_cert_reqs", "required") not in (None, "none", ssl.CERT_NONE),
+        "options": {name: options[name] for name in _KEPT_OPTIONS if options.get(name) is not None},
+    }
 
 
 def _check_url(url: str) -> None:

@@ -9,11 +9,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypedDict
-from urllib.parse import quote
 
 from nearhit import entry, message, policy, vectors
 from nearhit.breaker import Breaker
-from nearhit.connection import Server
+from nearhit.broker import broker_of
+from nearhit.connection import Server, server_of
 from nearhit.embedding.deadline import DeadlineEmbedder
 from nearhit.embedding.resolve import embedder_for
 from nearhit.embedding.vector_cache import VectorCache
@@ -145,47 +145,6 @@ def plan_of(settings: Settings, model: str, server: Server) -> Plan:
 def within_deadline(embedder: Embedder) -> Embedder:
     """Return a caller's embedder so that it keeps its time limit; one that works in this process is trusted."""
     return embedder if embedder.in_process else DeadlineEmbedder(embedder)
-
-
-def server_of(client: Any) -> Server:
-    """Return where a caller's redis-py client connects to, so that a background thread can connect there, too.
-
-    Raises:
-        ConfigError: the client does not say.
-    """
-    nodes = getattr(client, "nodes_manager", None)
-    if nodes is not None:
-        return _cluster_of(client, nodes)
-    pool = getattr(client, "connection_pool", None)
-    options = getattr(pool, "connection_kwargs", None)
-    if not isinstance(options, dict) or not (options.get("host") or options.get("path")):
-        raise ConfigError(f"a {type(client).__name__} does not say where it goes: set url and log_url instead")
-    tls = "SSL" in getattr(pool, "connection_class", type(None)).__name__
-    return Server(
-        host=str(options.get("host") or "127.0.0.1"),
-        port=int(options.get("port") or 6379),
-        username=str(options.get("username") or ""),
-        password=str(options.get("password") or ""),
-        db=int(options.get("db") or 0),
-        unix_socket=str(options.get("path") or ""),
-        tls=tls,
-        tls_ca_certs=str(options.get("ssl_ca_certs") or ""),
-        tls_verify=str(options.get("ssl_cert_reqs", "required")) not in {"none", "CERT_NONE"},
-    )
-
-
-def _cluster_of(client: Any, nodes: Any) -> Server:
-    options = getattr(nodes, "connection_kwargs", None) or getattr(client, "connection_kwargs", {})
-    first = next(iter(nodes.startup_nodes.values()))
-    return Server(
-        host=str(first.host),
-        port=int(first.port),
-        username=str(options.get("username") or ""),
-        password=str(options.get("password") or ""),
-        tls=bool(options.get("ssl")) or "SSL" in getattr(options.get("connection_class"), "__name__", ""),
-        tls_ca_certs=str(options.get("ssl_ca_certs") or ""),
-        cluster=True,
-    )
 
 
 def read_question(prompt: Any, scope: Scope | Mapping[str, Any] | None) -> Query | Miss:
@@ -320,20 +279,8 @@ def _guard(settings: Settings) -> Judge | None:
 
 def wakeup_of(settings: Settings, log_server: Server, metrics: Metrics) -> WakeUp:
     """Return how workers are told: through ``broker_url``, else through the log's server, if Celery can use it."""
-    url = settings.broker_url or broker_url_of(log_server)
+    url = broker_of(settings.broker_url, log_server)
     return CeleryWakeUp(url, settings.namespace, metrics) if url else NoWakeUp()
-
-
-def broker_url_of(server: Server) -> str:
-    """Return the kombu url of a Valkey server; empty for a cluster, which Celery cannot use as a broker."""
-    if server.is_cluster:
-        return ""
-    if server.url:
-        return server.plain_url.replace("unix://", "redis+socket://", 1)
-    if server.unix_socket:
-        return f"redis+socket://{server.unix_socket}"
-    who = f"{quote(server.username, safe='')}:{quote(server.password, safe='')}@" if server.password else ""
-    return f"{'rediss' if server.tls else 'redis'}://{who}{server.host}:{server.port}/{server.db}"
 
 
 def _follower_client(server: Server) -> redis.Redis:

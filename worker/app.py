@@ -23,9 +23,9 @@ from celery.signals import (
 from kombu import Exchange, Queue
 
 from nearhit import filllog
+from nearhit.broker import broker_of
 from nearhit.embedding.per_process import PerProcess
 from nearhit.metrics import Metrics
-from nearhit.parts import broker_url_of
 from nearhit.settings import Settings
 from nearhit.wakeup import CeleryWakeUp, queue_name
 from worker.runtime import WORK_LANES, Runtime, run_quietly
@@ -128,7 +128,7 @@ class Process:
     def _make_runtime(self) -> Runtime:
         settings = self.settings
         metrics = Metrics(namespace=settings.namespace)
-        broker = broker_of(settings)
+        broker = _broker_of(settings)
         return Runtime(settings, metrics, wakeup=CeleryWakeUp(broker, settings.namespace, metrics))
 
     def _show_health(self) -> None:
@@ -155,7 +155,7 @@ class Process:
 
 def make_app(settings: Settings) -> Celery:
     """Return the Celery application for ``settings``; connects to nothing."""
-    broker = broker_of(settings)
+    broker = _broker_of(settings)
     app = Celery("nearhit", broker=broker, include=["tasks.fills", "tasks.index"], set_as_current=False)
     app.conf.update(
         task_queues=[_queue(queue_name(settings.namespace, lane)) for lane in WORK_LANES],
@@ -200,9 +200,9 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
-def broker_of(settings: Settings) -> str:
+def _broker_of(settings: Settings) -> str:
     """Return the kombu url of the broker. A log on a cluster has none: the timers then find all work."""
-    return settings.broker_url or broker_url_of(settings.log_server()) or "memory://"
+    return broker_of(settings.broker_url, settings.log_server()) or "memory://"
 
 
 def _transport_options(broker: str) -> dict[str, Any]:

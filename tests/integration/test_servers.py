@@ -178,14 +178,17 @@ def test_a_replica_that_only_reads_serves_what_it_has(kind: str, started: Any) -
 class Tls:
     """TLS in front of a plain server."""
 
-    def __init__(self, target: int, folder: Path) -> None:
+    def __init__(self, target: int, folder: Path, *, client_certificate: bool = False) -> None:
         self.ca = folder / "cert.pem"
-        key = folder / "key.pem"
+        self.key = key = folder / "key.pem"
         command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
         command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(key), "-out", str(self.ca)]
         subprocess.run(command, check=True, capture_output=True)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(self.ca, key)
+        if client_certificate:
+            self._context.verify_mode = ssl.CERT_REQUIRED
+            self._context.load_verify_locations(self.ca)
         self._target = target
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
@@ -236,6 +239,32 @@ def test_tls_is_spoken_and_its_certificate_is_checked(kind: str, started: Any, t
             assert missed.reason is MissReason.UNAVAILABLE
             assert "certificate" in missed.detail.lower()
     tls.close()
+
+
+def test_a_client_certificate_of_the_callers_goes_along(kind: str, started: Any, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl: no certificate can be made")
+    server = started()
+    tls = Tls(server.port, tmp_path, client_certificate=True)
+    make = redis.Redis if kind == "sync" else redis.asyncio.Redis
+    files: dict[str, Any] = {"ssl_ca_certs": str(tls.ca), "ssl_certfile": str(tls.ca), "ssl_keyfile": str(tls.key)}
+    client: Any = make(port=tls.port, ssl=True, **files)
+    works(kind, settings_for(server.url, broker_url="memory://"), end=client, client=client)
+    tls.close()
+
+
+def test_a_credential_provider_of_the_callers_goes_along(kind: str, started: Any) -> None:
+    class Rotating(redis.CredentialProvider):
+        def get_credentials(self) -> tuple[str, str]:
+            return "app", "secret"
+
+    server = started()
+    with server.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all")
+        admin.execute_command("ACL", "SETUSER", "default", "resetpass", ">other")
+    make = redis.Redis if kind == "sync" else redis.asyncio.Redis
+    client: Any = make(port=server.port, credential_provider=Rotating())
+    works(kind, settings_for(f"valkey://app:secret@127.0.0.1:{server.port}"), end=client, client=client)
 
 
 @pytest.mark.parametrize("name", ["embedders", "generation", "changes", "log:interactive", "dead"])

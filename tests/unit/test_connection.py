@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
+from kombu import Connection
 from redis.sentinel import Sentinel
 
-from nearhit.connection import Server
+from nearhit.broker import broker_of
+from nearhit.connection import Server, server_of
 from nearhit.errors import ConfigError
-from nearhit.parts import broker_url_of, server_of
 
 
 def options(server: Server) -> dict[str, Any]:
@@ -86,10 +88,46 @@ def test_the_environment_names_a_server_in_either_spelling(prefix: str) -> None:
 
 
 def test_the_broker_url_is_one_that_kombu_knows() -> None:
-    assert broker_url_of(Server(host="h", port=7, db=2, username="u", password="p@")) == "redis://u:p%40@h:7/2"
-    assert broker_url_of(Server(host="h", tls=True)) == "rediss://h:6379/0"
-    assert broker_url_of(Server(unix_socket="/run/v.sock")) == "redis+socket:///run/v.sock"
-    assert broker_url_of(Server(url="valkey+cluster://h")) == ""
+    assert broker_of("", Server(host="h", port=7, db=2, username="u", password="p@")) == "redis://u:p%40@h:7/2"
+    assert broker_of("", Server(unix_socket="/run/v.sock")) == "redis+socket:///run/v.sock"
+    assert broker_of("", Server(unix_socket="/v.sock", password="p")) == "redis+socket://:p@/v.sock"
+    assert broker_of("", Server(url="valkey+cluster://h")) == ""
+    assert broker_of("amqp://h", Server(url="valkey+cluster://h")) == "amqp://h"
+
+
+def test_a_broker_s_certificate_is_checked_unless_its_url_says_otherwise() -> None:
+    assert broker_of("", Server(host="h", tls=True)) == "rediss://h:6379/0?ssl_cert_reqs=required"
+    assert broker_of("rediss://h/1", Server()) == "rediss://h/1?ssl_cert_reqs=required"
+    url = broker_of("", Server(url="valkeys://h?ssl_ca_certs=/ca.pem"))
+    assert url == "rediss://h?ssl_ca_certs=/ca.pem&ssl_cert_reqs=required"
+    assert broker_of("rediss://h?ssl_cert_reqs=none", Server()) == "rediss://h?ssl_cert_reqs=none"
+    assert Connection(url).ssl == {"ssl_ca_certs": "/ca.pem", "ssl_cert_reqs": ssl.CERT_REQUIRED}
+
+
+def test_what_a_client_is_to_its_server_goes_along() -> None:
+    class Rotating(redis.CredentialProvider):
+        def get_credentials(self) -> tuple[str, str]:
+            return "u", "p"
+
+    rotating = Rotating()
+    there = server_of(redis.Redis(host="h", credential_provider=rotating))
+    assert options(there)["credential_provider"] is rotating
+    assert broker_of("", there) == ""  # a url cannot say so: the workers' timers find the work
+    secure: dict[str, Any] = {"ssl_certfile": "/me.pem", "ssl_keyfile": "/me.key", "ssl_ca_certs": "/ca.pem"}
+    there = server_of(redis.Redis(host="h", ssl=True, ssl_check_hostname=False, **secure))
+    assert {name: options(there)[name] for name in secure} == secure
+    assert options(there)["ssl_check_hostname"] is False
+    known = Connection(broker_of("", there)).ssl
+    assert known == {**secure, "ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": False}
+    assert not server_of(redis.Redis(host="h", ssl=True, ssl_cert_reqs=ssl.CERT_NONE)).tls_verify
+
+
+def test_what_a_cluster_client_is_to_its_cluster_goes_along() -> None:
+    client = redis.asyncio.RedisCluster(host="h", ssl=True, ssl_certfile="/me.pem", ssl_keyfile="/me.key")
+    there = server_of(client)
+    assert there.tls
+    assert there.options["ssl_certfile"] == "/me.pem"
+    assert isinstance(there.async_client(), redis.asyncio.RedisCluster)
 
 
 def test_a_client_of_the_callers_says_where_it_goes() -> None:

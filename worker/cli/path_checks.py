@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nearhit import filllog
+from nearhit.broker import broker_of
 from nearhit.embedding.fingerprint import PROBE_TEXT
 from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ConfigError, ContractError, NearhitError, StoreUnavailableError, UnavailableError
 from nearhit.metrics import LANES
 from nearhit.outcome import FillOutcome, Hit, MissReason
-from nearhit.parts import broker_url_of
 from worker.cli.finding import Finding, address_of_url, failed, passed, warned
 from worker.cli.opened import open_now
 from worker.cli.server_checks import check_password
@@ -40,7 +40,7 @@ _ENTRY_SECONDS = 120.0
 
 def check_broker(settings: Settings) -> Iterator[Finding]:
     """Give whether kombu reaches the broker, which carries the wake-ups."""
-    url = settings.broker_url or broker_url_of(settings.log_server())
+    url = broker_of(settings.broker_url, settings.log_server())
     if not url:
         text = f"none: Celery cannot use a cluster; workers look at the log every {settings.poll_seconds:g} s"
         yield warned("broker", text, "set NEARHIT_BROKER_URL to a single server, if fills are to be stored sooner")

@@ -111,13 +111,20 @@ class SemanticCache:
         """What this cache was made with."""
         return self._parts.settings
 
-    def lookup(self, prompt: Any, scope: Scope | Mapping[str, Any] | None = None) -> Hit | Miss:
+    def lookup(
+        self,
+        prompt: Any,
+        scope: Scope | Mapping[str, Any] | None = None,
+        *,
+        accept: Callable[[Hit], bool] | None = None,
+    ) -> Hit | Miss:
         """Return the answer to a question that means the same, or why there is none.
 
         Args:
             prompt: a text, a chat's messages, or the ``input`` of the Responses API; see ``prompt.read_prompt``.
             scope: who may share the answer, and what it depends on: a ``Scope``, or a mapping of its attributes and
                 further parameters.
+            accept: has the last word on a hit; one for which it returns False is a miss ``refused``.
 
         Returns:
             A ``Hit`` or a ``Miss``, within ``deadline_ms`` whatever fails. Never raises.
@@ -129,7 +136,7 @@ class SemanticCache:
             if isinstance(asked, Miss):
                 return self._edge.finish(asked, started)
             query = asked
-            outcome = self._look_up(query, started)
+            outcome = self._edge.judged(self._look_up(query, started), query, accept)
         except Exception as error:  # noqa: BLE001 - the edge of the read path: a broken cache never breaks its caller
             outcome = self._edge.lookup_broke(error, query)
         if isinstance(outcome, Hit) and outcome.refreshable and not outcome.fresh:

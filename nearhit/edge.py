@@ -7,9 +7,11 @@ import time
 from typing import TYPE_CHECKING
 
 from nearhit.errors import ConfigError, ContractError
-from nearhit.outcome import FillOutcome, Hit, Miss, MissReason
+from nearhit.outcome import FillOutcome, Hit, Miss, MissReason, Nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nearhit.lookup import Query
     from nearhit.metrics import Metrics
 
@@ -40,6 +42,20 @@ class Edge:
         self._metrics.fills[FillOutcome.REFUSED].inc()
         self._say("fill", error, exc_info=not isinstance(error, ConfigError | ContractError))
         return FillOutcome.REFUSED
+
+    def judged(self, outcome: Hit | Miss, query: Query, accept: Callable[[Hit], bool] | None) -> Hit | Miss:
+        """Return the outcome, or the miss that a hit is which its caller does not accept."""
+        if accept is None or isinstance(outcome, Miss) or accept(outcome):
+            return outcome
+        return Miss(
+            reason=MissReason.REFUSED,
+            prompt=query.text,
+            nearest=Nearest(outcome.cached_prompt, outcome.similarity),
+            scope=query.scope,
+            tenant=query.tenant,
+            threshold=outcome.threshold,
+            stages=outcome.stages,
+        )
 
     def finish(self, outcome: Hit | Miss, started: float) -> Hit | Miss:
         """Count a lookup and return its outcome."""

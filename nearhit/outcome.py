@@ -24,6 +24,7 @@ class MissReason(StrEnum):
     BELOW_THRESHOLD = "below_threshold"
     GUARD = "guard"
     EXPIRED = "expired"
+    REFUSED = "refused"
     UNREADABLE = "unreadable"
     UNAVAILABLE = "unavailable"
     EMBEDDER_UNAVAILABLE = "embedder_unavailable"

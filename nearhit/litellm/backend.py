@@ -7,6 +7,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nearhit import sweep
@@ -101,7 +102,8 @@ class Backend:
         """Return the hit that answers a request; ``None`` for a miss, whose reason is counted."""
         if not request.read:
             return None
-        return self._judge(request, self.sync.lookup(request.question, request.scope))
+        accept = partial(self._accepts, request)
+        return self._judge(request, self.sync.lookup(request.question, request.scope, accept=accept))
 
     async def read_async(self, request: Request) -> Hit | None:
         """Return the hit that answers a request, as ``read`` does."""
@@ -109,7 +111,8 @@ class Backend:
             return None
         if self.aio is None:
             return self._judge(request, await asyncio.to_thread(self.sync.lookup, request.question, request.scope))
-        return self._judge(request, await self.aio.lookup(request.question, request.scope))
+        accept = partial(self._accepts, request)
+        return self._judge(request, await self.aio.lookup(request.question, request.scope, accept=accept))
 
     def write(self, request: Request, result: Any) -> FillOutcome:
         """Put a response onto the queue; one that is partial, empty or an error is ``bypassed``."""
@@ -195,23 +198,17 @@ class Backend:
             _note(request, outcome.nearest.similarity if outcome.nearest else 0.0)
             return None
         _note(request, outcome.similarity)
-        if request.max_age_seconds is not None and outcome.age_seconds > request.max_age_seconds:
-            return None
-        if not isinstance(outcome.answer, dict):
-            return None
-        if calls_tools(_undated(outcome.answer)):
-            if outcome.tier is Tier.SEMANTIC and not self._options.similar_tool_calls:
-                return None
-            self._count_saved(request, _undated(outcome.answer))
         self._remember(request, outcome)
         return outcome
 
-    def _count_saved(self, request: Request, answer: dict[str, Any]) -> None:
-        """Count what a tool-calling answer saves: its entry says nothing of it, as not every hit on it is served."""
-        usage = usage_of(answer, request.model, load_litellm().model_cost)
-        if usage is not None:
-            self.metrics.saved_tokens.inc(usage.prompt_tokens + usage.completion_tokens)
-            self.metrics.saved_dollars.inc(usage.cost_dollars)
+    def _accepts(self, request: Request, hit: Hit) -> bool:
+        """Return whether a hit may answer a request: young enough, a response, and no tool call to other words."""
+        if request.max_age_seconds is not None and hit.age_seconds > request.max_age_seconds:
+            return False
+        if not isinstance(hit.answer, dict):
+            return False
+        may_call_tools = hit.tier is Tier.EXACT or self._options.similar_tool_calls
+        return may_call_tools or not calls_tools(_undated(hit.answer))
 
     def _remember(self, request: Request, hit: Hit) -> None:
         """Remember which entry answered a question in other words, so that the caller can have it deleted."""
@@ -233,7 +230,7 @@ class Backend:
             return None, None, options
         if request.ttl_seconds is not None:
             options["ttl_seconds"] = min(request.ttl_seconds, MAX_TTL_SECONDS)
-        usage = None if calls_tools(answer) else usage_of(answer, request.model, load_litellm().model_cost)
+        usage = usage_of(answer, request.model, load_litellm().model_cost)
         if usage is not None:
             options["usage"] = usage
         asked = self._pending.take(query)

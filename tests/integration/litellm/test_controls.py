@@ -61,7 +61,13 @@ def test_s_maxage_refuses_an_older_answer(house: House) -> None:
     ask(house, ASKED)
     house.settle()
     assert ask(house, ASKED, cache={"s-maxage": 60}) == "answer 1"
+    hits = house.count("nearhit_lookups_total", outcome="hit", tier="exact")
+    saved = house.count("nearhit_saved_tokens_total")
+    assert hits == 1
     assert ask(house, ASKED, cache={"s-maxage": 0}) == "answer 2"
+    assert house.count("nearhit_lookups_total", outcome="hit", tier="exact") == hits
+    assert house.count("nearhit_lookups_total", outcome="refused", tier="none") == 1
+    assert house.count("nearhit_saved_tokens_total") == saved
 
 
 def test_namespaces_do_not_share(house: House) -> None:

@@ -14,6 +14,7 @@ from nearhit.edge import Edge
 from nearhit.errors import IndexLostError, NearhitError
 from nearhit.index import request
 from nearhit.index.invalidate import PAGE_SECONDS, TASK_INVALIDATE, Invalidated, Which, select, sweep
+from nearhit.layouts.litellm import check_own_layout
 from nearhit.link import AsyncPoolLink, link_to
 from nearhit.lookup import lookup as lookup_flow
 from nearhit.memo import CallReader
@@ -269,10 +270,11 @@ class AsyncSemanticCache:
                 ``Which``. Several narrow it down.
 
         Raises:
-            ConfigError: nothing is selected, or a value is out of range.
+            ConfigError: nothing is selected, a value is out of range, or the layout is LiteLLM's.
             ContractError: the prompt or the scope cannot be cached at all.
             StoreUnavailableError: a server does not answer; what was removed until then stays removed.
         """
+        check_own_layout(self._parts.settings, "invalidate")
         selection = select(which)
         if queued and not dry_run:
             url = broker_of(self._parts.settings.broker_url, self._parts.log_server)

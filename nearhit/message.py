@@ -18,8 +18,11 @@ MAX_MESSAGE_BYTES = MAX_RESPONSE_BYTES + 1024 * 1024
 MAX_LIFE_MS = 366 * 86_400_000
 """The longest time to live: no entry is immortal."""
 
+SCOPE_DIGITS = r"[0-9a-f]{32}|[0-9a-f]{64}"
+"""How the digest of a scope looks; the longer one is of LiteLLM's layout, see ``nearhit/layouts/litellm.py``."""
+
 _DIGEST = re.compile(r"[0-9a-f]{32}")
-_SCOPE = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")  # the longer one in LiteLLM's layout, see nearhit/layouts/litellm.py
+_SCOPE = re.compile(SCOPE_DIGITS)
 _FINGERPRINT = re.compile(r"[0-9a-f]{0,64}")
 
 FIELD = b"m"

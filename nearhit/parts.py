@@ -21,6 +21,7 @@ from nearhit.entry import Usage
 from nearhit.errors import ConfigError, ContractError, EntryError
 from nearhit.keys import LogKeys
 from nearhit.lookup import Query
+from nearhit.message import SCOPE_DIGITS
 from nearhit.metrics import LANES, Metrics
 from nearhit.opening import Plan
 from nearhit.outcome import Miss, MissReason
@@ -138,7 +139,7 @@ def plan_of(settings: Settings, model: str, server: Server) -> Plan:
         connect=lambda: _follower_client(server),
         vectors=VectorCache(settings.vector_cache_entries),
         cluster=server.is_cluster,
-        shared_index=settings.layout_index if settings.layout == "litellm" else "",
+        shared_index=settings.shared_index,
     )
 
 
@@ -235,7 +236,7 @@ def fill_of(row: Mapping[str, Any], lifetimes: Lifetimes) -> tuple[str, bytes]:
 
 
 _NOT_OPTIONS = frozenset({"prompt", "answer", "scope", "scope_digest", "tenant_digest", "vector", "embedder"})
-_DIGEST = re.compile(r"[0-9a-f]{32}")
+_DIGESTS = {"scope_digest": re.compile(SCOPE_DIGITS), "tenant_digest": re.compile(r"[0-9a-f]{32}")}
 
 
 def _exported(row: Mapping[str, Any], asked: Query) -> Query:
@@ -245,7 +246,7 @@ def _exported(row: Mapping[str, Any], asked: Query) -> Query:
         return asked
     tenant = row.get("tenant_digest") or ""
     for name, value in (("scope_digest", digest), ("tenant_digest", tenant or "0" * 32)):
-        if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        if not isinstance(value, str) or not _DIGESTS[name].fullmatch(value):
             raise EntryError(f"field {name!r} of the row must be 32 hex digits, not {str(value)[:40]!r}")
     return Query(asked.text, digest, tenant)
 

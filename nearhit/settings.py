@@ -137,6 +137,11 @@ class Settings:
         """Return how long entries live."""
         return Lifetimes(self.ttl_seconds, self.fresh_seconds or None, self.ttl_jitter)
 
+    @property
+    def shared_index(self) -> str:
+        """The index of LiteLLM's own cache whose layout is used; empty for ours."""
+        return self.layout_index if self.layout == "litellm" else ""
+
     def server(self, environ: Mapping[str, str] | None = None) -> Server:
         """Return the cache server: ``url``, else what ``Server.from_env`` finds."""
         seconds = self.connect_timeout_ms / 1000

@@ -56,9 +56,8 @@ def remove_questions(settings: Settings, questions: Iterable[str]) -> int:
 
 def _spaces(link: Link, settings: Settings) -> list[CacheKeys]:
     records = map(fingerprint.decode_probe, _one(link, ("HVALS", key_names.embedders(settings.namespace))))
-    shared = settings.layout_index if settings.layout == "litellm" else ""
     ids = [fingerprint.fingerprint_of(one.model, one.probe).id for one in records]
-    return [keys_of(settings.namespace, one, shared) for one in ids]
+    return [keys_of(settings.namespace, one, settings.shared_index) for one in ids]
 
 
 def _scan(link: Link, pattern: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from nearhit.door import OPEN_SECONDS
 from nearhit.embedding.resolve import embedder_for
 from nearhit.index.reindex import Reindex, others
 from nearhit.keys import LogKeys
+from nearhit.layouts.litellm import check_own_layout
 from nearhit.link import link_to
 from nearhit.metrics import Metrics
 from nearhit.opening import open_space
@@ -30,9 +31,13 @@ class Site:
     Args:
         settings: everything that can be set.
         metrics: series to count in; without it a registry of its own.
+
+    Raises:
+        ConfigError: the layout is LiteLLM's, whose entries are of one model for ever.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
+        check_own_layout(settings, "reindex")
         self.settings = settings
         self.metrics = metrics or Metrics(namespace=settings.namespace)
         embedder, server = embedder_for(settings.model), settings.server()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nearhit import entry, protocol, vectors
 from nearhit.engine.port import Neighbour
 from nearhit.engine.valkey_search import search_error
-from nearhit.errors import IndexLostError, IndexMismatchError
+from nearhit.errors import ConfigError, IndexLostError, IndexMismatchError
 from nearhit.flow import Flow, ReplyError, Send
 from nearhit.keys import CacheKeys
 from nearhit.policy import MAX_TTL_SECONDS
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from nearhit.entry import Entry
     from nearhit.flow import Command
+    from nearhit.settings import Settings
 
 SCOPE = b"litellm_cache_key"
 """LiteLLM's field for who may share an answer."""
@@ -67,6 +68,19 @@ class SharedKeys(CacheKeys):
 def keys_of(namespace: str, embedder: str, shared_index: str) -> CacheKeys:
     """Return the names on the cache server: LiteLLM's where an index is shared with it, else ours."""
     return SharedKeys(namespace, embedder, shared_index) if shared_index else CacheKeys(namespace, embedder)
+
+
+def check_own_layout(settings: Settings, what: str) -> None:
+    """Raise for ``what`` knows only entries of ours.
+
+    Raises:
+        ConfigError: the entries lie in LiteLLM's layout.
+    """
+    if settings.shared_index:
+        raise ConfigError(
+            f"{what} knows no entries in layout 'litellm': they end with their time to live, or are removed by "
+            "litellm.cache.delete_cache_keys"
+        )
 
 
 class SharedEngine:

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 
 def _rows(arguments: argparse.Namespace, settings: Settings) -> Iterator[dict[str, Any]]:
     from nearhit.bulk.export import Chosen, exported  # noqa: PLC0415 - help needs none of it
-    from nearhit.keys import CacheKeys  # noqa: PLC0415 - the same
+    from nearhit.layouts.litellm import keys_of  # noqa: PLC0415 - the same
     from nearhit.scope import Scope, scope_digest, tenant_digest  # noqa: PLC0415 - the same
     from worker.cli.servers import Servers  # noqa: PLC0415 - the same
 
@@ -83,7 +83,7 @@ def _rows(arguments: argparse.Namespace, settings: Settings) -> Iterator[dict[st
         servers.cache.ping()
         for record in servers.embedders():
             if record.model == settings.model:
-                keys = CacheKeys(settings.namespace, record.fingerprint.id)
+                keys = keys_of(settings.namespace, record.fingerprint.id, settings.shared_index)
                 yield from exported(servers.cache.run, keys, chosen)
 
 

@@ -86,9 +86,10 @@ def collected(servers: Servers) -> dict[str, Any]:
 
 
 def _embedder(servers: Servers, record: ProbeRecord, engine: str) -> dict[str, Any]:
-    from nearhit.keys import CacheKeys  # noqa: PLC0415 - help needs none of it
+    from nearhit.layouts.litellm import keys_of  # noqa: PLC0415 - help needs none of it
 
-    known = CacheKeys(servers.settings.namespace, record.fingerprint.id)
+    settings = servers.settings
+    known = keys_of(settings.namespace, record.fingerprint.id, settings.shared_index)
     index = _index(servers, known, record.dimension) if engine == "valkey-search" else None
     entries = index["entries"] if index else sum(1 for _ in servers.cache.names(f"{known.prefix}*"))
     return {

@@ -8,15 +8,19 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import litellm
 import pytest
 
-from nearhit import SemanticCache
+from nearhit import Metrics, SemanticCache
+from nearhit.bulk.load import load_files
 from nearhit.litellm import shared_scope
 from nearhit.testing import HashEmbedder
+from worker.cli import main
+from worker.runtime import Runtime
 from worker.stack import wait_until
 
 if TYPE_CHECKING:
@@ -176,6 +180,36 @@ def test_a_lost_shared_index_is_made_again_and_finds_the_entries(shared: House, 
         return bool(litellm.completion(**shared.chat(AGAIN)).choices[0].message.content == "answer 1")
 
     wait_until(found, 10, "the server has read the entries into the new index")
+
+
+def test_an_export_of_a_shared_index_loads_into_another_one(
+    shared: House, index: str, settings: Callable[..., Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    litellm.completion(**shared.chat(ASKED))
+    shared.settle()
+    made = shared.settings
+    where = ["--url", made.url, "--namespace", made.namespace, "--model", made.model]
+    path = tmp_path / "all.jsonl"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEARHIT_LAYOUT", "litellm")
+        patch.setenv("NEARHIT_LAYOUT_INDEX", index)
+        assert main(["export", "--to", str(path), "--vectors", *where]) == 0
+        assert main(["stats", "--json", *where]) == 0
+        assert json.loads(capsys.readouterr().out)["entries"] == 1
+        assert main(["invalidate", "--everything", *where[:4]]) == 2
+        assert "delete_cache_keys" in capsys.readouterr().err
+        assert main(["reindex", *where]) == 2
+        assert "layout" in capsys.readouterr().err
+    other = replace(made, layout_index=f"{index}-b")
+    assert load_files(other, [str(path)]).accepted == 1
+    runtime = Runtime(other, Metrics())
+    assert runtime.drain("bulk") == 1
+    with other.server().client() as client:
+        (before,), (after,) = (list(client.scan_iter(f"{name}:*")) for name in (index, f"{index}-b"))
+        answers = [json.loads(client.hget(name, "response") or b"") for name in (before, after)]
+        assert answers[0] == answers[1]
+        assert before.partition(b":")[2] == after.partition(b":")[2]
+    runtime.close()
 
 
 def test_a_picture_is_left_alone_where_litellms_key_would_not_hold_it(shared: House) -> None:

@@ -6,6 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from nearhit.embedding.per_process import PerProcess
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,7 +29,7 @@ class Breaker:
         self._limit = failures
         self._cool_down = cool_down_seconds
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.Lock)
         self._failed = 0
         self._opened_at = 0.0
 
@@ -40,7 +42,7 @@ class Breaker:
         """Return whether a call may go out now; a True while open is the one try."""
         if self._failed < self._limit:  # read without the lock: the closed breaker is on every lookup's path
             return True
-        with self._lock:
+        with self._lock.get():
             now = self._clock()
             if now - self._opened_at < self._cool_down:
                 return False
@@ -50,12 +52,12 @@ class Breaker:
     def succeeded(self) -> None:
         """Close the breaker."""
         if self._failed:
-            with self._lock:
+            with self._lock.get():
                 self._failed = 0
 
     def failed(self) -> None:
         """Count a failure; the one that reaches the limit opens the breaker."""
-        with self._lock:
+        with self._lock.get():
             self._failed += 1
             if self._failed >= self._limit:
                 self._opened_at = self._clock()

@@ -20,6 +20,7 @@ import redis.asyncio
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as ConnectionLostError
 
+from nearhit.embedding.per_process import PerProcess
 from nearhit.errors import StoreUnavailableError
 from nearhit.flow import ReplyError
 from nearhit.sockets import Sockets, limit
@@ -165,9 +166,9 @@ class ClusterLink:
         self._own = own
         self._client: redis.RedisCluster | None = None
         self._sockets: WeakKeyDictionary[Any, Sockets] = WeakKeyDictionary()  # by the pool of each node
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.Lock)
         self._turn = itertools.count()
-        self._refreshing = threading.Lock()
+        self._refreshing = PerProcess(threading.Lock)
 
     def send(self, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
         """Send as ``Link.send`` says: one round trip to each node that is concerned, all at once."""
@@ -193,7 +194,7 @@ class ClusterLink:
             self._client.close()
 
     def _connected(self) -> redis.RedisCluster:
-        with self._lock:
+        with self._lock.get():
             if self._client is None:
                 self._client = self._make()
             return self._client
@@ -221,23 +222,25 @@ class ClusterLink:
 
     def _sockets_of(self, client: redis.RedisCluster, share: Share) -> Sockets:
         pool = client.get_redis_connection(share.node).connection_pool
-        with self._lock:
+        with self._lock.get():
             if pool not in self._sockets:
                 self._sockets[pool] = Sockets(pool)
             return self._sockets[pool]
 
     def _refresh(self, client: redis.RedisCluster) -> None:
         """Read slots and nodes anew in the background: a node that hangs must not cost a lookup its deadline."""
-        if self._refreshing.acquire(blocking=False):
-            threading.Thread(target=self._read_nodes, args=(client,), name="nearhit-cluster", daemon=True).start()
+        turn = self._refreshing.get()
+        if turn.acquire(blocking=False):
+            arguments = (client, turn)
+            threading.Thread(target=self._read_nodes, args=arguments, name="nearhit-cluster", daemon=True).start()
 
-    def _read_nodes(self, client: redis.RedisCluster) -> None:
+    def _read_nodes(self, client: redis.RedisCluster, turn: threading.Lock) -> None:
         try:
             client.nodes_manager.initialize()
         except (RedisError, OSError):
             return  # the next failure tries again
         finally:
-            self._refreshing.release()
+            turn.release()
 
 
 def _read(connection: Any, timeout_seconds: float) -> Any:

@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from nearhit.embedding.per_process import PerProcess
 from nearhit.errors import (
     ConfigError,
     ContractError,
@@ -42,7 +43,7 @@ class Door:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.Lock)
         self._failure: NearhitError | None = None
         self._next_try = 0.0
         self._opening = False
@@ -54,7 +55,7 @@ class Door:
         """Return whether the caller must start an opening now; at most one runs at a time."""
         if self._due is None:  # read without the lock: this is on every lookup's path
             return False
-        with self._lock:
+        with self._lock.get():
             now = time.monotonic()
             if self._opening or self._due is None or now < max(self._due, self._next_try):
                 return False
@@ -70,7 +71,7 @@ class Door:
 
     def opened(self, opened: Opened) -> None:
         """Take the space that an opening gave."""
-        with self._lock:
+        with self._lock.get():
             if opened.healed is not None:  # otherwise it was never lost, or somebody else has made it again
                 self._metrics.heals.labels(self._metrics.namespace, opened.healed.value).inc()
                 log.warning("index made again", extra={"action": "heal", "reason": opened.healed.value})
@@ -83,7 +84,7 @@ class Door:
 
     def failed(self, error: NearhitError) -> None:
         """Take note of an opening that failed; it is tried again after a moment."""
-        with self._lock:
+        with self._lock.get():
             self._opening = False
             changed = type(error) is not type(self._failure)
             self._failure = error
@@ -98,13 +99,13 @@ class Door:
 
     def lost(self) -> None:
         """Ask for another opening: a lookup or a write found the index gone."""
-        with self._lock:
+        with self._lock.get():
             if self._due is None:
                 self._due = 0.0
 
     def doubted(self) -> None:
         """Ask for another opening: the server refuses what it could do when it was opened, so it may be another one."""
-        with self._lock:
+        with self._lock.get():
             if self._due is None:
                 self._due = 0.0
 
@@ -128,7 +129,7 @@ class Door:
 
     def forget(self) -> None:
         """Start anew, as a forked child must: neither threads nor followers have come along."""
-        with self._lock:
+        with self._lock.get():
             self.space = None
             self._failure = None
             self._opening = False

@@ -6,6 +6,8 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from nearhit.embedding.per_process import PerProcess
+
 if TYPE_CHECKING:
     from nearhit.lookup import Query
     from nearhit.outcome import Miss
@@ -24,13 +26,13 @@ class PendingMisses:
     def __init__(self, limit: int = MAX_PENDING) -> None:
         self._limit = limit
         self._misses: OrderedDict[tuple[str, str], Miss] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.Lock)
 
     def put(self, miss: Miss) -> None:
         """Keep a miss; one that cannot be filled, or has no vector to save, is not worth a place."""
         if miss.bypass or not miss.vector:
             return
-        with self._lock:
+        with self._lock.get():
             self._misses[miss.scope, miss.prompt] = miss
             self._misses.move_to_end((miss.scope, miss.prompt))
             while len(self._misses) > self._limit:
@@ -38,5 +40,5 @@ class PendingMisses:
 
     def take(self, query: Query) -> Miss | None:
         """Return the miss of a question and forget it."""
-        with self._lock:
+        with self._lock.get():
             return self._misses.pop((query.scope, query.text), None)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import inspect
 import os
 import threading
 import time
 import traceback
+import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +35,7 @@ pytestmark = pytest.mark.filterwarnings(
 )  # Python 3.12 warns of what is tested here
 
 CHILD_SECONDS = 30
+LOCK = type(threading.Lock())
 
 
 def in_child(work: Callable[[], None]) -> int:
@@ -188,3 +192,57 @@ def test_more_threads_than_connections_are_misses_and_never_errors(
             outcomes = list(pool.map(lambda _: cache.lookup("What is it?"), range(960)))
         assert {one.reason.value for one in outcomes if not isinstance(one, Hit)} <= {"unavailable"}
         wait_until(lambda: bool(cache.lookup("What is it?")), 10, "it is a hit again")
+
+
+def locks_of(start: object) -> list[Any]:
+    """Return the locks that can be reached from an object of ours; other libraries' own are their affair."""
+    found: dict[int, Any] = {}
+    seen, waiting = {id(start)}, [start]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, LOCK):
+            found[id(one)] = one
+            continue
+        ours = type(one).__module__.startswith("nearhit") or isinstance(one, dict | list | tuple | set | types.CellType)
+        if not ours and not inspect.isfunction(one) and not inspect.ismethod(one):
+            continue
+        seen.add(id(getattr(one, "__globals__", None)))
+        for other in gc.get_referents(one):
+            if id(other) not in seen and not isinstance(other, type) and not inspect.ismodule(other):
+                seen.add(id(other))
+                waiting.append(other)
+    return list(found.values())
+
+
+def test_a_child_waits_for_no_lock_that_a_thread_of_its_parent_held(
+    face: Callable[..., Face], shelf: Callable[..., Shelf]
+) -> None:
+    shelf().add("What is 1?", 1)
+    cache = face()
+    assert cache.warm_up()
+    asks(cache, 1, 3)
+    held, enough, ready = locks_of(cache.cache), threading.Event(), threading.Event()
+    assert len(held) > 1
+
+    def hold() -> None:
+        with ExitStack() as stack:
+            for lock in held:
+                if lock.acquire(timeout=5):
+                    stack.callback(lock.release)
+            ready.set()
+            enough.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert ready.wait(60)
+
+    def child() -> None:
+        asks(cache, 1, 3)
+        assert cache.fill("What is 2?", 2) is FillOutcome.ACCEPTED
+
+    pid = in_child(child)
+    try:
+        assert joined(pid) == [0]
+    finally:
+        enough.set()
+        thread.join()

@@ -61,6 +61,8 @@ _MEDIA_PARTS = frozenset(
     }
 )
 
+_USER = {"role": "user"}.items()
+
 _VOLATILE = frozenset({"id", "call_id", "tool_call_id", "status", "cache_control"})
 """Fields of a turn that differ from call to call or steer the provider alone."""
 
@@ -113,6 +115,10 @@ def _read_messages(prompt: Any) -> Question:
     if isinstance(prompt, Mapping) or not isinstance(prompt, Sequence):
         raise _BypassError(Bypass.NOT_TEXT)
     messages = [_mapping(message) for message in prompt]
+    if len(messages) == 1 and messages[0].items() >= _USER and len(messages[0]) == 2:
+        content = messages[0].get("content")
+        if isinstance(content, str):  # most questions: nothing else is there that could change the answer
+            return Question(canonical_text(content))
     asked = max((at for at, message in enumerate(messages) if message.get("role") == "user"), default=None)
     if asked is None:
         raise _BypassError(Bypass.NOT_TEXT if messages else Bypass.EMPTY)

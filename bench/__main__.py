@@ -64,7 +64,8 @@ def _lookups(asked: argparse.Namespace) -> Iterator[Line]:
 
 
 def _seed(asked: argparse.Namespace) -> Iterator[Line]:
-    return seed.lines(asked.module, 1_000 if asked.quick else 10_000, 300 if asked.quick else 1_500)
+    sizes = (1_000,) if asked.quick else (1_000, 10_000, 100_000)
+    return seed.lines(asked.module, sizes, 300 if asked.quick else 1_500)
 
 
 def _fills(asked: argparse.Namespace) -> Iterator[Line]:

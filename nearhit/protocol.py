@@ -95,7 +95,7 @@ def create_index(name: str, shape: Shape, hnsw: Hnsw) -> Command:
     )
 
 
-def search(name: str, scope: str, vector: bytes, k: int) -> Packed:
+def search(name: str, scope: str, vector: bytes, k: int, ef_runtime: int = 0) -> Packed:
     """Return FT.SEARCH for the ``k`` entries of ``scope`` nearest to ``vector``, without their vectors.
 
     Args:
@@ -103,8 +103,10 @@ def search(name: str, scope: str, vector: bytes, k: int) -> Packed:
         scope: 32 hex digits: TAG values of other characters cannot be escaped safely.
         vector: a unit vector, float32 little endian.
         k: how many; expired ones are dropped by the server after the search and not refilled.
+        ef_runtime: candidates while searching; 0 leaves it to the index.
     """
-    query = f"(@scope:{{{scope}}})=>[KNN {k} @embedding $v AS distance]"
+    candidates = f" EF_RUNTIME {ef_runtime}" if ef_runtime else ""
+    query = f"(@scope:{{{scope}}})=>[KNN {k} @embedding $v{candidates} AS distance]"
     return _SEARCH.fill(name.encode(), query.encode(), vector, b"%d" % k)
 
 

@@ -56,6 +56,8 @@ class ValkeySearchEngine:
         self._hnsw = hnsw or protocol.Hnsw()
         self._shape = protocol.Shape(keys.prefix, dimension)
         self._clustered = clustered
+        # asked by another node, a shard does not look at its index for this and searches with k candidates (1.2.1)
+        self._ef_runtime = self._hnsw.ef_runtime if clustered else 0
         self._look_at = 0.0
         self.generation = 1
         self.backfilling = False
@@ -70,14 +72,14 @@ class ValkeySearchEngine:
         blob = vectors.to_bytes(vector)
         asked = self.generation  # another thread may move on to the next one while this search is under way
         index = self._keys.index(asked)
-        reply = yield from self._ask(index, protocol.search(index, scope, blob, k))
+        reply = yield from self._ask(index, protocol.search(index, scope, blob, k, self._ef_runtime))
         if isinstance(reply, ReplyError) and protocol.is_missing_index(reply.text):
             there = yield from self._read_generation()
             if there == asked:
                 raise IndexLostError(f"index {index!r} is not on the server")
             self.generation = there
             index = self._keys.index(there)
-            reply = (yield Send((protocol.search(index, scope, blob, k),), "search"))[0]
+            reply = (yield Send((protocol.search(index, scope, blob, k, self._ef_runtime),), "search"))[0]
         if isinstance(reply, ReplyError):
             raise search_error(index, reply)
         return protocol.parse_search(reply)

@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import redis
 
@@ -17,6 +18,7 @@ from nearhit.index.generations import survey
 from nearhit.index.rotation import Wear
 from nearhit.keys import lease
 from nearhit.link import AsyncPoolLink, link_to
+from nearhit.vectors import from_bytes
 from tests.conftest import MODULE
 from tests.support.cluster import join
 from tests.support.faces import KINDS, Face
@@ -102,6 +104,20 @@ def twin(request: pytest.FixtureRequest, settings: Callable[..., Settings]) -> I
     with Face(request.param, settings()) as one:
         assert one.warm_up()
         yield one
+
+
+def test_shards_search_as_widely_for_one_entry_as_for_many(
+    settings: Callable[..., Settings], nodes: list[ValkeyServer]
+) -> None:
+    shelf = Shelf(settings())
+    entries = [shelf.entry(f"{QUESTION} number {number} of {number * 7}") for number in range(200)]
+    shelf.put(*entries)
+    rows = np.stack([from_bytes(one.embedding) for one in entries])
+    for row in rows + np.float32(0.02):
+        unit = row / np.linalg.norm(row)
+        found = shelf.run(shelf.space.engine.search(entries[0].scope, unit, 1))
+        assert found[0].similarity == pytest.approx(float((rows @ unit).max()), abs=1e-5)
+    shelf.close()
 
 
 def test_entries_of_all_shards_are_found_through_any_node(

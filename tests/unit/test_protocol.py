@@ -38,6 +38,12 @@ def test_a_search_asks_for_all_but_the_vector() -> None:
     )
 
 
+def test_a_search_of_a_cluster_says_how_many_candidates_each_shard_looks_at() -> None:
+    assert "=>[KNN 1 @embedding $v EF_RUNTIME 100 AS distance]" in words(
+        protocol.search("i", "a" * 32, b"vector", 1, 100)
+    )
+
+
 def test_rows_come_nearest_first_whatever_the_order_of_the_reply() -> None:
     reply = [2, b"far", [b"distance", b"0.5", b"prompt", b"f"], b"near", [b"distance", b"1e-3", b"prompt", b"n"]]
     assert [(row.key, row.distance, row.fields) for row in protocol.parse_search(reply)] == [

@@ -22,7 +22,7 @@ def comparable(words: Words) -> Words:
     """Return what of a request must be as recorded: all but a client's version and the token of a lease."""
     if words[0].upper() == b"CLIENT":
         return words[:3]
-    if words[0] == b"EVAL":
+    if words[0] in {b"EVAL", b"SET"}:
         return [b"token" if _TOKEN.fullmatch(word) else word for word in words]
     return words
 

@@ -137,7 +137,8 @@ class ValkeyServer:
     Args:
         folder: where its data and log are; kept, so that a restart finds them.
         port: 0 takes a free one.
-        durable: keep an append-only file, synced every second.
+        durable: keep an append-only file.
+        appendfsync: when that file is synced: ``everysec``, ``no``, or ``always``, so that a machine may fail, too.
         module: path of the search module to load.
         options: further ``--name value`` options.
     """
@@ -147,6 +148,7 @@ class ValkeyServer:
     durable: bool = False
     module: str = ""
     options: tuple[str, ...] = ()
+    appendfsync: str = "everysec"
     child: Child | None = field(default=None, init=False)
 
     @property
@@ -169,7 +171,7 @@ class ValkeyServer:
         self.port = self.port or free_port()
         command = [
             *(server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
-            *("--save", "", "--appendonly", "yes" if self.durable else "no", "--appendfsync", "everysec"),
+            *("--save", "", "--appendonly", "yes" if self.durable else "no", "--appendfsync", self.appendfsync),
             *("--daemonize", "no", *self.options),
             *(("--loadmodule", self.module) if self.module else ()),
         ]

@@ -92,10 +92,14 @@ def test_an_eviction_policy_is_judged_for_the_cache_and_for_the_log(
     assert (found["memory"].status, found["log memory"].status) == (memory, log)
 
 
-def test_a_log_of_its_own_that_is_durable_passes(plain_server: ValkeyServer, tmp_path: Path) -> None:
-    with ValkeyServer(tmp_path, durable=True) as log:
+@pytest.mark.parametrize(("how", "said"), [("everysec", "every second"), ("always", "at every write"), ("no", "never")])
+def test_a_log_of_its_own_that_is_durable_passes(
+    plain_server: ValkeyServer, tmp_path: Path, how: str, said: str
+) -> None:
+    with ValkeyServer(tmp_path, durable=True, appendfsync=how) as log:
         found = cache_findings(plain_server.url, log_url=log.url)
     assert (found["log durability"].status, found["log memory"].status) == (Status.PASS, Status.PASS)
+    assert said in found["log durability"].text
 
 
 def test_a_search_engine_that_is_asked_for_and_not_there_is_a_failure(plain_server: ValkeyServer) -> None:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 FIRST_GOOD_SEARCH = (1, 2, 1)
 FIRST_SERVER = (7, 2)
 _SEARCH_COMMANDS = ("FT.CREATE", "FT.SEARCH", "FT.INFO", "FT.DROPINDEX", "FT._LIST")
+_SYNCED = {
+    b"everysec": ", synced every second: a machine that fails loses that second of fills, a server that is killed none",
+    b"always": ", synced at every write: no accepted fill is lost",
+    b"no": ", never synced: a machine that fails loses what its kernel had not written",
+}
 _SKEW_SECONDS = 1.0
 _NEARLY_FULL = 0.9
 
@@ -53,7 +58,7 @@ def check_log_server(servers: Servers) -> Iterator[Finding]:
             "log server", str(error), "set NEARHIT_LOG_URL to where one answers us; until then fills wait in memory"
         )
         return
-    yield _durable(info)
+    yield _durable(ask, info)
     yield _log_memory(info, shared=servers.shared)
     if not servers.shared:
         yield from check_password("log server", *address_of(ask.server))
@@ -161,9 +166,12 @@ def _clock(ask: Ask) -> Finding:
     return passed("clock", text)
 
 
-def _durable(info: dict[str, str]) -> Finding:
+def _durable(ask: Ask, info: dict[str, str]) -> Finding:
     if info.get("aof_enabled") == "1":
-        return passed("log durability", "append-only file on")
+        reply = ask("CONFIG", "GET", "appendfsync")
+        words = [*reply, *reply.values()] if isinstance(reply, dict) else reply if isinstance(reply, list) else []
+        how = next((text for word, text in _SYNCED.items() if word in words), "")
+        return passed("log durability", f"append-only file on{how}")
     advice = "CONFIG SET appendonly yes on the log's server: without it a restart loses the fills in the log"
     return warned("log durability", "append-only file off", advice)
 

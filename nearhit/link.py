@@ -139,7 +139,8 @@ class AsyncPoolLink:
             raise _unavailable(error) from error
 
     async def close(self) -> None:
-        """Close the connections of the running loop, if they are not the caller's."""
+        """Close the connections of the running loop and of those that have ended, if they are not the caller's."""
+        self._forget_ended()
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None and self._own:
             await client.close()
@@ -151,8 +152,7 @@ class AsyncPoolLink:
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
-            for ended in [known for known in self._clients if known.is_closed()]:
-                del self._clients[ended]  # its client holds it, so that the weak key alone would keep both for ever
+            self._forget_ended()
             made = self._make()
             if isinstance(made, redis.asyncio.RedisCluster):
                 client = AsyncCluster(made)
@@ -160,6 +160,13 @@ class AsyncPoolLink:
                 client = AsyncSingle(made, own=self._own)
             self._clients[loop] = client
         return client
+
+    def _forget_ended(self) -> None:
+        """Let go of loops that have ended: a client holds its loop, so that the weak key alone would keep both."""
+        for ended in [known for known in self._clients if known.is_closed()]:
+            client = self._clients.pop(ended)
+            if self._own and isinstance(client, AsyncSingle):  # the nodes of a cluster are left to the collector
+                client.abandon()
 
 
 class AsyncSingle:
@@ -190,6 +197,15 @@ class AsyncSingle:
         while self._idle:
             await self._drop(self._idle.pop())
         await self._client.aclose()
+
+    def abandon(self) -> None:
+        """Close the sockets after the loop has ended, which can close no transport any more."""
+        while self._idle:
+            writer = self._idle.pop()._writer  # noqa: SLF001 - redis-py closes a connection by its loop alone
+            known = writer.get_extra_info("socket") if writer is not None else None
+            sock = getattr(known, "_sock", None)  # a loop of another make has none, and the collector closes its own
+            if sock is not None:
+                sock.close()
 
     async def _talk(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from nearhit import StoreUnavailableError
 from nearhit.connection import Server
 from nearhit.link import AsyncPoolLink, link_to
+from worker.stack import wait_until
 
 if TYPE_CHECKING:
     import redis
@@ -44,6 +46,30 @@ async def _awaited(server: Server, client: redis.Redis) -> list[int]:
     found.append((await link.send(ID, 5))[0])
     await link.close()
     return found
+
+
+def test_connections_of_a_loop_that_has_ended_are_closed_by_the_next_one(plain_server: ValkeyServer) -> None:
+    link = AsyncPoolLink(Server(url=plain_server.url).async_client)
+
+    async def ask(close: bool) -> int:
+        found = int((await link.send(ID, 5))[0])
+        if close:
+            await link.close()
+        return found
+
+    def open_ids() -> set[int]:
+        with plain_server.client() as client:
+            return {int(one["id"]) for one in client.client_list()}
+
+    gc.disable()  # it would close them, too, at some time
+    try:
+        first, second = asyncio.run(ask(close=False)), asyncio.run(ask(close=False))
+        wait_until(lambda: first not in open_ids(), 5, "the first loop's connection to be closed")
+        assert second in open_ids()
+        third = asyncio.run(ask(close=True))
+        wait_until(lambda: not {second, third} & open_ids(), 5, "all of them to be closed")
+    finally:
+        gc.enable()
 
 
 def test_a_call_in_asyncio_ends_with_its_time_and_leaves_no_half_read_reply(plain_server: ValkeyServer) -> None:

@@ -38,10 +38,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("nearhit")
 
 EXIT_SECONDS = 45.0
-"""How long a worker that was told to stop may take beyond an embedding call; then it ends whatever hangs.
+"""How long a worker that was told to stop may take beyond an embedding call; then it ends whatever hangs."""
 
-Under prefork a child sometimes waits 30 s for its parent to read a last result (billiard 4.3; one warm shutdown in ten
-under load).
+_FAREWELL_TURNS = 20
+"""How many times a tenth of a second a prefork pool's child waits for its parent to read its last result.
+
+In one warm shutdown of ten under load the parent reads no more, and billiard's own limit is 300 turns (4.3). A result
+that is lost leaves its message to be delivered again, which is safe.
 """
 
 VISIBILITY_SECONDS = 60
@@ -268,6 +271,9 @@ class _Receivers:
 
     def child_started(self, **_: Any) -> None:
         if self._in_child:
+            from billiard import pool  # noqa: PLC0415 - the children of a prefork pool alone have it at work
+
+            pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _FAREWELL_TURNS
             self._process.start_child()
 
     def child_ends(self, **_: Any) -> None:

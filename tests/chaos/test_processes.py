@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import signal
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -254,6 +256,32 @@ def test_a_worker_that_is_told_to_stop_finishes_its_batch_and_no_more(ground: Fi
         assert client.xpending(log, "nearhit")["pending"] == 0
         assert len(stored(ground)) + client.xlen(log) == 101
         assert len(stored(ground)) > 1
+
+
+def test_a_prefork_worker_that_is_told_to_stop_under_load_does_so_at_once(ground: Field) -> None:
+    enough = threading.Event()
+    with ground.client() as cache:
+
+        def fills() -> None:
+            for number in itertools.count():
+                if enough.wait(0.005):
+                    return
+                cache.fill(f"question {number}", "an answer")
+
+        thread = threading.Thread(target=fills)
+        thread.start()
+        try:
+            for _ in range(3):
+                worker = ground.add_worker(*POOLS["prefork"])
+                time.sleep(0.5)
+                assert worker.child is not None
+                told = time.monotonic()
+                worker.child.process.terminate()
+                assert worker.child.process.wait(30) == 0
+                assert time.monotonic() - told < 15
+        finally:
+            enough.set()
+            thread.join()
 
 
 def test_a_stopped_worker_wakes_up_and_writes_nothing_over_what_came_after_it(ground: Field) -> None:

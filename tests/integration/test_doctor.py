@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,8 @@ import redis
 
 from nearhit.connection import Server
 from nearhit.settings import Settings
-from worker.cli import path_checks, server_checks
+from tests.support.shelf import Shelf
+from worker.cli import main, path_checks, server_checks
 from worker.cli.finding import Finding, Status, address_of, address_of_url, is_loopback
 from worker.cli.servers import Servers
 from worker.stack import ValkeyServer
@@ -54,6 +57,28 @@ def test_a_server_that_is_away_is_one_failure_that_says_what_to_set() -> None:
         "log server": Status.FAIL,
     }
     assert "NEARHIT_URL" in found["cache server"].advice
+
+
+def test_a_user_of_few_rights_is_told_from_a_server_that_is_away(other: ValkeyServer) -> None:
+    with other.client() as client:
+        client.execute_command("ACL", "SETUSER", "reader", "on", ">secret", "~*", "+@read", "+@connection")
+        client.execute_command("ACL", "SETUSER", "nobody", "on", ">secret")
+    found = cache_findings(f"valkey://reader:secret@127.0.0.1:{other.port}")
+    assert "does not tell" in found["log durability"].text
+    found = cache_findings(f"valkey://nobody:secret@127.0.0.1:{other.port}")
+    assert all("ACL SETUSER" in found[name].advice for name in ("cache server", "log server"))
+
+
+def test_a_broker_that_hangs_is_given_up(other: ValkeyServer) -> None:
+    assert other.child is not None
+    other.child.process.send_signal(signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        (found,) = path_checks.check_broker(Settings.from_env({}, threshold=0.8, url=other.url))
+        assert found.status is Status.FAIL
+        assert time.monotonic() - started < 20
+    finally:
+        other.child.process.send_signal(signal.SIGCONT)
 
 
 def test_a_server_that_wants_a_password_is_told_from_one_that_is_away(other: ValkeyServer) -> None:
@@ -176,3 +201,31 @@ def test_an_address_tells_who_can_reach_it_and_whether_a_password_goes_with_it(
 
 def test_a_rabbitmq_address_is_read_alike() -> None:
     assert address_of_url("amqp://guest:guest@queue.example//") == ("queue.example", True)
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "said"),
+    [
+        ("nowhere/all.jsonl", 2, "No such file"),
+        (".", 2, "Is a directory"),
+        ("/dev/full", 3, "No space left"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_one_line_and_no_traceback(
+    settings: Callable[..., Settings],
+    plain_server: ValkeyServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    target: str,
+    code: int,
+    said: str,
+) -> None:
+    made = settings(url=plain_server.url)
+    shelf = Shelf(made)
+    shelf.put(*(shelf.entry(f"question {number}", "x" * 2_000) for number in range(20)))
+    shelf.close()
+    where = ["--url", made.url, "--namespace", made.namespace, "--model", made.model]
+    assert main(["export", "--to", str(tmp_path / target), *where]) == code
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert len(shown.splitlines()) == 1

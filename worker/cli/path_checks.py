@@ -15,6 +15,7 @@ from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ConfigError, ContractError, NearhitError, StoreUnavailableError, UnavailableError
 from nearhit.metrics import LANES
 from nearhit.outcome import FillOutcome, Hit, MissReason
+from worker.cli import server_checks
 from worker.cli.finding import Finding, address_of_url, failed, passed, warned
 from worker.cli.opened import open_now
 from worker.cli.server_checks import check_password
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 QUESTION = "How do I reset my password?"
 REWORDED = "How can I reset my password?"
 ANSWER = "This entry belongs to a self-test and is about to go away."
+
+_BROKER_LIMITS = {"socket_connect_timeout": 2, "socket_timeout": 2}
+"""A hung broker takes connections and says nothing: kombu alone would wait for good."""
 
 _EMBED_SECONDS = 60.0
 _WORKER_SECONDS = 15.0
@@ -49,7 +53,7 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
     from kombu import Connection  # noqa: PLC0415 - only the doctor talks to the broker by itself
 
     try:
-        with Connection(url, connect_timeout=2, transport_options={"socket_connect_timeout": 2}) as connection:
+        with Connection(url, connect_timeout=2, transport_options=_BROKER_LIMITS) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
             kind = connection.transport.driver_type
     except Exception as error:  # noqa: BLE001 - every broker library has errors of its own
@@ -71,7 +75,8 @@ def check_workers(servers: Servers, wait_seconds: float = _SEEN_SECONDS) -> Find
             time.sleep(0.1)
         dead = servers.dead()
     except StoreUnavailableError as error:
-        return failed("workers", f"cannot be seen: {error}", "start the log's server")
+        advice = server_checks.RIGHTS if server_checks.lacks_rights(str(error)) else "start the log's server"
+        return failed("workers", f"cannot be seen: {error}", advice)
     if not seen:
         advice = f"start one for namespace {servers.settings.namespace!r}: `nearhit worker`, or `nearhit up` for all"
         return failed("workers", "none looks at the log: fills wait", advice)

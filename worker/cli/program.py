@@ -45,11 +45,19 @@ def main(argv: list[str]) -> int:
         # the reader went away, as `head` does; without this Python complains while it flushes at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.OK
-    except NearhitError as error:
+    except (NearhitError, OSError) as error:
         if debug:
             raise
-        sys.stderr.write(f"nearhit: {error}\n")
-        return exits.USAGE if isinstance(error, ConfigError | ContractError) else exits.UNAVAILABLE
+        sys.stderr.write(f"nearhit: {_said(error)}\n")
+        wrong_use = isinstance(error, ConfigError | ContractError | FileNotFoundError | IsADirectoryError)
+        return exits.USAGE if wrong_use else exits.UNAVAILABLE
+
+
+def _said(error: NearhitError | OSError) -> str:
+    """Return what to say of an error: of one of the operating system's, the file comes first."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def _dispatch(argv: list[str]) -> int:

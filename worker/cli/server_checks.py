@@ -24,6 +24,7 @@ _SYNCED = {
     b"always": ", synced at every write: no accepted fill is lost",
     b"no": ", never synced: a machine that fails loses what its kernel had not written",
 }
+RIGHTS = "give the user the rights that docs/index.md names: ACL SETUSER NAME …"
 _SKEW_SECONDS = 1.0
 _NEARLY_FULL = 0.9
 
@@ -35,9 +36,8 @@ def check_cache_server(servers: Servers) -> Iterator[Finding]:
         ask.ping()
         info = ask.info()
     except StoreUnavailableError as error:
-        yield failed(
-            "cache server", str(error), "start it, or set NEARHIT_URL to where it is (`nearhit up` starts one)"
-        )
+        advice = "start it, or set NEARHIT_URL to where it is (`nearhit up` starts one)"
+        yield failed("cache server", str(error), RIGHTS if lacks_rights(str(error)) else advice)
         return
     yield _version(ask, info)
     yield _role(info)
@@ -54,14 +54,18 @@ def check_log_server(servers: Servers) -> Iterator[Finding]:
         ask.ping()
         info = ask.info()
     except StoreUnavailableError as error:
-        yield failed(
-            "log server", str(error), "set NEARHIT_LOG_URL to where one answers us; until then fills wait in memory"
-        )
+        advice = "set NEARHIT_LOG_URL to where one answers us; until then fills wait in memory"
+        yield failed("log server", str(error), RIGHTS if lacks_rights(str(error)) else advice)
         return
     yield _durable(ask, info)
     yield _log_memory(info, shared=servers.shared)
     if not servers.shared:
         yield from check_password("log server", *address_of(ask.server))
+
+
+def lacks_rights(text: str) -> bool:
+    """Return whether a failure says that the user may not do what was asked."""
+    return "permission" in text.lower()
 
 
 def check_password(name: str, host: str, with_password: bool) -> Iterator[Finding]:
@@ -172,6 +176,8 @@ def _durable(ask: Ask, info: dict[str, str]) -> Finding:
         words = [*reply, *reply.values()] if isinstance(reply, dict) else reply if isinstance(reply, list) else []
         how = next((text for word, text in _SYNCED.items() if word in words), "")
         return passed("log durability", f"append-only file on{how}")
+    if "aof_enabled" not in info:
+        return warned("log durability", "the server does not tell", "let the user run INFO")
     advice = "CONFIG SET appendonly yes on the log's server: without it a restart loses the fills in the log"
     return warned("log durability", "append-only file off", advice)
 

@@ -38,6 +38,7 @@ class Shelf:
     def __init__(self, settings: Settings, corpus: Corpus, model: str = "") -> None:
         self._corpus = corpus
         self._filled = 0
+        self.indexed = 0
         gate = Gate(Breaker(sys.maxsize), Breaker(sys.maxsize), Metrics(), "write")
         embedder = embedder_for(model) if model else corpus
         self._shell = Shell(link_for(settings.server().client()), embedder, gate)

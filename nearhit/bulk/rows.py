@@ -26,6 +26,8 @@ _PROMPT_NAMES = ("prompt", "question", "query", "instruction", "input", "text")
 _ANSWER_NAMES = ("answer", "response", "completion", "output", "reply")
 MAX_LINE_BYTES = 32 * 1024 * 1024
 _PARQUET_BATCH = 1024
+_PARQUET_STREAM = {"buffer_size": 256 * 1024, "pre_buffer": False}
+"""Without both, pyarrow (26.0) reads a whole row group at once, which may be all of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ def _parquet(path: str, skip: int) -> Iterator[Row]:
         raise ConfigError(f"{path}: Parquet needs the package pyarrow: pip install 'nearhit[parquet]'") from error
     try:
         number = 0
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, **_PARQUET_STREAM) as file:
             for batch in file.iter_batches(batch_size=_PARQUET_BATCH):
                 if number + batch.num_rows <= skip:
                     number += batch.num_rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import tracemalloc
 from pathlib import Path
 
@@ -36,6 +37,23 @@ def test_csv_is_read_with_quotes_newlines_and_a_byte_order_mark(tmp_path: Path) 
     path.write_bytes(b'\xef\xbb\xbfquestion,answer\n"a, ""b""","two\nlines"\n')
     rows = list(read_rows(str(path), "csv"))
     assert [dict(row.values) for row in rows] == [{"question": 'a, "b"', "answer": "two\nlines"}]
+
+
+def test_a_parquet_file_of_one_row_group_is_never_held_whole(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    noise = random.Random(1)
+    wide = [noise.randbytes(4_000).hex() for _ in range(12_000)]  # 92 MiB, and nothing that could be compressed away
+    table = pyarrow.table({"prompt": [f"question {n}" for n in range(len(wide))], "answer": wide})
+    pyarrow.parquet.write_table(table, path, row_group_size=len(wide), compression="none")
+    del table, wide
+    before = pyarrow.total_allocated_bytes()
+    most, count = 0, 0
+    for row in read_rows(str(path), "parquet"):
+        count += 1
+        most = max(most, pyarrow.total_allocated_bytes() - before)
+        assert row.values["prompt"] == f"question {count - 1}"
+    assert count == 12_000
+    assert most < 32 * 2**20
 
 
 def test_parquet_is_read_and_a_part_skipped(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from bench import fills, growth, lookups, report, seed
+from bench import fills, growth, load, lookups, report, seed
 from bench.measure import Line, not_measured
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def main() -> int:
         help="path of libsearch.so; without it the local engine alone is measured",
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs", help="folder of the two files")
+    parser.add_argument("--rows", type=int, default=0, help="rows of the part load; 1,000,000, or 20,000 with --quick")
     parser.add_argument("--only", choices=sorted(PARTS), nargs="+", help="parts to run; the others are left out")
     arguments = parser.parse_args()
     started, clock = datetime.now(UTC), time.perf_counter()
@@ -73,6 +74,10 @@ def _fills(asked: argparse.Namespace) -> Iterator[Line]:
     return fills.lines(asked.module, quick if asked.quick else fills.Amounts())
 
 
+def _load(asked: argparse.Namespace) -> Iterator[Line]:
+    return load.lines(asked.rows or (20_000 if asked.quick else 1_000_000))
+
+
 def _growth(asked: argparse.Namespace) -> Iterator[Line]:
     return growth.lines(0 if asked.quick else 1_000_000)
 
@@ -81,6 +86,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Line]]] = {
     "lookups": _lookups,
     "seed": _seed,
     "fills": _fills,
+    "load": _load,
     "growth": _growth,
 }
 

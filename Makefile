@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 .DEFAULT_GOAL := help
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup demo test check lint types contracts chaos bench apt-tools dashboards previews clean
+.PHONY: help setup demo test check lint types contracts chaos bench bench-growth apt-tools dashboards previews clean
 
 help: ## Show what there is to make.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,9 @@ check: lint types contracts test ## All that CI runs.
 
 bench: $(STAMP) ## Measure everything and write docs/benchmarks.md.
 	$(BIN)/python -m bench
+
+bench-growth: $(STAMP) ## Measure how both engines grow to a million entries, into the same page.
+	$(BIN)/python -m bench --only growth
 
 clean: ## Remove the virtual environment and caches.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

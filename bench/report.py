@@ -8,19 +8,21 @@ import platform
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.measure import Line
 from bench.tried import TRIED
 from worker.stack import server_program
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from bench.measure import Line
+PARTS = ("lookups", "seed", "fills", "load", "growth")
+"""The parts of the bench, in the order of the page."""
 
 PACKAGES = ("nearhit", "redis", "hiredis", "numpy", "celery", "kombu", "litellm", "msgpack", "prometheus-client")
 
@@ -41,19 +43,49 @@ class Run:
     started: datetime
     seconds: float
 
+    def __str__(self) -> str:
+        load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores at the end"
+        return f"{self.started:%Y-%m-%d %H:%M} UTC, {self.seconds / 60:.1f} minutes, {load}: `{self.command}`"
 
-def write(folder: Path, lines: Sequence[Line], run: Run) -> None:
-    """Write both files into ``folder``."""
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the report, with its part of the bench and the run that measured it, in words."""
+
+    part: str
+    run: str
+    line: Line
+
+
+def write(folder: Path, measured: Mapping[str, Sequence[Line]], run: Run) -> None:
+    """Write both files into ``folder``; parts that were not measured now stay as an earlier run left them there.
+
+    Args:
+        folder: where.
+        measured: lines by part.
+        run: which run it was.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [line.row() for line in lines]
-    (folder / "benchmarks.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-    (folder / "benchmarks.md").write_text(page(lines, run))
+    file = folder / "benchmarks.json"
+    rows = [row for row in _read_rows(file) if row.part not in measured]
+    rows += [Row(part, str(run), line) for part, lines in measured.items() for line in lines]
+    rows.sort(key=lambda row: PARTS.index(row.part))
+    flat = [{**row.line.row(), "part": row.part, "run": row.run} for row in rows]
+    file.write_text(json.dumps(flat, indent=1, ensure_ascii=False) + "\n")
+    (folder / "benchmarks.md").write_text(page(rows, run))
 
 
-def page(lines: Sequence[Line], run: Run) -> str:
-    """Return the page of a run."""
-    promised = [line for line in lines if line.met is not None]
-    missed = [line for line in promised if not line.met]
+def _read_rows(file: Path) -> list[Row]:
+    rows = json.loads(_read(str(file)) or "[]")
+    names = [field.name for field in fields(Line)]
+    known = [row for row in rows if row.get("part") in PARTS]
+    return [Row(row["part"], row["run"], Line(**{name: row[name] for name in names})) for row in known]
+
+
+def page(rows: Sequence[Row], run: Run) -> str:
+    """Return the page of these rows, the latest of which come from ``run``."""
+    promised = [row for row in rows if row.line.met is not None]
+    missed = [row for row in promised if not row.line.met]
     parts = [
         "# Benchmarks",
         "This page is written by the program that measured. Every ratio is of two things timed in turns in one run, so "
@@ -61,13 +93,13 @@ def page(lines: Sequence[Line], run: Run) -> str:
         "of its own with its defaults.",
         _machine(run),
         f"{len(promised) - len(missed)} of {len(promised)} goals are met.",
-        "\n".join(["| what | figure | goal | met | behind it |", "|---|---|---|---|---|", *map(_row, lines)]),
     ]
+    for part in dict.fromkeys(row.part for row in rows):
+        own = [row for row in rows if row.part == part]
+        parts += [f"## {part.capitalize()}", own[0].run]
+        parts += ["\n".join([_HEAD, "|---|---|---|---|---|", *(_table_row(row.line) for row in own)])]
     if missed:
-        parts += [
-            "## Missed",
-            "\n".join(f"- {line.name}: {_figure(line)}, goal {line.goal}. {why(line)}" for line in missed),
-        ]
+        parts += ["## Missed", "\n".join(map(_missed, missed))]
     parts += ["## What was tried", "\n".join(f"- {one}" for one in TRIED)]
     return "\n\n".join(parts) + "\n"
 
@@ -79,20 +111,27 @@ _REASONS = (
         "A fill is published, read, decoded, leased, written, announced and acknowledged: ten commands and two "
         "processes for one HSET, which costs next to nothing where no graph is built. {note}.",
     ),
-    (r"", "Measured with a load of {load:.1f} on {cores} cores: {note}."),
+    (r"", "{note}."),
 )
 
 
 def why(line: Line) -> str:
-    """Return why a goal was missed, as far as the line and the machine tell."""
+    """Return why a goal was missed, as far as the line tells."""
     for pattern, text in _REASONS:
         if re.search(pattern, line.note):
-            note = line.note.removeprefix("not measured: ")
-            return text.format(note=note, load=os.getloadavg()[0], cores=os.cpu_count())
+            return text.format(note=line.note.removeprefix("not measured: "))
     return ""
 
 
-def _row(line: Line) -> str:
+def _missed(row: Row) -> str:
+    line = row.line
+    return f"- {line.name}: {_figure(line)}, goal {line.goal}. {why(line)} ({row.run.partition(':')[0]})"
+
+
+_HEAD = "| what | figure | goal | met | behind it |"
+
+
+def _table_row(line: Line) -> str:
     met = {True: "yes", False: "**no**", None: ""}[line.met]
     return f"| {line.name} | {_figure(line)} | {line.goal} | {met} | {line.note} |"
 
@@ -106,10 +145,9 @@ def _figure(line: Line) -> str:
 
 def _machine(run: Run) -> str:
     facts = [
-        f"date: {run.started:%Y-%m-%d %H:%M} UTC, {run.seconds / 60:.1f} minutes",
-        f"command: `{run.command}`",
+        f"latest run: {run}",
         f"machine: {_processor()}, {os.cpu_count()} cores, {_memory_gib():.0f} GiB, {platform.system()} "
-        f"{platform.release()}; load {os.getloadavg()[0]:.1f} at the end",
+        f"{platform.release()}",
         f"server: {_server()}; search module: {'loaded' if run.module else 'none'}",
         f"Python {platform.python_version()}; " + ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
     ]

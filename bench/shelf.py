@@ -33,11 +33,15 @@ class Shelf:
         settings: where.
         corpus: what.
         model: whose vectors they pass for; empty for the corpus's own.
+
+    Attributes:
+        filled: how many texts ``grow`` has put in.
+        indexed: how many entries a reader's index should have.
     """
 
     def __init__(self, settings: Settings, corpus: Corpus, model: str = "") -> None:
         self._corpus = corpus
-        self._filled = 0
+        self.filled = 0
         self.indexed = 0
         gate = Gate(Breaker(sys.maxsize), Breaker(sys.maxsize), Metrics(), "write")
         embedder = embedder_for(model) if model else corpus
@@ -51,14 +55,14 @@ class Shelf:
         Raises:
             TimeoutError: it takes more than ``seconds``.
         """
-        started, before = time.perf_counter(), self._filled
-        while self._filled < size:
+        started, before = time.perf_counter(), self.filled
+        while self.filled < size:
             if time.perf_counter() > started + seconds:
-                raise TimeoutError(f"{self._filled:,} of {size:,} entries after {seconds:.0f} s")
-            upto = min(size, self._filled + 500)
-            entries = [self.entry(number) for number in range(self._filled, upto)]
+                raise TimeoutError(f"{self.filled:,} of {size:,} entries after {seconds:.0f} s")
+            upto = min(size, self.filled + 500)
+            entries = [self.entry(number) for number in range(self.filled, upto)]
             self._shell.run(upsert(entries, self.space.keys), 60.0)
-            self._filled = upto
+            self.filled = upto
         return (size - before) / max(1e-9, time.perf_counter() - started)
 
     def found(self, numbers: list[int]) -> list[int]:

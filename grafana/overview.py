@@ -140,6 +140,51 @@ SIMILARITY = Row(
     ),
 )
 
+NAMESPACE = 'namespace=~"$namespace"'  # what workers say of a namespace holds for all of its processes
+
+RIGHT = Row(
+    "Right or wrong",
+    (
+        lines(
+            "False hits",
+            "Share of semantic hits whose answer the model would not give, measured on a sample in the background "
+            "(NEARHIT_VERIFY_SHARE; a gap where nothing is verified), with bounds that hold however often they are "
+            "looked at, and the budget. A lower bound above the budget raises the threshold, and what was measured "
+            "begins anew.",
+            Query(f'max(nearhit_false_hit_ratio{{bound="measured",{NAMESPACE}}})', "measured"),
+            Query(f'max(nearhit_false_hit_ratio{{bound="low",{NAMESPACE}}})', "lower bound"),
+            Query(f'max(nearhit_false_hit_ratio{{bound="high",{NAMESPACE}}})', "upper bound"),
+            Query(f"max(nearhit_false_hit_budget{{{NAMESPACE}}})", "budget"),
+            unit="percentunit",
+            most=1,
+            dashed=("budget",),
+            runbook="false-hit-budget-broken",
+        ),
+        lines(
+            "Verified hits",
+            "Hits for which the model was asked again, by verdict. unjudged_misconfigured: a key or a model is wrong. "
+            "unjudged_refused: the model or the judge gave no clear answer. dropped and unaskable: drawn, and never "
+            "asked.",
+            Query(f"sum by (verdict) (rate(nearhit_verifications_total{{{NAMESPACE}}}{RATE}))", "{{verdict}}"),
+            Query(
+                f'sum by (outcome) (rate(nearhit_verify_requests_total{{outcome!="sent",{F}}}{RATE}))', "{{outcome}}"
+            ),
+            unit="ops",
+            stacked=True,
+        ),
+        lines(
+            "Evidence for the thresholds in force",
+            "Verified hits that count now: within the window, and since the threshold was last changed. A fall to "
+            "nothing is a raised threshold (dashed line) or one that somebody has set.",
+            Query(f"max by (verdict) (nearhit_verified_hits{{{NAMESPACE}}})", "{{verdict}}"),
+            Query(f"sum(increase(nearhit_threshold_raises_total{{{NAMESPACE}}}{RATE}))", "raises"),
+            unit="short",
+            dashed=("raises",),
+            runbook="false-hit-budget-broken",
+        ),
+    ),
+)
+
 LATENCY = Row(
     "Latency",
     (
@@ -176,11 +221,13 @@ COST = Row(
     (
         lines(
             "Saved and spent",
-            "Dollars an hour: what hits did not cost, and what embedding cost on both paths. A local model costs none.",
+            "Dollars an hour: what hits did not cost, and what embedding cost on both paths, and verification. A local "
+            "model costs none.",
             Query(f"sum(rate(nearhit_saved_dollars_total{{{F}}}{RATE})) * 3600", "saved by hits"),
             Query(
                 f'sum(rate(nearhit_embed_dollars_total{{namespace=~"$namespace"}}{RATE})) * 3600', "spent on embedding"
             ),
+            Query(f"sum(rate(nearhit_verify_dollars_total{{{NAMESPACE}}}{RATE})) * 3600", "spent on verification"),
             unit="currencyUSD",
         ),
         lines(
@@ -232,5 +279,5 @@ BOARD = Board(
     "Nearhit / Overview",
     "Is the cache worth it, and does it do harm?",
     "nearhit_lookups_total",
-    (NOW, HITS, SIMILARITY, LATENCY, COST, TROUBLE),
+    (NOW, HITS, SIMILARITY, RIGHT, LATENCY, COST, TROUBLE),
 )

@@ -20,7 +20,7 @@ from nearhit.lookup import lookup as lookup_flow
 from nearhit.memo import CallReader
 from nearhit.opening import open_space
 from nearhit.outcome import FillOutcome, Hit, Miss, MissReason
-from nearhit.parts import FillOptions, Parts, build, encode_fill, lane_of, read_question
+from nearhit.parts import FillOptions, Parts, build, encode_fill, lane_of, read_question, sampler_of
 from nearhit.publisher import Publisher
 from nearhit.refresh import Refreshes
 from nearhit.settings import Settings
@@ -83,6 +83,7 @@ class AsyncSemanticCache:
         )
         self._refreshes = Refreshes(parts.log_keys, self._spool_link, parts.wakeup, parts.metrics)
         self._live = LiveRules(parts.log_keys, self._spool_link, parts.rules, settings.lowest_threshold, parts.metrics)
+        self._sampler = sampler_of(parts, self._spool_link, self._live)
         self._flights = Flights(parts.log_keys, self._spool_link, parts.metrics, settings.single_flight_ms / 1000)
         self._door = Door(parts.metrics)
         self._edge = Edge(parts.metrics)
@@ -135,6 +136,7 @@ class AsyncSemanticCache:
             outcome = self._edge.lookup_broke(error, query)
         if isinstance(outcome, Hit) and outcome.refreshable and not outcome.fresh:
             self._refreshes.ask(outcome.key)
+        self._sampler.consider(outcome, prompt, scope)
         return self._edge.finish(outcome, started)
 
     async def lookup_many(
@@ -157,7 +159,10 @@ class AsyncSemanticCache:
             found = iter(await self._look_up_many(queries, started))
         except Exception as error:  # noqa: BLE001 - the edge of the read path: a broken cache never breaks its caller
             found = iter([self._edge.lookup_broke(error, query) for query in queries])
-        return [self._edge.finish(one if isinstance(one, Miss) else next(found), started) for one in asked]
+        outcomes = [self._edge.finish(one if isinstance(one, Miss) else next(found), started) for one in asked]
+        for outcome, prompt in zip(outcomes, prompts, strict=True):
+            self._sampler.consider(outcome, prompt, scope)
+        return outcomes
 
     async def fill(
         self,
@@ -294,6 +299,7 @@ class AsyncSemanticCache:
         if self._task is not None and not self._task.done() and self._task.get_loop() is asyncio.get_running_loop():
             self._task.cancel()
         await asyncio.to_thread(self._refreshes.close)
+        await asyncio.to_thread(self._sampler.close)
         await asyncio.to_thread(self._live.close)
         await asyncio.to_thread(self._flights.close)
         await asyncio.to_thread(self._publisher.close)

@@ -22,7 +22,7 @@ from nearhit.lookup import lookup as lookup_flow
 from nearhit.memo import CallReader
 from nearhit.opening import open_space
 from nearhit.outcome import FillOutcome, Hit, Miss, MissReason
-from nearhit.parts import FillOptions, Parts, build, encode_fill, lane_of, read_question
+from nearhit.parts import FillOptions, Parts, build, encode_fill, lane_of, read_question, sampler_of
 from nearhit.publisher import Publisher
 from nearhit.refresh import Refreshes
 from nearhit.settings import Settings
@@ -91,6 +91,7 @@ class SemanticCache:
         )
         self._refreshes = Refreshes(parts.log_keys, self._log_link, parts.wakeup, parts.metrics)
         self._live = LiveRules(parts.log_keys, self._log_link, parts.rules, settings.lowest_threshold, parts.metrics)
+        self._sampler = sampler_of(parts, self._log_link, self._live)
         self._flights = Flights(parts.log_keys, self._log_link, parts.metrics, settings.single_flight_ms / 1000)
         self._door = Door(parts.metrics)
         self._edge = Edge(parts.metrics)
@@ -142,6 +143,7 @@ class SemanticCache:
             outcome = self._edge.lookup_broke(error, query)
         if isinstance(outcome, Hit) and outcome.refreshable and not outcome.fresh:
             self._refreshes.ask(outcome.key)
+        self._sampler.consider(outcome, prompt, scope)
         return self._edge.finish(outcome, started)
 
     def lookup_many(self, prompts: Sequence[Any], scope: Scope | Mapping[str, Any] | None = None) -> list[Hit | Miss]:
@@ -162,7 +164,10 @@ class SemanticCache:
             found = iter(self._look_up_many(queries, started))
         except Exception as error:  # noqa: BLE001 - the edge of the read path: a broken cache never breaks its caller
             found = iter([self._edge.lookup_broke(error, query) for query in queries])
-        return [self._edge.finish(one if isinstance(one, Miss) else next(found), started) for one in asked]
+        outcomes = [self._edge.finish(one if isinstance(one, Miss) else next(found), started) for one in asked]
+        for outcome, prompt in zip(outcomes, prompts, strict=True):
+            self._sampler.consider(outcome, prompt, scope)
+        return outcomes
 
     def fill(
         self,
@@ -294,6 +299,7 @@ class SemanticCache:
         """Send what is spooled, within a second, and close what this cache opened."""
         self._closed = True
         self._refreshes.close()
+        self._sampler.close()
         self._live.close()
         self._flights.close()
         self._publisher.close()

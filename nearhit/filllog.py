@@ -49,6 +49,18 @@ return 1
 """
 )
 
+_EXCHANGE = (
+    _IS_MINE
+    + """
+if not mine(ARGV[3]) then return 0 end
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', unpack(ARGV, 6))
+redis.call('PEXPIRE', KEYS[2], ARGV[5])
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
+redis.call('XDEL', KEYS[1], ARGV[3])
+return 1
+"""
+)
+
 _PUT_OFF = (
     _IS_MINE
     + """
@@ -119,6 +131,16 @@ class Silent:
 
     id: bytes
     deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a message that is done: in which stream, its fields, how many there are, and for how long."""
+
+    stream: str
+    fields: Command
+    most: int
+    life_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +235,13 @@ def done(keys: LogKeys, lane: str, rows: Sequence[Logged]) -> Flow[None]:
         ids = tuple(row.id for row in rows)
         log = keys.log(lane)
         yield from _transaction((("XACK", log, GROUP, *ids), ("XDEL", log, *ids)))
+
+
+def exchange(keys: LogKeys, lane: str, row: Logged, kept: Kept) -> Flow[int]:
+    """Take a message out of the log and keep what it gave, in one step; return 0 when another worker has taken it."""
+    bounds = (GROUP, row.owner, row.id, kept.most, kept.life_ms)
+    command = ("EVAL", _EXCHANGE, 2, keys.log(lane), kept.stream, *bounds, *kept.fields)
+    return (yield from _moved([command], kept.stream))
 
 
 def put_off(keys: LogKeys, lane: str, waits: Sequence[tuple[Logged, int, int]]) -> Flow[int]:

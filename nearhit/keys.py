@@ -51,6 +51,11 @@ class LogKeys:
         """The thresholds that were set while processes run, by whom they concern."""
         return f"nearhit:{{{self.namespace}}}:thresholds"
 
+    @property
+    def verified(self) -> str:
+        """The stream of hits that were verified: verdicts and similarities, no texts."""
+        return f"nearhit:{{{self.namespace}}}:verified"
+
     def wake(self, lane: str) -> str:
         """Return the flag that says a wake-up of a lane is on its way."""
         return f"nearhit:{{{self.namespace}}}:wake:{lane}"

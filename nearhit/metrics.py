@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from nearhit.engine.port import Engine
+    from nearhit.evaluation.intervals import Share
     from nearhit.outcome import Miss
 
 Series = TypeVar("Series", Counter, Gauge, Histogram)
@@ -53,6 +54,11 @@ DEAD_REASONS = (
 )
 RETRY_REASONS = ("embedder", "model", "store")
 HEAL_REASONS = ("flushed", "dropped", "new_primary", "backfilling")
+VERIFY_OUTCOMES = ("sent", "dropped", "unaskable")
+VERIFICATIONS = (
+    *("true_hit", "false_hit", "unjudged_misconfigured", "unjudged_poison"),
+    *("unjudged_refused", "unjudged_unavailable", "unjudged_unreadable"),
+)
 ROTATION_STEPS = ("build", "flip", "drop")
 UNKNOWN = math.nan
 """Value of a gauge whose state cannot be seen now; a graph shows a gap and no alert compares with it."""
@@ -90,6 +96,7 @@ class Metrics:
         self._read_path()
         self._write_path()
         self._index()
+        self._verification()
         self._processes()
 
     def beside(self, namespace: str) -> Metrics:
@@ -221,6 +228,34 @@ class Metrics:
             "replica_loads", "Full loads of local replicas, by reason.", ("reason",), "livesum"
         )
 
+    def _verification(self) -> None:
+        space = self.namespace
+        self.verify_requests = self._counter(
+            "verify_requests_total", "Semantic hits drawn for verification, by what became of them.", ("outcome",)
+        )
+        for outcome in VERIFY_OUTCOMES:
+            self.verify_requests.labels(space, outcome)
+        self.verifications = self._counter("verifications_total", "Hits verified, by verdict.", ("verdict",))
+        self.verify_dollars = self._counter("verify_dollars_total", "Dollars spent on verification.")
+        self.threshold_raises = self._counter("threshold_raises_total", "Thresholds that verification has raised.")
+        self.verified_hits = self._gauge("verified_hits", "Verified hits that count now, by verdict.", ("verdict",))
+        self._false_share = self._gauge(
+            "false_hit_ratio", "Measured share of false hits among semantic hits, and its bounds.", ("bound",)
+        )
+        self._false_budget = self._gauge("false_hit_budget", "Share of semantic hits that may be false.")
+
+    def show_false_hits(self, measured: Share | None, budget: float) -> None:
+        """Say how many semantic hits are false, and how many may be; ``None`` where nothing was measured."""
+        ends = (measured.value, measured.low, measured.high) if measured is not None else (UNKNOWN,) * 3
+        for bound, value in zip(("measured", "low", "high"), ends, strict=True):
+            self._false_share.labels(self.namespace, bound).set(UNKNOWN if value is None else value)
+        self._false_budget.labels(self.namespace).set(budget)
+
+    def forget_false_hits(self) -> None:
+        """Say that what was measured cannot be seen now."""
+        for bound in ("measured", "low", "high"):
+            self._false_share.labels(self.namespace, bound).set(UNKNOWN)
+
     def _processes(self) -> None:
         labels = ("role", "model", "engine")
         self._info = self._gauge("info", "1 for every kind of process, and what it is set to.", labels, "livemax")
@@ -236,7 +271,10 @@ class Metrics:
             self.lag.labels(space, lane)
             for stored in Stored:
                 self.upserts.labels(space, lane, stored.value)
+        self.threshold_raises.labels(space)
+        self.verify_dollars.labels(space)
         for series, reasons in (
+            (self.verifications, VERIFICATIONS),
             (self.dead_letters, DEAD_REASONS),
             (self.retries, RETRY_REASONS),
             (self.heals, HEAL_REASONS),

@@ -29,14 +29,17 @@ from nearhit.prompt import Bypass, read_prompt
 from nearhit.protocol import Hnsw
 from nearhit.scope import Scope, scope_digest, tenant_digest
 from nearhit.shell import Gate
+from nearhit.verification.sampler import Drawing, Sampler
 from nearhit.wakeup import CeleryWakeUp, NoWakeUp, WakeUp
 
 if TYPE_CHECKING:
     import redis
 
     from nearhit.embedding.port import Embedder
+    from nearhit.link import Link
     from nearhit.policy import Judge, Lifetimes, Rules
     from nearhit.settings import Settings
+    from nearhit.thresholds.live import LiveRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,12 @@ def build(
         server=server,
         log_server=log_server,
     )
+
+
+def sampler_of(parts: Parts, link: Link, live: LiveRules) -> Sampler:
+    """Return what draws hits for verification, over a link to the log's server."""
+    drawing = Drawing(parts.settings.verify_share, parts.settings.verify_model, read_question)
+    return Sampler(parts.log_keys, link, parts.wakeup, live, parts.metrics, drawing)
 
 
 def plan_of(settings: Settings, model: str, server: Server) -> Plan:

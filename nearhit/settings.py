@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("auto", "valkey-search", "local")
 LAYOUTS = ("nearhit", "litellm")
+JUDGES = ("exact", "embedding", "llm")
 PREFIX = "NEARHIT_"
 
 
@@ -64,6 +65,16 @@ class Settings:
     single_flight_ms: int = _setting(
         30_000, "Longest wait of `get_or_create` for another process that asks the same; 0 asks at once."
     )
+    verify_share: float = _setting(0.0, "Share of semantic hits that are verified in the background; 0 is none.")
+    verify_model: str = _setting("", "LiteLLM model that is asked again; empty takes the one that the scope names.")
+    verify_judge: str = _setting("llm", "What compares the two answers: `exact`, `embedding` or `llm`.")
+    verify_judge_model: str = _setting("", "LiteLLM model of the judge `llm`; empty takes the model that was asked.")
+    verify_similarity: float = _setting(0.9, "Cosine from which two answers agree for the judge `embedding`.")
+    verify_budget: float = _setting(0.05, "Share of semantic hits that may be false.")
+    verify_ceiling: float = _setting(
+        0.99, "Highest threshold that a broken budget raises to; at or below the threshold it only measures."
+    )
+    verify_window_seconds: float = _setting(604_800.0, "How long a verified hit counts.")
     spool_max_fills: int = _setting(10_000, "Fills kept in memory while the log's server is down.")
     batch_max_fills: int = _setting(64, "Fills gathered into one embedding call and one upsert.")
     batch_wait_ms: int = _setting(20, "Longest time that a fill waits for others to join its batch.")
@@ -79,12 +90,11 @@ class Settings:
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
         check_namespace(self.namespace)
-        if self.engine not in ENGINES:
-            raise ConfigError(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
         for one in fields(self):
             _check_kind(one, getattr(self, one.name))
-        if self.layout not in LAYOUTS:
-            raise ConfigError(f"layout must be one of {', '.join(LAYOUTS)}, not {self.layout!r}")
         if not self.model.strip():
             raise ConfigError("model must name an embedding model, not be empty")
         for name, (least, most) in _RANGES.items():
@@ -156,6 +166,8 @@ class Settings:
         return self.server(environ)
 
 
+_CHOICES = {"engine": ENGINES, "layout": LAYOUTS, "verify_judge": JUDGES}
+
 _RANGES: dict[str, tuple[float, float]] = {
     "threshold_floor": (0, 1),
     "neighbours": (1, 100),
@@ -173,6 +185,11 @@ _RANGES: dict[str, tuple[float, float]] = {
     "local_max_entries": (1, 100_000_000),
     "single_flight_ms": (0, 600_000),
     "spool_max_fills": (0, 10_000_000),
+    "verify_share": (0, 1),
+    "verify_similarity": (-1, 1),
+    "verify_budget": (0.0001, 0.9999),
+    "verify_ceiling": (0, 1),
+    "verify_window_seconds": (1, 366 * 86_400),
     "batch_max_fills": (1, 4096),
     "batch_wait_ms": (0, 10_000),
     "poll_seconds": (0.01, 3600),

@@ -8,6 +8,7 @@ import logging
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nearhit import filllog, loghelp, refresh
@@ -27,6 +28,11 @@ from nearhit.parts import plan_of
 from nearhit.refresher import MAX_BATCH as MAX_REFRESHES
 from nearhit.refresher import Refresher
 from nearhit.shell import Gate, Shell
+from nearhit.verification import request as verification
+from nearhit.verification.judges import judge_of
+from nearhit.verification.verifier import MAX_BATCH as MAX_VERIFICATIONS
+from nearhit.verification.verifier import Verifier, Verifying
+from nearhit.verification.watch import watch_of
 from nearhit.wakeup import NoWakeUp
 from nearhit.writer import Writer
 from worker.gauges import LogGauges
@@ -53,8 +59,8 @@ SLICE_SECONDS = 20.0
 LAG_BEHIND_SECONDS = 30.0
 """How long a worker may go without any progress before it calls itself stuck."""
 
-WORK_LANES = (*LANES, refresh.LANE)
-"""The lanes that a worker empties: those of fills, and that of refreshes."""
+WORK_LANES = (*LANES, refresh.LANE, verification.LANE)
+"""The lanes that a worker empties: those of fills, and those of refreshes and verifications."""
 
 IN_PROCESS_BULK_BATCH = 16
 """Bulk fills in a batch where the model runs in this process: a user's fill waits for no more than these."""
@@ -93,18 +99,9 @@ class Runtime:
         self._plan = plan_of(settings, embedder.name, server)
         self._wakeup = wakeup or NoWakeUp()
         limits = Limits(settings.max_tries, settings.max_deliveries, settings.embed_timeout_ms / 1000)
-        fate = Fate(self.log, self.keys, metrics, Backoff(ceiling_seconds=settings.retry_ceiling_seconds), limits)
-        gathering = Gathering(
-            settings.batch_max_fills,
-            settings.batch_wait_ms / 1000,
-            settings.claim_idle_ms,
-            IN_PROCESS_BULK_BATCH if embedder.in_process else settings.batch_max_fills,
-        )
-        writer = Writer(self._cache, fate, metrics, limits)
-        self._drain = Drain(self.log, self.keys, writer, self.space, gathering, self._recruit)
-        refresher = Refresher(self._cache, fate, metrics, limits)
-        asking = Gathering(MAX_REFRESHES, settings.batch_wait_ms / 1000, settings.claim_idle_ms, MAX_REFRESHES)
-        self._refreshes = Drain(self.log, self.keys, refresher, self.space, asking)
+        self._drain, self._refreshes, self._verifications = self._make_drains(embedder, limits)
+        self._drains = (self._drain, self._refreshes, self._verifications)
+        self._watch = watch_of(self.log, self.keys, metrics, settings)
         self._log_gauges = LogGauges(self.log, self.keys, metrics, WORK_LANES)
         metrics.describe("worker", model=embedder.name, engine=settings.engine, threshold=settings.threshold)
         self._maintenance = Maintenance(self._cache, metrics)
@@ -112,7 +109,8 @@ class Runtime:
         self._lock = threading.Lock()
         # the model's own threads use all processors: a second bulk batch at once would only slow the users' fills
         bulk = 1 if embedder.in_process else max(1, settings.concurrency // 2)
-        self._turns = {"bulk": threading.Semaphore(bulk), refresh.LANE: threading.Semaphore(1)}
+        self._turns = {"bulk": threading.Semaphore(bulk)}
+        self._turns |= {lane: threading.Semaphore(1) for lane in (refresh.LANE, verification.LANE)}
         self._work_seconds = 2 * limits.embed_seconds + limits.store_seconds
         self._looked_at = dict.fromkeys(WORK_LANES, time.monotonic())
         self._waiting: dict[str, bytes | None] = {}
@@ -201,13 +199,13 @@ class Runtime:
 
     def stop_taking(self) -> None:
         """Let the batches in work be the last ones: the process is about to end."""
-        self._drain.stop()
-        self._refreshes.stop()
+        for drain in self._drains:
+            drain.stop()
 
     def keep_alive(self) -> None:
         """Keep other workers from claiming what is in work here."""
-        self._drain.keep_alive()
-        self._refreshes.keep_alive()
+        for drain in self._drains:
+            drain.keep_alive()
 
     def forget_consumers(self) -> None:
         """Remove workers that ended long ago from the log's group; one that left fills behind stays.
@@ -250,6 +248,14 @@ class Runtime:
         """
         self._log_gauges.observe()
 
+    def measure(self) -> None:
+        """Look at the verified hits: set the gauges, and raise the threshold that broke its budget.
+
+        Raises:
+            StoreUnavailableError: the log's server does not answer.
+        """
+        self._watch.look()
+
     @property
     def stuck_seconds(self) -> float:
         """Seconds without any progress: no batch finished, and no lane looked at to its end.
@@ -257,9 +263,9 @@ class Runtime:
         A look that finds a server or the embedder down is progress, too: another process could do no more.
         """
         now = time.monotonic()
-        handled_at = max(self._drain.handled_at, self._refreshes.handled_at)
+        handled_at = max(drain.handled_at for drain in self._drains)
         silence = now - max(min(self._looked_at.values()), handled_at)
-        longest = max(self._drain.longest_work_seconds, self._refreshes.longest_work_seconds)
+        longest = max(drain.longest_work_seconds for drain in self._drains)
         return max(0.0, silence, longest - self._work_seconds)
 
     @property
@@ -273,8 +279,31 @@ class Runtime:
         if self._space is not None:
             self._space.engine.close()
 
+    def _make_drains(self, embedder: Embedder, limits: Limits) -> tuple[Drain, Drain, Drain]:
+        """Return what empties the lanes of fills, that of refreshes and that of verifications."""
+        settings, metrics = self.settings, self.metrics
+        backoff = Backoff(ceiling_seconds=settings.retry_ceiling_seconds)
+        fate = Fate(self.log, self.keys, metrics, backoff, limits)
+        gathering = Gathering(
+            settings.batch_max_fills,
+            settings.batch_wait_ms / 1000,
+            settings.claim_idle_ms,
+            IN_PROCESS_BULK_BATCH if embedder.in_process else settings.batch_max_fills,
+        )
+        asking = replace(gathering, max_batch=MAX_REFRESHES, bulk_batch=MAX_REFRESHES)
+        checking = replace(gathering, max_batch=MAX_VERIFICATIONS, bulk_batch=MAX_VERIFICATIONS)
+        how = Verifying(judge_of(settings, embedder), settings.verify_window_seconds)
+        writer = Writer(self._cache, fate, metrics, limits)
+        refresher = Refresher(self._cache, fate, metrics, limits)
+        verifier = Verifier(self.log, self.keys, fate, metrics, limits, how)
+        return (
+            Drain(self.log, self.keys, writer, self.space, gathering, self._recruit),
+            Drain(self.log, self.keys, refresher, self.space, asking),
+            Drain(self.log, self.keys, verifier, self.space, checking),
+        )
+
     def _drain_of(self, lane: str) -> Drain:
-        return self._refreshes if lane == refresh.LANE else self._drain
+        return {refresh.LANE: self._refreshes, verification.LANE: self._verifications}.get(lane, self._drain)
 
     def _recruit(self, lane: str) -> None:
         """Wake one more thread, here or elsewhere, for a lane that is more than a batch behind."""

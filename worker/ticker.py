@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _FORGET_SECONDS = 3600.0
+_MEASURE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Ticker:
     def _looking(cls, runtime: Runtime) -> list[Step]:
         return [
             Step("observe", runtime.observe, max(1.0, runtime.settings.poll_seconds)),
+            Step("measure", runtime.measure, max(_MEASURE_SECONDS, runtime.settings.poll_seconds)),
             Step("forget_consumers", runtime.forget_consumers, _FORGET_SECONDS),
         ]
 

@@ -11,6 +11,7 @@ from nearhit.link import link_to
 from nearhit.scope import Scope, scope_digest, tenant_digest
 from nearhit.thresholds import store
 from nearhit.thresholds.table import NAMESPACE, ThresholdEntry, check_bounds, decode, scope_field, tenant_field
+from nearhit.verification import samples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,7 @@ class Thresholds:
         self._keys = LogKeys(settings.namespace)
         self._floor = settings.lowest_threshold
         self._configured = settings.threshold
+        self._window_ms = round(settings.verify_window_seconds * 1000)
         self._link = link_to(settings.log_server())
 
     def entries(self) -> list[ThresholdEntry]:
@@ -112,14 +114,20 @@ class Thresholds:
         raise StoreUnavailableError(f"{self._keys.thresholds} is changed by others all the time")
 
     def unset(self, *, scope: Scope | Mapping[str, Any] | None = None, tenant: str = "") -> bool:
-        """Remove what ``set`` has set for the same scope or tenant; return whether there was anything.
+        """Remove what ``set`` or verification has set for the same scope or tenant; return whether that was anything.
+
+        Verification then begins anew, too: the hits that it had found wrong count no more.
 
         Raises:
             ConfigError: scope and tenant are both given.
             ContractError: the scope has no canonical form.
             StoreUnavailableError: the log's server does not answer.
         """
-        return bool(self._run(store.remove(self._keys, _named(scope, tenant)[0])))
+        field = _named(scope, tenant)[0]
+        removed = bool(self._run(store.remove(self._keys, field)))
+        if removed and field == NAMESPACE:  # else what has raised it would raise it again at once
+            self._run(samples.begin_anew(self._keys, self._window_ms))
+        return removed
 
     def close(self) -> None:
         """Close the connection."""

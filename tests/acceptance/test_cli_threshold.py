@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nearhit.keys import LogKeys
 from nearhit.scope import Scope, scope_digest, tenant_digest
+from nearhit.verification.samples import Sample, fields_of
 from tests.support.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -63,6 +65,26 @@ def test_what_cannot_be_set_is_refused_in_one_line(terminal: Terminal, words: tu
     assert ended.code == 2
     assert message in ended.err
     assert shown(terminal) == {}
+
+
+def test_verify_shows_what_was_measured_and_says_when_a_budget_is_broken(
+    terminal: Terminal, plain_server: ValkeyServer, namespace: str
+) -> None:
+    empty = terminal.run("verify", "--json")
+    assert (empty.code, empty.document["false_share"]["value"]) == (0, None)
+    with plain_server.client() as client:
+        for verdict, similarity in [("true_hit", 0.95)] * 10 + [("false_hit", 0.87)] * 10 + [("unjudged", 0.9)]:
+            sample = Sample(verdict, similarity, 0.8, "settings", 0)
+            client.execute_command("XADD", LogKeys(namespace).verified, "*", *fields_of(sample))
+    ended = terminal.run("verify", "--json")
+    assert ended.code == 1
+    found = ended.document
+    assert (found["true_hits"], found["false_hits"], found["unjudged"], found["broken"]) == (10, 10, 1, True)
+    assert [one["from"] for one in found["bands"]] == [0.87, 0.9, 0.95]
+    assert [(one["field"], one["threshold"]) for one in found["thresholds"]] == [("*", 0.8)]
+    text = terminal.run("verify").out
+    assert "10 of 20, 50.0%" in text
+    assert "5.0%, broken" in text
 
 
 def test_lookup_and_explain_show_the_threshold_in_force(terminal: Terminal) -> None:

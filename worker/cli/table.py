@@ -68,6 +68,7 @@ COMMANDS = (
     Command("doctor", "Check every part, and say what to do about it.", LOOK),
     Command("evaluate", "Measure hits and false hits on labelled pairs or a stream.", LOOK),
     Command("calibrate", "Find the threshold for a budget of false hits.", LOOK),
+    Command("verify", "Show how many hits were found wrong when the model was asked again.", LOOK),
     Command("explain", "Show what the guard thinks of two texts.", LOOK),
     Command("threshold", "Show the thresholds in force, and change them while processes run.", KEEP),
     Command("invalidate", "Remove entries before their time: by question, scope, tenant, age.", KEEP),

@@ -1,0 +1,63 @@
+"""Judges: say whether a fresh answer agrees with the cached one: by its words, its vector, or another model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from nearhit.vectors import checked_rows
+from nearhit.verification.agreement import Judgement, equal
+from nearhit.verification.llm import LlmJudge
+
+if TYPE_CHECKING:
+    from nearhit.embedding.port import Embedder
+    from nearhit.settings import Settings
+    from nearhit.verification.agreement import Answers
+
+_EMBED_SECONDS = 20.0
+
+
+class AnswerJudge(Protocol):
+    """Says whether two answers to a question agree."""
+
+    def judge(self, answers: Answers) -> Judgement:
+        """Judge two answers.
+
+        Raises:
+            UnavailableError: the judge does not answer now.
+            ConfigError: it cannot answer as it is set.
+            ContractError: it refuses the answers, or gives no clear answer itself.
+        """
+
+
+class ExactJudge:
+    """Takes answers for the same whose words are the same."""
+
+    def judge(self, answers: Answers) -> Judgement:
+        """Judge by the texts, but for case, white space and punctuation around them."""
+        return Judgement(equal(answers.cached, answers.fresh))
+
+
+class EmbeddingJudge:
+    """Compares the vectors of two answers.
+
+    Args:
+        embedder: the cache's own.
+        similarity: from which two answers agree.
+    """
+
+    def __init__(self, embedder: Embedder, similarity: float) -> None:
+        self._embedder = embedder
+        self._similarity = similarity
+
+    def judge(self, answers: Answers) -> Judgement:
+        """Judge by the cosine of the answers' vectors."""
+        made = self._embedder.embed((answers.cached, answers.fresh), _EMBED_SECONDS)
+        vectors = checked_rows(made.vectors, 2)
+        return Judgement(float(vectors[0] @ vectors[1]) >= self._similarity, made.cost_dollars)
+
+
+def judge_of(settings: Settings, embedder: Embedder) -> AnswerJudge:
+    """Return the judge that ``verify_judge`` names."""
+    if settings.verify_judge == "embedding":
+        return EmbeddingJudge(embedder, settings.verify_similarity)
+    return LlmJudge(settings.verify_judge_model) if settings.verify_judge == "llm" else ExactJudge()

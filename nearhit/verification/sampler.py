@@ -1,0 +1,178 @@
+"""Sampler: the reader's side of a verification. Draws semantic hits by chance and puts them into the verify log."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nearhit import entry, filllog
+from nearhit.embedding.per_process import PerProcess
+from nearhit.errors import ContractError, NearhitError, StoreUnavailableError
+from nearhit.flow import ReplyError
+from nearhit.message import FIELD
+from nearhit.outcome import Hit, Miss, Tier
+from nearhit.scope import Scope
+from nearhit.verification.request import LANE, Request, encode, recipe_of
+
+if TYPE_CHECKING:
+    from nearhit.flow import Command
+    from nearhit.keys import LogKeys
+    from nearhit.link import Link
+    from nearhit.lookup import Query
+    from nearhit.metrics import Metrics
+    from nearhit.thresholds.live import LiveRules
+    from nearhit.wakeup import WakeUp
+
+MAX_LOGGED = 1_000
+"""Requests in the log: where nobody verifies, more are dropped and counted instead of filling the server."""
+
+_MOST_WAITING = 64
+_SECONDS = 2.0
+
+_ADD = """
+if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
+redis.call('XADD', KEYS[1], '*', unpack(ARGV, 3))
+return redis.call('SET', KEYS[2], 1, 'NX', 'PX', ARGV[2]) and 2 or 1
+"""
+
+Drawn = tuple[Hit, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How hits are drawn.
+
+    Attributes:
+        share: of semantic hits that are drawn; 0 draws none and costs nothing.
+        model: asked again instead of the one that the scope names.
+        read: gives the query of a prompt in a scope, as lookups do.
+    """
+
+    share: float
+    model: str
+    read: Callable[[Any, Any], Query | Miss]
+
+
+class Sampler:
+    """Asks workers to verify hits, from a thread of its own: a hit that is drawn costs its reader microseconds.
+
+    Thread-safe and fork-safe. What cannot be sent is dropped and counted; a sample more or less says the same.
+
+    Args:
+        keys: names of the log.
+        link: a blocking way to the log's server.
+        wakeup: how a worker is told.
+        live: the rules by which hits are judged.
+        metrics: where it is counted what becomes of them.
+        drawing: how they are drawn.
+    """
+
+    def __init__(
+        self, keys: LogKeys, link: Link, wakeup: WakeUp, live: LiveRules, metrics: Metrics, drawing: Drawing
+    ) -> None:
+        self._keys = keys
+        self._link = link
+        self._wakeup = wakeup
+        self._live = live
+        self._metrics = metrics
+        self._drawing = drawing
+        self._state = PerProcess(_State)
+
+    def consider(self, outcome: Hit | Miss, prompt: Any, scope: Scope | Mapping[str, Any] | None) -> None:
+        """Draw a semantic hit by chance; returns at once and never raises.
+
+        Args:
+            outcome: of a lookup.
+            prompt: that was looked up.
+            scope: in which.
+        """
+        if not self._drawing.share or not isinstance(outcome, Hit) or outcome.tier is not Tier.SEMANTIC:
+            return
+        if random.random() >= self._drawing.share:  # noqa: S311 - draws a sample, guards nothing
+            return
+        # the caller may go on with its list of messages while the thread reads it
+        drawn = (
+            outcome,
+            list(prompt) if isinstance(prompt, list) else prompt,
+            dict(scope) if isinstance(scope, Mapping) else scope,
+        )
+        state = self._state.get()
+        with state.lock:
+            if state.thread is None:
+                state.thread = threading.Thread(target=self._run, args=(state,), name="nearhit-verify", daemon=True)
+                state.thread.start()
+        try:
+            state.waiting.put_nowait(drawn)
+        except queue.Full:
+            self._count("dropped")
+
+    def close(self) -> None:
+        """Send what is waiting, within a moment, and stop the thread."""
+        state = self._state.get()
+        if state.thread is not None:
+            try:
+                state.waiting.put(None, timeout=_SECONDS)
+            except queue.Full:
+                return
+            state.thread.join(_SECONDS)
+
+    def _run(self, state: _State) -> None:
+        while (drawn := state.waiting.get()) is not None:
+            try:
+                added = self._send(encode(self._request(*drawn)))
+            except ContractError:
+                self._count("unaskable")
+            except NearhitError as error:
+                self._metrics.count_error("verify", error)
+                self._count("dropped")
+            else:
+                self._count("sent" if added else "dropped")
+                if added == 2:  # the one that the flag was free for
+                    self._wakeup.notify(LANE)
+
+    def _request(self, hit: Hit, prompt: Any, scope: Any) -> Request:
+        whole = Scope.of(scope)
+        query = self._drawing.read(prompt, whole)
+        if isinstance(query, Miss):
+            raise ContractError(f"the question cannot be read again: {query.reason.value}")
+        rules = self._live.of(query)
+        if rules.threshold != hit.threshold:
+            raise StoreUnavailableError("the threshold was changed between a hit and its verification")
+        return Request(
+            recipe=recipe_of(prompt, whole, self._drawing.model),
+            question=hit.prompt,
+            cached_question=hit.cached_prompt,
+            cached_answer=entry.encode_response(hit.answer),
+            similarity=float(hit.similarity),
+            threshold=rules.threshold,
+            origin=rules.origin,
+            since_ms=rules.since_ms,
+            scope=query.scope,
+            tenant=query.tenant,
+        )
+
+    def _send(self, blob: bytes) -> int:
+        names = (self._keys.log(LANE), self._keys.wake(LANE))
+        fields = (FIELD, blob, filllog.TRIES, 0, filllog.QUEUED, time.time_ns() // 1_000_000)
+        command: Command = ("EVAL", _ADD, 2, *names, MAX_LOGGED, filllog.WAKE_MS, *fields)
+        reply = self._link.send((command,), _SECONDS)[0]
+        if isinstance(reply, ReplyError):
+            raise StoreUnavailableError(f"{names[0]}: {reply.kind}: {reply.text}")
+        return int(reply)
+
+    def _count(self, outcome: str) -> None:
+        self._metrics.verify_requests.labels(self._metrics.namespace, outcome).inc()
+
+
+class _State:
+    """What one process has: hits that were drawn, and the thread that sends them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.waiting: queue.Queue[Drawn | None] = queue.Queue(maxsize=_MOST_WAITING)
+        self.thread: threading.Thread | None = None

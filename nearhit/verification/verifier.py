@@ -1,0 +1,152 @@
+"""Verifier: the worker's side of a verification. Asks the model again, lets a judge compare, and counts."""
+
+from __future__ import annotations
+
+import json
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nearhit import entry, filllog
+from nearhit.errors import ConfigError, ContractError, MessageError, UnavailableError
+from nearhit.refresher import ask_model
+from nearhit.verification.agreement import Answers, text_of
+from nearhit.verification.request import decode
+from nearhit.verification.samples import FALSE_HIT, MAX_SAMPLES, TRUE_HIT, UNJUDGED, Sample, fields_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nearhit.fate import Fate, Limits
+    from nearhit.filllog import Logged
+    from nearhit.keys import LogKeys
+    from nearhit.lookup import Space
+    from nearhit.metrics import Metrics
+    from nearhit.refresher import Answer
+    from nearhit.shell import Shell
+    from nearhit.verification.judges import AnswerJudge
+    from nearhit.verification.request import Request
+
+log = logging.getLogger("nearhit")
+
+MAX_BATCH = 4
+"""Models asked at once by one batch."""
+
+MAX_TRIES = 4
+"""Tries of a verification, with growing waits, before it is counted as unjudged: a sample is not worth more."""
+
+ASK_SECONDS = 25.0
+"""Longest time of a call: with the judge's, a batch in work is still far from looking like a stuck one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verifying:
+    """How hits are verified.
+
+    Attributes:
+        judge: compares two answers.
+        window_seconds: how long a sample is kept.
+        ask: asks a model by a recipe; ``ask_model`` does so through LiteLLM.
+    """
+
+    judge: AnswerJudge
+    window_seconds: float
+    ask: Callable[[dict[str, Any], bool, float], Answer] = ask_model
+
+
+class Verifier:
+    """Verifies hits. Thread-safe.
+
+    Args:
+        log: runs flows against the log's server.
+        keys: names there.
+        fate: writes down what is tried again.
+        metrics: where it is counted.
+        limits: bounds.
+        how: what asks and what compares.
+    """
+
+    def __init__(self, log: Shell, keys: LogKeys, fate: Fate, metrics: Metrics, limits: Limits, how: Verifying) -> None:
+        self._log = log
+        self._keys = keys
+        self._fate = fate
+        self._metrics = metrics
+        self._limits = limits
+        self._how = how
+
+    def write(self, rows: Sequence[Logged], lane: str, space: Space) -> int:  # noqa: ARG002 - the port's
+        """Verify the hits that the messages name; return how many were judged.
+
+        Raises:
+            StoreUnavailableError: the log's server does not answer.
+        """
+        with ThreadPoolExecutor(max(1, len(rows)), thread_name_prefix="nearhit-verify") as pool:
+            return sum(pool.map(lambda row: self._verify(row, lane), rows))
+
+    def _verify(self, row: Logged, lane: str) -> int:
+        try:
+            request = decode(row.blob)
+        except MessageError as error:
+            self._give_up(row, lane, None, "unreadable", error)
+            return 0
+        if row.deliveries > self._limits.max_deliveries:
+            self._give_up(row, lane, request, "poison", f"{row.deliveries - 1} workers fell silent over it")
+            return 0
+        try:
+            agrees = self._judged(request)
+        except UnavailableError as error:
+            if row.tries + 1 < min(MAX_TRIES, self._limits.max_tries):
+                self._fate.failed([row], lane, "model", error)
+            else:
+                self._give_up(row, lane, request, "unavailable", error)
+        except ConfigError as error:
+            self._give_up(row, lane, request, "misconfigured", error)
+        except ContractError as error:
+            self._give_up(row, lane, request, "refused", error)
+        else:
+            self._count(row, lane, _sample(request, TRUE_HIT if agrees else FALSE_HIT), "")
+            return 1
+        return 0
+
+    def _judged(self, request: Request) -> bool:
+        fresh = self._how.ask(request.recipe, True, ASK_SECONDS)
+        self._spent(fresh.usage.cost_dollars if fresh.usage else 0.0)
+        cached = text_of(entry.decode_response(request.cached_answer))
+        model = str(request.recipe.get("model", ""))
+        judgement = self._how.judge.judge(Answers(request.question, cached, str(json.loads(fresh.response)), model))
+        self._spent(judgement.dollars)
+        return judgement.agrees
+
+    def _give_up(self, row: Logged, lane: str, request: Request | None, reason: str, why: object) -> None:
+        log.info("hit not verified: %s", why, extra={"action": "verify", "reason": reason})
+        sample = _sample(request, UNJUDGED) if request is not None else None
+        self._count(row, lane, sample, f"_{reason}")
+
+    def _count(self, row: Logged, lane: str, sample: Sample | None, reason: str) -> None:
+        """Take a request out of the log, and its sample in, in one step: nobody counts it again."""
+        verdict = sample.verdict if sample is not None else UNJUDGED
+        if sample is None:
+            self._fate.done([row], lane)
+        else:
+            kept = filllog.Kept(
+                self._keys.verified, fields_of(sample), MAX_SAMPLES, round(self._how.window_seconds * 1000)
+            )
+            if not self._log.run(filllog.exchange(self._keys, lane, row, kept), self._limits.store_seconds):
+                return  # another worker has taken it over, and counts it
+        self._metrics.verifications.labels(self._metrics.namespace, verdict + reason).inc()
+
+    def _spent(self, dollars: float) -> None:
+        if dollars > 0:
+            self._metrics.verify_dollars.labels(self._metrics.namespace).inc(dollars)
+
+
+def _sample(request: Request, verdict: str) -> Sample:
+    return Sample(
+        verdict=verdict,
+        similarity=request.similarity,
+        threshold=request.threshold,
+        origin=request.origin,
+        since_ms=request.since_ms,
+        scope=request.scope,
+    )

@@ -1,0 +1,119 @@
+"""Watch: what every worker makes of the samples: the gauges, and a raised threshold where a budget is broken."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from nearhit.errors import ConfigError, NearhitError
+from nearhit.thresholds import store
+from nearhit.thresholds.table import ThresholdEntry, decode
+from nearhit.verification import samples
+from nearhit.verification.measure import Budget, in_force, raised, tally
+from nearhit.verification.samples import VERDICTS
+
+if TYPE_CHECKING:
+    from nearhit.keys import LogKeys
+    from nearhit.metrics import Metrics
+    from nearhit.settings import Settings
+    from nearhit.shell import Shell
+    from nearhit.verification.measure import Raise
+    from nearhit.verification.samples import Sample
+
+log = logging.getLogger("nearhit")
+
+WHO = "verification"
+"""Who has set a threshold that was raised here."""
+
+_SECONDS = 5.0
+
+
+class Watch:
+    """Measures the false-hit rate of a namespace and keeps it within its budget. Any number of workers may do so.
+
+    Args:
+        shell: runs flows against the log's server.
+        keys: names there.
+        metrics: where the gauges are.
+        budget: how many hits may be false, and how far a threshold may be raised.
+        window_seconds: how long a sample counts.
+    """
+
+    def __init__(self, shell: Shell, keys: LogKeys, metrics: Metrics, budget: Budget, window_seconds: float) -> None:
+        self._shell = shell
+        self._keys = keys
+        self._metrics = metrics
+        self._budget = budget
+        self._window_ms = round(window_seconds * 1000)
+        self._seen: list[Sample] = []
+        self._last = b""
+
+    def look(self) -> None:
+        """Read what is new, set the gauges, and raise what breaks its budget.
+
+        Raises:
+            StoreUnavailableError: the log's server does not answer; the gauges then say so.
+        """
+        try:
+            self._read()
+            rows = self._shell.run(store.rows(self._keys), _SECONDS)
+        except NearhitError:
+            self._metrics.forget_false_hits()
+            raise
+        entries = _readable(rows)
+        groups = in_force(self._seen, entries)
+        self._show([one for group in groups.values() for one in group])
+        for field, group in groups.items():
+            wanted = raised(group, self._budget)
+            if wanted is not None:
+                self._raise(field, wanted, entries.get(field), rows.get(field))
+
+    def _read(self) -> None:
+        while True:
+            oldest, page = self._shell.run(samples.newer(self._keys, self._last), _SECONDS)
+            self._seen += [one for one in page if one.readable]
+            if page:
+                self._last = page[-1].id
+            if len(page) < samples.PAGE:
+                break
+        start_ms = max(_at_ms(oldest), time.time_ns() // 1_000_000 - self._window_ms)
+        self._seen = [one for one in self._seen if one.at_ms >= start_ms] if oldest else []
+
+    def _show(self, current: list[Sample]) -> None:
+        found = tally(current)
+        self._metrics.show_false_hits(found.false_share if found.false_share.total else None, self._budget.share)
+        for verdict, count in zip(VERDICTS, (found.true, found.false, found.unjudged), strict=True):
+            self._metrics.verified_hits.labels(self._metrics.namespace, verdict).set(count)
+
+    def _raise(self, field: str, wanted: Raise, entry: ThresholdEntry | None, blob: bytes | None) -> None:
+        about = entry.about if entry is not None else "the namespace"
+        now_ms = time.time_ns() // 1_000_000
+        made = ThresholdEntry(field, wanted.after, WHO, now_ms, wanted.why, wanted.before, about)
+        if self._shell.run(store.change(self._keys, made, blob), _SECONDS):  # else another worker was first
+            self._metrics.threshold_raises.labels(self._metrics.namespace).inc()
+            log.warning(
+                "threshold raised: %s",
+                wanted.why,
+                extra={"action": "verify", "field": field, "before": wanted.before, "after": wanted.after},
+            )
+
+
+def watch_of(shell: Shell, keys: LogKeys, metrics: Metrics, settings: Settings) -> Watch:
+    """Return the watch that ``settings`` describe."""
+    budget = Budget(settings.verify_budget, settings.verify_ceiling)
+    return Watch(shell, keys, metrics, budget, settings.verify_window_seconds)
+
+
+def _at_ms(id_: bytes) -> int:
+    return int(id_.split(b"-")[0]) if id_ else 0
+
+
+def _readable(rows: dict[str, bytes]) -> dict[str, ThresholdEntry]:
+    found = {}
+    for field, blob in rows.items():
+        try:
+            found[field] = decode(field, blob)
+        except ConfigError:
+            continue  # readers do not go by it, either
+    return found

@@ -84,9 +84,9 @@ HITS = Row(
         ),
         lines(
             "Misses by reason",
-            "below_threshold and empty are the normal misses. guard: a near text that means something else. Any "
-            "other name "
-            "is a failure or a bypass.",
+            "below_threshold and empty are the normal misses. guard and judge: a near text that means something else. "
+            "Any other "
+            "name is a failure or a bypass.",
             Query(f'sum by (outcome) (rate(nearhit_lookups_total{{tier="none",{F}}}{RATE}))', "{{outcome}}"),
             unit="reqps",
             stacked=True,
@@ -97,6 +97,15 @@ HITS = Row(
             "Neighbours above the threshold that the guard refused: each would have been a wrong answer, or is a hit "
             "lost.",
             Query(f"sum by (reason) (rate(nearhit_guard_refusals_total{{{F}}}{RATE}))", "{{reason}}"),
+            unit="reqps",
+            stacked=True,
+        ),
+        lines(
+            "Judgements by verdict",
+            "Neighbours that the guard accepted and the judge of the second stage was asked about, or remembered. "
+            "failed: it "
+            "gave no verdict in time, and NEARHIT_JUDGE_ON_FAILURE decided. Empty while there is no judge.",
+            Query(f"sum by (verdict, source) (rate(nearhit_judgements_total{{{F}}}{RATE}))", "{{verdict}}, {{source}}"),
             unit="reqps",
             stacked=True,
         ),
@@ -199,7 +208,8 @@ LATENCY = Row(
         ),
         lines(
             "Lookup p99 by stage",
-            "Where the time goes: exact (one HMGET), embed, search, guard. embed is all but always the longest.",
+            "Where the time goes: exact (one HMGET), embed, search, guard, judge. embed is all but always the longest, "
+            "and the judge where there is one.",
             Query(quantile(0.99, "nearhit_lookup_seconds", "le, stage", f'stage!="total",{F}'), "{{stage}}"),
             unit="s",
         ),
@@ -221,19 +231,21 @@ COST = Row(
     (
         lines(
             "Saved and spent",
-            "Dollars an hour: what hits did not cost, and what embedding cost on both paths, and verification. A local "
-            "model costs none.",
+            "Dollars an hour: what hits did not cost, and what embedding cost on both paths, verification, and the "
+            "judge. A local model costs none.",
             Query(f"sum(rate(nearhit_saved_dollars_total{{{F}}}{RATE})) * 3600", "saved by hits"),
             Query(
                 f'sum(rate(nearhit_embed_dollars_total{{namespace=~"$namespace"}}{RATE})) * 3600', "spent on embedding"
             ),
             Query(f"sum(rate(nearhit_verify_dollars_total{{{NAMESPACE}}}{RATE})) * 3600", "spent on verification"),
+            Query(f"sum(rate(nearhit_judge_dollars_total{{{F}}}{RATE})) * 3600", "spent on the judge"),
             unit="currencyUSD",
         ),
         lines(
             "Saved tokens",
-            "Prompt and completion tokens a second that hits did not buy.",
-            Query(f"sum(rate(nearhit_saved_tokens_total{{{F}}}{RATE}))", "tokens"),
+            "Prompt and completion tokens a second that hits did not buy, and those that the judge used.",
+            Query(f"sum(rate(nearhit_saved_tokens_total{{{F}}}{RATE}))", "saved by hits"),
+            Query(f"sum(rate(nearhit_judge_tokens_total{{{F}}}{RATE}))", "used by the judge"),
             unit="short",
         ),
         lines(
@@ -261,7 +273,8 @@ TROUBLE = Row(
         ),
         lines(
             "Open breakers",
-            "Processes that stopped asking a part, since it failed several times in a row: store, embed, or the log.",
+            "Processes that stopped asking a part, since it failed several times in a row: store, embed, judge, or "
+            "the log.",
             Query(f"sum by (part) (nearhit_breaker_open{{{F}}})", "{{part}}"),
             steps=((None, GREEN), (1, ORANGE)),
             runbook="breaker-open",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         EntryError,
         IndexLostError,
         IndexMismatchError,
+        JudgeUnavailableError,
         MessageError,
         NearhitError,
         StoreUnavailableError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         VectorError,
     )
     from nearhit.index.invalidate import Invalidated
+    from nearhit.judge.port import Judgement, PairJudge, Sameness
     from nearhit.metrics import Metrics
     from nearhit.outcome import FillOutcome, Hit, Miss, MissReason, Nearest, Tier
     from nearhit.scope import Scope
@@ -49,12 +51,16 @@ __all__ = [
     "IndexLostError",
     "IndexMismatchError",
     "Invalidated",
+    "JudgeUnavailableError",
+    "Judgement",
     "MessageError",
     "Metrics",
     "Miss",
     "MissReason",
     "Nearest",
     "NearhitError",
+    "PairJudge",
+    "Sameness",
     "Scope",
     "SemanticCache",
     "Server",
@@ -76,6 +82,9 @@ _HOMES = {
     "Embeddings": "embedding.port",
     "Usage": "entry",
     "Invalidated": "index.invalidate",
+    "Judgement": "judge.port",
+    "PairJudge": "judge.port",
+    "Sameness": "judge.port",
     "Metrics": "metrics",
     "FillOutcome": "outcome",
     "Hit": "outcome",

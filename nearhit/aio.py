@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import redis.asyncio
 
     from nearhit.embedding.port import Embedder
+    from nearhit.judge.port import PairJudge
     from nearhit.lookup import Query, Space
     from nearhit.metrics import Metrics
     from nearhit.policy import Judge
@@ -56,6 +57,7 @@ class AsyncSemanticCache:
         client: the caller's own client for the cache server instead of the one that ``settings`` describe.
         embedder: the caller's own embedder instead of ``settings.model``.
         guard: the caller's own guard instead of the one that ships.
+        judge: the caller's own judge of the second stage instead of ``settings.judge``; see ``PairJudge``.
         metrics: series to count in; without it a registry of its own, at ``metrics.registry``.
 
     Raises:
@@ -69,15 +71,18 @@ class AsyncSemanticCache:
         client: redis.asyncio.Redis | redis.asyncio.RedisCluster | None = None,
         embedder: Embedder | None = None,
         guard: Judge | None = None,
+        judge: PairJudge | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self._parts: Parts = build(settings, client=client, embedder=embedder, guard=guard, metrics=metrics)
+        self._parts: Parts = build(
+            settings, client=client, embedder=embedder, guard=guard, judge=judge, metrics=metrics
+        )
         parts = self._parts
         log_server = parts.log_server
         self._link = AsyncPoolLink(parts.server.async_client) if client is None else AsyncPoolLink.of(client)
         self._log_link = AsyncPoolLink(log_server.async_client)
         self._spool_link = link_to(log_server)
-        self._shell = AsyncShell(self._link, parts.embedder, parts.gate)
+        self._shell = AsyncShell(self._link, parts.embedder, parts.gate, parts.judge)
         self._publisher = Publisher(
             parts.log_keys, self._spool_link, parts.wakeup, parts.metrics, parts.log_breaker, settings.spool_max_fills
         )
@@ -325,7 +330,7 @@ class AsyncSemanticCache:
         if space is None:
             return self._door.miss(query)
         stages: dict[str, float] = {}
-        flow = lookup_flow(query, space, self._live.of(query), stages)
+        flow = lookup_flow(query, space, self._live.of(query), stages, self._parts.judging)
         outcome = await self._shell.run(flow, budget - (time.monotonic() - started), stages)
         if isinstance(outcome, Miss) and outcome.reason is MissReason.INDEX_LOST:
             self._door.lost()
@@ -338,7 +343,8 @@ class AsyncSemanticCache:
         space = await self._space(budget)
         if space is None or self._closed:
             return [self._door.miss(query) for query in queries]
-        flows = [lookup_flow(query, space, self._live.of(query), {}) for query in queries]
+        judging = self._parts.judging
+        flows = [lookup_flow(query, space, self._live.of(query), {}, judging) for query in queries]
         outcomes = await self._shell.run(together(flows), budget - (time.monotonic() - started))
         if any(isinstance(one, Miss) and one.reason is MissReason.INDEX_LOST for one in outcomes):
             self._door.lost()
@@ -359,9 +365,10 @@ class AsyncSemanticCache:
     async def _open(self) -> None:
         self._live.start()
         try:
-            flow = open_space(self._parts.plan, self._door.space)
-            opened = await self._shell.run(flow, OPEN_SECONDS)
+            opened = await self._shell.run(open_space(self._parts.plan, self._door.space), OPEN_SECONDS)
             await asyncio.to_thread(self._live.wait)
+            if self._parts.judging is not None:
+                await asyncio.to_thread(self._parts.judging.warm_up)
             self._door.opened(opened)
         except asyncio.CancelledError:  # the loop ends before the opening does: the next loop opens again
             self._door.failed(IndexLostError("the event loop ended while the cache was opening"))

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import redis
 
     from nearhit.embedding.port import Embedder
+    from nearhit.judge.port import PairJudge
     from nearhit.lookup import Space
     from nearhit.metrics import Metrics
     from nearhit.policy import Judge
@@ -58,6 +59,7 @@ class SemanticCache:
         client: the caller's own client for the cache server instead of the one that ``settings`` describe.
         embedder: the caller's own embedder instead of ``settings.model``.
         guard: the caller's own guard instead of the one that ships.
+        judge: the caller's own judge of the second stage instead of ``settings.judge``; see ``PairJudge``.
         metrics: series to count in; without it a registry of its own, at ``metrics.registry``.
 
     Raises:
@@ -71,15 +73,18 @@ class SemanticCache:
         client: redis.Redis | redis.RedisCluster | None = None,
         embedder: Embedder | None = None,
         guard: Judge | None = None,
+        judge: PairJudge | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self._parts: Parts = build(settings, client=client, embedder=embedder, guard=guard, metrics=metrics)
+        self._parts: Parts = build(
+            settings, client=client, embedder=embedder, guard=guard, judge=judge, metrics=metrics
+        )
         parts = self._parts
         self._link = link_to(parts.server) if client is None else link_for(client, own=False)
         self._log_link = link_to(parts.log_server)
         deadline = settings.enqueue_deadline_ms / 1000
         self._fill_link = link_to(replace(parts.log_server, timeout_seconds=deadline))
-        self._shell = Shell(self._link, parts.embedder, parts.gate)
+        self._shell = Shell(self._link, parts.embedder, parts.gate, parts.judge)
         self._publisher = Publisher(
             parts.log_keys,
             self._log_link,
@@ -325,7 +330,7 @@ class SemanticCache:
         if space is None:
             return self._door.miss(query)
         stages: dict[str, float] = {}
-        flow = lookup_flow(query, space, self._live.of(query), stages)
+        flow = lookup_flow(query, space, self._live.of(query), stages, self._parts.judging)
         outcome = self._shell.run(flow, budget - (time.monotonic() - started), stages)
         if isinstance(outcome, Miss) and outcome.reason is MissReason.INDEX_LOST:
             self._door.lost()
@@ -338,7 +343,8 @@ class SemanticCache:
         space = self._space(budget)
         if space is None or self._closed:
             return [self._door.miss(query) for query in queries]
-        flows = [lookup_flow(query, space, self._live.of(query), {}) for query in queries]
+        judging = self._parts.judging
+        flows = [lookup_flow(query, space, self._live.of(query), {}, judging) for query in queries]
         outcomes = self._shell.run(together(flows), budget - (time.monotonic() - started))
         if any(isinstance(one, Miss) and one.reason is MissReason.INDEX_LOST for one in outcomes):
             self._door.lost()
@@ -358,9 +364,10 @@ class SemanticCache:
     def _open(self) -> None:
         self._live.start()
         try:
-            flow = open_space(self._parts.plan, self._door.space)
-            opened = self._shell.run(flow, OPEN_SECONDS)
+            opened = self._shell.run(open_space(self._parts.plan, self._door.space), OPEN_SECONDS)
             self._live.wait()
+            if self._parts.judging is not None:
+                self._parts.judging.warm_up()
             self._door.opened(opened)
         except NearhitError as error:
             self._door.failed(error)

@@ -10,6 +10,7 @@ NearhitError
 └── UnavailableError        try later: retried with backoff and a ceiling
     ├── StoreUnavailableError     the cache server or the broker does not answer
     ├── EmbedderUnavailableError  the embedder does not answer, or not in time
+    ├── JudgeUnavailableError     the second stage does not answer, or not in time
     └── IndexLostError            the index is gone; a writer makes it again
 """
 
@@ -58,6 +59,10 @@ class StoreUnavailableError(UnavailableError):
 
 class EmbedderUnavailableError(UnavailableError):
     """The embedder does not answer, or not within the deadline."""
+
+
+class JudgeUnavailableError(UnavailableError):
+    """The judge of the second stage does not answer, or not within the deadline."""
 
 
 class IndexLostError(UnavailableError):

@@ -45,6 +45,22 @@ class Embed:
 
 
 @dataclass(frozen=True, slots=True)
+class Compare:
+    """Ask the judge about pairs of texts; the answer is a list with a ``Judgement`` or an error for each.
+
+    An error is an ``UnavailableError`` or a ``ContractError`` in its place. ``JudgeUnavailableError`` is thrown into
+    the flow when nothing could be asked at all: no time is left, or the breaker is open.
+
+    Attributes:
+        pairs: what is asked and what was answered, in order.
+        seconds: longest time of it all.
+    """
+
+    pairs: tuple[tuple[str, str], ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyError:
     """An error reply of the server, as a value.
 
@@ -57,5 +73,5 @@ class ReplyError:
     kind: str = "ResponseError"
 
 
-Step = Send | Embed
+Step = Send | Embed | Compare
 Flow = Generator[Step, Any, T]

@@ -21,7 +21,7 @@ from nearhit.flow import Embed, Flow, ReplyError, Send
 from nearhit.outcome import Hit, Miss, MissReason, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     import numpy as np
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nearhit.embedding.vector_cache import VectorCache
     from nearhit.engine.port import Engine, Neighbour
     from nearhit.entry import Entry
+    from nearhit.judge.stage import Judging
     from nearhit.keys import CacheKeys
     from nearhit.policy import Rules
 
@@ -72,7 +73,9 @@ class _Case:
     stages: dict[str, float]
 
 
-def lookup(query: Query, space: Space, rules: Rules, stages: dict[str, float]) -> Flow[Hit | Miss]:
+def lookup(
+    query: Query, space: Space, rules: Rules, stages: dict[str, float], judging: Judging | None = None
+) -> Flow[Hit | Miss]:
     """Look a question up: by its key, then by its neighbours; the other way round where its vector is known already.
 
     A text whose vector this process knows was no exact hit when it was embedded. So it is searched for at once, which
@@ -88,6 +91,7 @@ def lookup(query: Query, space: Space, rules: Rules, stages: dict[str, float]) -
         space: where to search.
         rules: what a hit must satisfy.
         stages: where the seconds by stage are collected; the outcome carries this very mapping.
+        judging: the second stage; ``None`` serves what the rules allow.
 
     Returns:
         A hit, or a miss with its reason and, as far as it was made, the question's vector. Failures of the server or of
@@ -104,25 +108,26 @@ def lookup(query: Query, space: Space, rules: Rules, stages: dict[str, float]) -
             if exact is not None:
                 return _hit(case, policy.Chosen(key.encode(), exact, 1.0), Tier.EXACT)
             vector = yield from embed_once(query.text, space)
-        neighbours = yield from space.engine.search(query.scope, vector, 1)
-        choice = _choose(neighbours, asked, rules, stages)
+        nearest = yield from space.engine.search(query.scope, vector, 1)
+        others: Iterator[Neighbour] | None = None
+        choice = _choose(nearest, asked, rules, stages)
         if rules.k > 1 and policy.looks_further(choice):
-            others = yield from space.engine.search(query.scope, vector, rules.k)
-            choice = policy.nearer(choice, _choose(_without(others, neighbours), asked, rules, stages))
+            others = _without((yield from space.engine.search(query.scope, vector, rules.k)), nearest)
+            choice = policy.nearer(choice, _choose(others, asked, rules, stages))
         if known and (space.engine.backfilling or not policy.settles(choice)):
             exact = yield from _exact(key, asked)
             if exact is not None:
                 space.vectors.drop(query.text)  # it is found by its key alone from now on
                 return _hit(case, policy.Chosen(key.encode(), exact, 1.0), Tier.EXACT)
+        if judging is not None and isinstance(choice, policy.Chosen):
+            following = _following(case, asked, vector, nearest, others)
+            choice = yield from judging.confirm(choice, asked, following)
         if isinstance(choice, policy.Chosen):
             full = yield from _with_large_response(choice)
             if full is not None:
                 return _hit(case, full, Tier.SEMANTIC)
             choice = policy.Refused(MissReason.EXPIRED)
-        if space.engine.backfilling and choice.reason in {MissReason.EMPTY, MissReason.BELOW_THRESHOLD}:
-            refused = policy.Refused(MissReason.WARMING, choice.nearest)
-            return _missed(case, vector, refused, "the server is still reading entries into the index")
-        return _missed(case, vector, choice)
+        return _not_found(case, vector, choice)
     except NearhitError as error:
         return _missed(case, vector, policy.Refused(_reason(error)), str(error))
 
@@ -146,7 +151,7 @@ def embed_once(text: str, space: Space) -> Flow[NDArray[np.float32]]:
 
 
 def _choose(
-    neighbours: Sequence[Neighbour], asked: policy.Asked, rules: Rules, stages: dict[str, float]
+    neighbours: Iterable[Neighbour], asked: policy.Asked, rules: Rules, stages: dict[str, float]
 ) -> policy.Chosen | policy.Refused:
     started = time.monotonic()
     choice = policy.choose(neighbours, asked, rules, int(time.time() * 1000))
@@ -155,9 +160,28 @@ def _choose(
     return choice
 
 
-def _without(neighbours: Sequence[Neighbour], seen: Sequence[Neighbour]) -> list[Neighbour]:
+def _without(neighbours: Sequence[Neighbour], seen: Sequence[Neighbour]) -> Iterator[Neighbour]:
     keys = {one.key for one in seen}
-    return [one for one in neighbours if one.key not in keys]
+    return (one for one in neighbours if one.key not in keys)
+
+
+def _following(
+    case: _Case,
+    asked: policy.Asked,
+    vector: NDArray[np.float32],
+    seen: Sequence[Neighbour],
+    others: Iterator[Neighbour] | None,
+) -> Callable[[], Flow[policy.Chosen | policy.Refused]]:
+    """Return what chooses the next neighbour, each time that it is called; ``others`` are those that are known yet."""
+
+    def choose() -> Flow[policy.Chosen | policy.Refused]:
+        nonlocal others
+        if others is None:
+            found = yield from case.space.engine.search(case.query.scope, vector, case.rules.k)
+            others = _without(found, seen)
+        return _choose(others, asked, case.rules, case.stages)
+
+    return choose
 
 
 def _exact(key: str, asked: policy.Asked) -> Flow[Entry | None]:
@@ -214,6 +238,13 @@ def _hit(case: _Case, chosen: policy.Chosen, tier: Tier) -> Hit | Miss:
         threshold=case.rules.threshold,
         stages=case.stages,
     )
+
+
+def _not_found(case: _Case, vector: NDArray[np.float32], refused: policy.Refused) -> Miss:
+    if case.space.engine.backfilling and refused.reason in {MissReason.EMPTY, MissReason.BELOW_THRESHOLD}:
+        warming = policy.Refused(MissReason.WARMING, refused.nearest)
+        return _missed(case, vector, warming, "the server is still reading entries into the index")
+    return _missed(case, vector, refused)
 
 
 def _missed(case: _Case, vector: NDArray[np.float32] | None, refused: policy.Refused, detail: str = "") -> Miss:

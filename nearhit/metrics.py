@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Series = TypeVar("Series", Counter, Gauge, Histogram)
 Mode = Literal["livemostrecent", "livemax", "livesum"]
 
-STAGES = ("exact", "embed", "search", "guard", "total")
+STAGES = ("exact", "embed", "search", "guard", "judge", "total")
 SIMILARITY_BUCKETS = (0.5, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0)
 LATENCY_BUCKETS = (
     *(0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
@@ -173,6 +173,11 @@ class Metrics:
         self._errors = Held(self.errors, space, _MOST_KINDS)
         refusals = self._counter("guard_refusals_total", "Neighbours that the guard refused, by reason.", ("reason",))
         self._refusals = Held(refusals, space, _MOST_REASONS)
+        self.judgements = self._counter(
+            "judgements_total", "Neighbours that the judge was to decide on, by verdict.", ("verdict", "source")
+        )
+        self.judge_tokens = self._counter("judge_tokens_total", "Tokens that the judge used, as its provider counts.")
+        self.judge_dollars = self._counter("judge_dollars_total", "Dollars spent on the judge.")
         self.saved_tokens = self._counter("saved_tokens_total", "Tokens that hits did not buy.").labels(space)
         self.saved_dollars = self._counter("saved_dollars_total", "Dollars that hits did not cost.").labels(space)
         self._age = self._histogram("hit_age_seconds", "Age of the entry at a hit.", AGE_BUCKETS).labels(space)
@@ -305,7 +310,7 @@ class Metrics:
             nearest = outcome.nearest
             if nearest is not None:
                 self._similar_miss.observe(nearest.similarity)
-                if nearest.refusal:
+                if nearest.refusal and outcome.reason is not MissReason.JUDGE:  # those are counted as judgements
                     self._refusals.of(nearest.refusal).inc()
         stages = self._stages
         for stage, seconds in outcome.stages.items():

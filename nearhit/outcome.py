@@ -23,6 +23,7 @@ class MissReason(StrEnum):
     EMPTY = "empty"
     BELOW_THRESHOLD = "below_threshold"
     GUARD = "guard"
+    JUDGE = "judge"
     EXPIRED = "expired"
     REFUSED = "refused"
     UNREADABLE = "unreadable"
@@ -59,7 +60,8 @@ class Nearest:
     Attributes:
         prompt: its canonical text.
         similarity: its cosine similarity to the question.
-        refusal: the guard's reason, where it was the guard that refused; else empty.
+        refusal: the guard's reason, where it was the guard that refused, or the judge's (``different``, ``unsure``,
+            ``failed``); else empty.
     """
 
     prompt: str
@@ -84,7 +86,7 @@ class Hit:
         refreshable: the entry says how to ask its model again.
         usage: tokens and dollars that this hit saved; ``None`` where nobody said.
         threshold: the one that was in force, for semantic hits.
-        stages: seconds by stage: ``exact``, ``embed``, ``search``, ``guard``, ``total``.
+        stages: seconds by stage: ``exact``, ``embed``, ``search``, ``guard``, ``judge``, ``total``.
     """
 
     answer: Any

@@ -19,6 +19,9 @@ from nearhit.embedding.resolve import embedder_for
 from nearhit.embedding.vector_cache import VectorCache
 from nearhit.entry import Usage
 from nearhit.errors import ConfigError, ContractError, EntryError
+from nearhit.judge.held import HeldJudge
+from nearhit.judge.resolve import judge_for
+from nearhit.judge.stage import Judging
 from nearhit.keys import LogKeys
 from nearhit.lookup import Query
 from nearhit.message import SCOPE_DIGITS
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     import redis
 
     from nearhit.embedding.port import Embedder
+    from nearhit.judge.port import PairJudge
     from nearhit.link import Link
     from nearhit.policy import Judge, Lifetimes, Rules
     from nearhit.settings import Settings
@@ -59,6 +63,7 @@ class Parts:
         plan: how to open the space.
         server: where the cache is.
         log_server: where the fill log is.
+        judging: the second stage; ``None`` where it is off.
     """
 
     settings: Settings
@@ -73,6 +78,12 @@ class Parts:
     plan: Plan
     server: Server
     log_server: Server
+    judging: Judging | None = None
+
+    @property
+    def judge(self) -> HeldJudge | None:
+        """The judge of the second stage, held to its deadline."""
+        return self.judging.judge if self.judging is not None else None
 
 
 class FillOptions(TypedDict, total=False):
@@ -99,6 +110,7 @@ def build(
     client: Any = None,
     embedder: Embedder | None = None,
     guard: Judge | None = None,
+    judge: PairJudge | None = None,
     metrics: Metrics | None = None,
 ) -> Parts:
     """Return the parts that ``settings`` describe; connects to nothing and loads no model.
@@ -108,11 +120,13 @@ def build(
         client: the caller's own redis-py client for the cache server, sync or asyncio.
         embedder: the caller's own embedder instead of ``settings.model``.
         guard: the caller's own guard instead of the one that ships.
+        judge: the caller's own judge instead of ``settings.judge``.
         metrics: series to count in; ``None`` makes a registry of its own.
     """
     embedder = within_deadline(embedder) if embedder is not None else embedder_for(settings.model)
     metrics = metrics or Metrics(namespace=settings.namespace, threshold=settings.threshold)
     metrics.describe("client", model=embedder.name, engine=settings.engine, threshold=settings.threshold)
+    judging = _judging(settings, judge, metrics)
     server = settings.server() if client is None else server_of(client)
     log_server = settings.log_server() if client is None or settings.log_url else server
     return Parts(
@@ -121,13 +135,14 @@ def build(
         metrics=metrics,
         rules=policy.Rules(settings.threshold, guard or _guard(settings), settings.neighbours),
         lifetimes=settings.lifetimes(),
-        gate=Gate(Breaker(), Breaker(), metrics, "read"),
+        gate=Gate(Breaker(), Breaker(), metrics, "read", _judge_breaker() if judging is not None else None),
         log_keys=LogKeys(settings.namespace),
         log_breaker=Breaker(),
         wakeup=wakeup_of(settings, log_server, metrics),
         plan=plan_of(settings, embedder.name, server),
         server=server,
         log_server=log_server,
+        judging=judging,
     )
 
 
@@ -285,6 +300,24 @@ def _guard(settings: Settings) -> Judge | None:
     from nearhit.guard import Guard  # noqa: PLC0415 - its weights are read only where a guard is wanted
 
     return Guard()
+
+
+def _judging(settings: Settings, judge: PairJudge | None, metrics: Metrics) -> Judging | None:
+    judge = judge or judge_for(settings.judge, settings.judge_level)
+    if judge is None:
+        return None
+    return Judging(
+        HeldJudge(judge),
+        metrics,
+        seconds=settings.judge_deadline_ms / 1000,
+        below=settings.judge_below,
+        accept_on_failure=settings.judge_on_failure == "accept",
+    )
+
+
+def _judge_breaker() -> Breaker:
+    """A dead provider costs one lookup its judging time every five seconds; it is paid by the call, so no oftener."""
+    return Breaker(cool_down_seconds=5.0)
 
 
 def wakeup_of(settings: Settings, log_server: Server, metrics: Metrics) -> WakeUp:

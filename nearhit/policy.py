@@ -102,11 +102,19 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The entry that answers, with its similarity."""
+    """The entry that answers.
+
+    Attributes:
+        key: of the entry.
+        entry: what it holds.
+        similarity: to the question.
+        probability: the guard's chance of a right answer; ``None`` where no guard gave one.
+    """
 
     key: bytes
     entry: Entry
     similarity: float
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +149,8 @@ def choose(neighbours: Iterable[Neighbour], asked: Asked, rules: Rules, now_ms: 
     """Return the nearest neighbour that may be served, or why none may.
 
     Neighbours come nearest first. Each is verified here whatever the server said: scope, embedder, life, similarity and
-    guard; one that fails lets the next be looked at. The reason is that of the nearest one that failed.
+    guard; one that fails lets the next be looked at. The reason is that of the nearest one that failed. Of an iterator,
+    no more is taken than was looked at.
     """
     first: Refused | None = None
     for neighbour in neighbours:
@@ -170,11 +179,12 @@ def _weigh(neighbour: Neighbour, asked: Asked, rules: Rules, now_ms: int) -> Cho
         return Refused(MissReason.BELOW_THRESHOLD, nearest)
     if now_ms >= found.expires_ms:
         return Refused(MissReason.EXPIRED, nearest)
-    if rules.guard is not None and found.prompt != asked.text:
-        verdict = rules.guard.judge(asked.text, found.prompt, similarity)
-        if not verdict.accepted:
-            return Refused(MissReason.GUARD, Nearest(found.prompt, similarity, str(verdict.reason or "")))
-    return Chosen(neighbour.key, found, similarity)
+    if rules.guard is None or found.prompt == asked.text:
+        return Chosen(neighbour.key, found, similarity)
+    verdict = rules.guard.judge(asked.text, found.prompt, similarity)
+    if not verdict.accepted:
+        return Refused(MissReason.GUARD, Nearest(found.prompt, similarity, str(verdict.reason or "")))
+    return Chosen(neighbour.key, found, similarity, getattr(verdict, "probability", None))
 
 
 def looks_further(choice: Chosen | Refused) -> bool:

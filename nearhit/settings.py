@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 ENGINES = ("auto", "valkey-search", "local")
 LAYOUTS = ("nearhit", "litellm")
-JUDGES = ("exact", "embedding", "llm")
+JUDGES = ("litellm/", "onnx:")
+ON_FAILURE = ("refuse", "accept")
+VERIFY_JUDGES = ("exact", "embedding", "llm")
 PREFIX = "NEARHIT_"
 
 
@@ -49,6 +51,15 @@ class Settings:
     layout_index: str = _setting("litellm_semantic_cache_index", "Index that `layout=litellm` shares.")
     model: str = _setting("local/minilm", "Embedding model: `local/minilm`, `hash/384`, or any LiteLLM model string.")
     guard: bool = _setting(True, "Refuse near texts that mean something else.")
+    judge: str = _setting(
+        "", "Second stage, asked about what the guard accepted: `litellm/<model>` or `onnx:<folder>`; empty asks none."
+    )
+    judge_below: float = _setting(
+        1.0, "Only a neighbour to which the guard gives a smaller chance of a right answer is judged; 1 judges all."
+    )
+    judge_level: float = _setting(0.5, "Smallest probability with which the judge's `same` counts.")
+    judge_deadline_ms: int = _setting(150, "Longest time of all judging in a lookup, within `NEARHIT_DEADLINE_MS`.")
+    judge_on_failure: str = _setting("refuse", "When the judge fails: `refuse` the neighbour, or `accept` it.")
     neighbours: int = _setting(4, "Neighbours looked at before a lookup is a miss.")
     deadline_ms: int = _setting(250, "Longest time of a lookup; then it is a miss.")
     enqueue_deadline_ms: int = _setting(50, "Longest time that `fill` holds its caller.")
@@ -102,12 +113,23 @@ class Settings:
             if not least <= value <= most:
                 raise ConfigError(f"{name} must be {least} to {most}, not {value!r}")
         _check_floor(self.threshold_floor, self.threshold)
+        self._check_judge()
         for name in ("url", "log_url"):
             if getattr(self, name):
                 try:
                     Server(url=getattr(self, name))
                 except ConfigError as error:
                     raise ConfigError(f"{name}: {error}") from error
+
+    def _check_judge(self) -> None:
+        if not self.judge:
+            return
+        if not any(self.judge.startswith(one) and self.judge != one for one in JUDGES):
+            raise ConfigError(f"judge must be litellm/<model> or onnx:<folder>, not {self.judge!r}")
+        if self.judge_deadline_ms > self.deadline_ms:
+            raise ConfigError(
+                f"judge_deadline_ms must be within deadline_ms={self.deadline_ms}, not {self.judge_deadline_ms}"
+            )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **changes: Any) -> Settings:
@@ -166,10 +188,18 @@ class Settings:
         return self.server(environ)
 
 
-_CHOICES = {"engine": ENGINES, "layout": LAYOUTS, "verify_judge": JUDGES}
+_CHOICES = {
+    "engine": ENGINES,
+    "layout": LAYOUTS,
+    "judge_on_failure": ON_FAILURE,
+    "verify_judge": VERIFY_JUDGES,
+}
 
 _RANGES: dict[str, tuple[float, float]] = {
     "threshold_floor": (0, 1),
+    "judge_below": (0, 1),
+    "judge_level": (0, 1),
+    "judge_deadline_ms": (1, 60_000),
     "neighbours": (1, 100),
     "deadline_ms": (1, 60_000),
     "enqueue_deadline_ms": (1, 60_000),

@@ -4,33 +4,58 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nearhit.errors import (
     ContractError,
     EmbedderUnavailableError,
+    JudgeUnavailableError,
     NearhitError,
     StoreUnavailableError,
     UnavailableError,
 )
-from nearhit.flow import Flow, Send, Step
+from nearhit.flow import Compare, Embed, Flow, Send, Step
+from nearhit.judge.port import Judgement
 from nearhit.vectors import checked_rows
 
 if TYPE_CHECKING:
     from nearhit.breaker import Breaker
     from nearhit.embedding.port import Embedder, Embeddings
+    from nearhit.judge.held import HeldJudge
     from nearhit.link import AsyncLink, Link
     from nearhit.metrics import Metrics
 
 T = TypeVar("T")
 
+_JUDGED_AT_ONCE = 8
+"""Pairs of one step that a judge is asked about at a time."""
+
+_ERRORS: dict[str, type[UnavailableError]] = {
+    "store": StoreUnavailableError,
+    "embed": EmbedderUnavailableError,
+    "judge": JudgeUnavailableError,
+}
+
+Said = Judgement | UnavailableError | ContractError
+
 
 class Gate:
-    """What both shells do around a step: breakers, the deadline, errors counted, time by stage."""
+    """What both shells do around a step: breakers, the deadline, errors counted, time by stage.
 
-    def __init__(self, store: Breaker, embed: Breaker, metrics: Metrics, side: str) -> None:
-        self._breakers = {"store": store, "embed": embed}
+    Args:
+        store: the breaker of the server.
+        embed: that of the embedder.
+        metrics: where things are counted.
+        side: ``read``, ``write`` or ``bulk``.
+        judge: the breaker of the judge, where there is one.
+    """
+
+    def __init__(
+        self, store: Breaker, embed: Breaker, metrics: Metrics, side: str, judge: Breaker | None = None
+    ) -> None:
+        self._breakers = {"store": store, "embed": embed, **({"judge": judge} if judge is not None else {})}
         self._metrics = metrics
         space = metrics.namespace
         self._calls = metrics.embed_calls.labels(space, side)
@@ -42,7 +67,7 @@ class Gate:
     def enter(self, step: Step, remaining: float) -> None:
         """Refuse a step whose part is known to be down, or for which there is no time left."""
         part = _part(step)
-        error = StoreUnavailableError if part == "store" else EmbedderUnavailableError
+        error = _ERRORS[part]
         if remaining <= 0:
             raise error(f"the deadline has passed before {part}")
         if not self._breakers[part].allows():
@@ -58,8 +83,8 @@ class Gate:
     def failed(self, step: Step, error: UnavailableError | ContractError) -> None:
         """Count a failure; one that is about availability counts against the breaker."""
         part = _part(step)
-        self._metrics.count_error(step.stage if isinstance(step, Send) else "embed", error)
-        if isinstance(error, UnavailableError):
+        self._metrics.count_error(_stage(step), error)
+        if isinstance(error, UnavailableError) or part == "judge":  # one that only talks nonsense costs time, too
             self._breakers[part].failed()
             if self._breakers[part].open:
                 self._open[part].set(1)
@@ -72,14 +97,38 @@ class Gate:
             self._tokens.inc(made.tokens)
             self._dollars.inc(made.cost_dollars)
 
+    def compared(self, step: Compare, answers: list[Said]) -> list[Said]:
+        """Count what a judge said and return it; one answer among errors shows that the judge is there."""
+        errors = [one for one in answers if not isinstance(one, Judgement)]
+        if errors and len(errors) == len(answers):
+            self.failed(step, errors.pop())
+        else:
+            self.succeeded(step)
+        for error in errors:
+            self._metrics.count_error("judge", error)
+        space = self._metrics.namespace
+        for one in answers:
+            if isinstance(one, Judgement) and one.tokens:
+                self._metrics.judge_tokens.labels(space).inc(one.tokens)
+                self._metrics.judge_dollars.labels(space).inc(one.cost_dollars)
+        return answers
+
 
 class Shell:
-    """Runs flows on the calling thread."""
+    """Runs flows on the calling thread.
 
-    def __init__(self, link: Link, embedder: Embedder, gate: Gate) -> None:
+    Args:
+        link: the way to the server.
+        embedder: embeds texts.
+        gate: breakers and counts.
+        judge: who is asked by flows of a cache with a second stage.
+    """
+
+    def __init__(self, link: Link, embedder: Embedder, gate: Gate, judge: HeldJudge | None = None) -> None:
         self._link = link
         self._embedder = embedder
         self._gate = gate
+        self._judge = judge
 
     def run(self, flow: Flow[T], seconds: float, stages: dict[str, float] | None = None) -> T:
         """Return what ``flow`` returns; whatever it waits for ends within ``seconds`` in all.
@@ -112,9 +161,11 @@ class Shell:
                 if step.after_seconds:
                     time.sleep(min(step.after_seconds, remaining))
                 answer: Any = self._link.send(step.commands, remaining - step.after_seconds)
-            else:
+            elif isinstance(step, Embed):
                 answer = self._embed(step.texts, remaining)
                 self._gate.embedded(answer)
+            else:
+                return self._gate.compared(step, self._compare(step, remaining))
         except (UnavailableError, ContractError) as error:
             self._gate.failed(step, error)
             raise
@@ -130,14 +181,30 @@ class Shell:
         except Exception as error:  # the port may be implemented by the caller, who may raise anything
             raise _raised(self._embedder, error) from error
 
+    def _compare(self, step: Compare, remaining: float) -> list[Said]:
+        judge, end = self._judge, time.monotonic() + min(step.seconds, remaining)
+        assert judge is not None  # noqa: S101 - only a cache with a judge has flows that ask one
+
+        def one(pair: tuple[str, str]) -> Said:
+            try:
+                return judge.judge(*pair, _left(end))
+            except (UnavailableError, ContractError) as error:
+                return error
+
+        if len(step.pairs) == 1:
+            return [one(step.pairs[0])]
+        with ThreadPoolExecutor(min(_JUDGED_AT_ONCE, len(step.pairs)), "nearhit-judge") as pool:
+            return list(pool.map(one, step.pairs))
+
 
 class AsyncShell:
     """Runs flows in an event loop; the twin of ``Shell``."""
 
-    def __init__(self, link: AsyncLink, embedder: Embedder, gate: Gate) -> None:
+    def __init__(self, link: AsyncLink, embedder: Embedder, gate: Gate, judge: HeldJudge | None = None) -> None:
         self._link = link
         self._embedder = embedder
         self._gate = gate
+        self._judge = judge
 
     async def run(self, flow: Flow[T], seconds: float, stages: dict[str, float] | None = None) -> T:
         """Return what ``flow`` returns, as ``Shell.run`` does, without blocking the loop."""
@@ -164,9 +231,11 @@ class AsyncShell:
                 if step.after_seconds:
                     await asyncio.sleep(min(step.after_seconds, remaining))
                 answer: Any = await self._link.send(step.commands, remaining - step.after_seconds)
-            else:
+            elif isinstance(step, Embed):
                 answer = await self._embed(step.texts, remaining)
                 self._gate.embedded(answer)
+            else:
+                return self._gate.compared(step, await self._compare(step, remaining))
         except (UnavailableError, ContractError) as error:
             self._gate.failed(step, error)
             raise
@@ -185,16 +254,43 @@ class AsyncShell:
                 raise EmbedderUnavailableError(f"the embedder gave nothing within {remaining:.3f} s") from error
             raise _raised(self._embedder, error) from error
 
+    async def _compare(self, step: Compare, remaining: float) -> list[Said]:
+        judge, end = self._judge, time.monotonic() + min(step.seconds, remaining)
+        assert judge is not None  # noqa: S101 - only a cache with a judge has flows that ask one
+        room = asyncio.Semaphore(_JUDGED_AT_ONCE)
+
+        async def one(pair: tuple[str, str]) -> Said:
+            try:
+                async with room:
+                    return await judge.judge_async(*pair, _left(end))
+            except (UnavailableError, ContractError) as error:
+                return error
+
+        return list(await asyncio.gather(*map(one, step.pairs)))
+
+
+def _left(end: float) -> float:
+    left = end - time.monotonic()
+    if left <= 0:
+        raise JudgeUnavailableError("no time is left to ask the judge")
+    return left
+
 
 def _raised(embedder: Embedder, error: Exception) -> EmbedderUnavailableError:
     return EmbedderUnavailableError(f"{embedder.name} raised {type(error).__name__}")
 
 
 def _part(step: Step) -> str:
-    return "store" if isinstance(step, Send) else "embed"
+    return "store" if isinstance(step, Send) else _stage(step)
+
+
+def _stage(step: Step) -> str:
+    if isinstance(step, Send):
+        return step.stage
+    return "embed" if isinstance(step, Embed) else "judge"
 
 
 def _add(stages: dict[str, float] | None, step: Step, started: float) -> None:
     if stages is not None:
-        stage = step.stage if isinstance(step, Send) else "embed"
+        stage = _stage(step)
         stages[stage] = stages.get(stage, 0.0) + time.monotonic() - started

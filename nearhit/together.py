@@ -1,4 +1,4 @@
-"""Together: many flows at once, their commands in one round trip and their texts in one embedding call."""
+"""Together: many flows at once, their commands in one round trip, their texts and their pairs in one call each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearhit.embedding.port import Embeddings
 from nearhit.errors import ContractError, UnavailableError
-from nearhit.flow import Embed, Flow, Send
+from nearhit.flow import Compare, Embed, Flow, Send
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,8 @@ def together(flows: Sequence[Flow[Any]], max_commands: int = 1_000) -> Flow[list
     """Return what the flows return, in order, in as many round trips as the longest of them needs.
 
     In each round all commands that the flows want to send go out in one step, then all texts that they want embedded in
-    one call, each text once. What fails is thrown into every flow that waited for it; what a flow does not catch comes
-    out of here.
+    one call, each text once, then all pairs that they want judged, each pair once. What fails is thrown into every flow
+    that waited for it; what a flow does not catch comes out of here.
 
     Args:
         flows: fresh generators.
@@ -39,6 +39,10 @@ def together(flows: Sequence[Flow[Any]], max_commands: int = 1_000) -> Flow[list
         embeds = [(at, step) for at, step in round_.items() if isinstance(step, Embed)]
         if embeds:
             for at, answer in (yield from _embed(embeds)).items():
+                _advance(at, flows[at], answer, waiting, results)
+        compares = [(at, step) for at, step in round_.items() if isinstance(step, Compare)]
+        if compares:
+            for at, answer in (yield from _compare(compares)).items():
                 _advance(at, flows[at], answer, waiting, results)
     return [results[at] for at in range(len(flows))]
 
@@ -84,3 +88,13 @@ def _embed(steps: list[tuple[int, Embed]]) -> Flow[dict[int, Any]]:
         return {at: error for at, _ in steps}
     row_of = {text: row for row, text in enumerate(texts)}
     return {at: Embeddings(made.vectors[[row_of[text] for text in step.texts]]) for at, step in steps}
+
+
+def _compare(steps: list[tuple[int, Compare]]) -> Flow[dict[int, Any]]:
+    pairs = tuple(dict.fromkeys(pair for _, step in steps for pair in step.pairs))
+    try:
+        said = yield Compare(pairs, min(step.seconds for _, step in steps))
+    except UnavailableError as error:
+        return {at: error for at, _ in steps}
+    said_of = dict(zip(pairs, said, strict=True))
+    return {at: [said_of[pair] for pair in step.pairs] for at, step in steps}

@@ -10,7 +10,7 @@ import warnings
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from nearhit.errors import ConfigError, ContractError, EmbedderUnavailableError, NearhitError
+from nearhit.errors import ConfigError, ContractError, EmbedderUnavailableError, NearhitError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,7 @@ def load_litellm() -> Any:
         litellm: Any = importlib.import_module("litellm")
     except ImportError as error:
         raise ConfigError(
-            f"hosted embedders need the package litellm: pip install 'nearhit[litellm]' ({error})"
+            f"hosted models need the package litellm: pip install 'nearhit[litellm]' ({error})"
         ) from error
     litellm.suppress_debug_info = True  # else every error prints an invitation to give feedback
     warnings.filterwarnings("ignore", message=_BASE64_WARNING, category=UserWarning)
@@ -99,21 +99,35 @@ def provider_of(litellm: Any, model: str, api_base: str | None) -> str:
     return provider
 
 
-def translate(litellm: Any, model: str, error: Exception) -> NearhitError:
+def translate(
+    litellm: Any,
+    model: str,
+    error: Exception,
+    *,
+    part: str = "embedder",
+    unavailable: type[UnavailableError] = EmbedderUnavailableError,
+) -> NearhitError:
     """Return our error for ``error`` of litellm, branched by what to do next.
 
     A refused key, model or parameter is the operator's; a refused text is a broken contract; all else may
     pass.
+
+    Args:
+        litellm: the module.
+        model: what was called.
+        error: what it raised.
+        part: as what it was called, for the message.
+        unavailable: the error for what may pass.
     """
-    message = f"embedder {model!r}: {_first_line(error)}"
+    message = f"{part} {model!r}: {_first_line(error)}"
     status = getattr(error, "status_code", None)
     if isinstance(error, litellm.exceptions.UnsupportedParamsError) or status in _OPERATOR:
         return ConfigError(message)
     if "Missing credentials" in str(error):  # the OpenAI client's words; litellm makes them a server error
-        return ConfigError(f"embedder {model!r}: no API key; set api_key or the variable of its provider")
+        return ConfigError(f"{part} {model!r}: no API key; set api_key or the variable of its provider")
     if isinstance(status, int) and 400 <= status < 500 and status not in _RETRY_LATER:
         return ContractError(message)
-    return EmbedderUnavailableError(message, retry_after_seconds=_retry_after_seconds(error))
+    return unavailable(message, retry_after_seconds=_retry_after_seconds(error))
 
 
 def _first_line(error: Exception) -> str:

@@ -75,9 +75,9 @@ def calibrate(
         ConfigError: no pairs, lengths that differ, or a budget or confidence out of range.
     """
     _check(similarities, same, budget, confidence)
+    needed = pairs_needed(budget, confidence)
     order = sorted(zip(map(float, similarities), map(bool, same), strict=True), reverse=True)
     right_pairs = sum(truth for _, truth in order)
-    needed = math.ceil(math.log(1 - confidence) / math.log(1 - budget))
     best: tuple[float | None, int, int, float] = (None, 0, 0, 1.0)
     place = false = 0
     for step in range(int((1.0 - floor) / _STEP + 1.5)):
@@ -94,6 +94,11 @@ def calibrate(
     threshold_found, hits, wrong, bound = best
     recall = (hits - wrong) / right_pairs if right_pairs else 0.0
     return Calibration(threshold_found, budget, confidence, hits, wrong, bound, recall)
+
+
+def pairs_needed(budget: float, confidence: float) -> int:
+    """Return how many hits without a false one it takes to keep ``budget`` with ``confidence``."""
+    return math.ceil(math.log(1 - confidence) / math.log(1 - budget))
 
 
 def _check(similarities: Sequence[float], same: Sequence[bool], budget: float, confidence: float) -> None:

@@ -28,6 +28,13 @@ class PairRow:
     source: str = ""
     tenant: str = ""
     scope: str = ""
+    namespace: str = ""
+    judge: str = ""
+
+    @property
+    def whose(self) -> tuple[str, ...]:
+        """The caller whose traffic it is: tenant, namespace, scope."""
+        return self.tenant, self.namespace, self.scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,7 @@ def format_of(path: str | Path) -> RowFormat:
     Raises:
         ConfigError: the file cannot be read, is empty, or its first row is of neither format.
     """
-    for line, row in _objects(Path(path)):
+    for line, row in objects(path):
         if "candidate" in row:
             return "pairs"
         if "cluster" in row:
@@ -57,24 +64,29 @@ def format_of(path: str | Path) -> RowFormat:
 def read_pairs(path: str | Path) -> list[PairRow]:
     """Return the rows of a file of pairs: ``prompt``, ``candidate``, ``same``; maybe ``kind``, ``source``, whose.
 
-    Whose they are, ``tenant`` (text) and ``scope`` (an object as lookups take it, kept as its canonical JSON) may say.
+    Whose they are, ``tenant`` and ``namespace`` (texts) and ``scope`` (an object as lookups take it, kept as its
+    canonical JSON) may say; ``judge``, who gave the label where it was no person.
 
     Raises:
         ConfigError: the file cannot be read, or a row is wrong; the message names the line and the field.
     """
     name = str(path)
-    return [
-        PairRow(
-            _text(row, "prompt", name, line),
-            _text(row, "candidate", name, line),
-            _truth(row, "same", name, line),
-            _label(row, "kind", name, line),
-            _label(row, "source", name, line),
-            _label(row, "tenant", name, line),
-            _scope(row, name, line),
-        )
-        for line, row in _objects(Path(path))
-    ]
+    return [pair_of(row, name, line) for line, row in objects(path)]
+
+
+def pair_of(row: dict[str, Any], path: str, line: int) -> PairRow:
+    """Return the labelled pair that a row is.
+
+    Raises:
+        ConfigError: the row is wrong; the message names the file, the line and the field.
+    """
+    return PairRow(
+        text_of(row, "prompt", path, line),
+        text_of(row, "candidate", path, line),
+        _truth(row, "same", path, line),
+        scope=scope_of(row, path, line),
+        **{name: label_of(row, name, path, line) for name in ("kind", "source", "tenant", "namespace", "judge")},
+    )
 
 
 def read_stream(path: str | Path) -> list[StreamRow]:
@@ -86,13 +98,19 @@ def read_stream(path: str | Path) -> list[StreamRow]:
     name = str(path)
     return [
         StreamRow(
-            _text(row, "prompt", name, line), _text(row, "cluster", name, line), _label(row, "source", name, line)
+            text_of(row, "prompt", name, line), text_of(row, "cluster", name, line), label_of(row, "source", name, line)
         )
-        for line, row in _objects(Path(path))
+        for line, row in objects(path)
     ]
 
 
-def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of a file of JSON lines with their line numbers; empty lines are passed over.
+
+    Raises:
+        ConfigError: the file cannot be read, or a line is no JSON object.
+    """
+    path = Path(path)
     try:
         with path.open("rb") as plain:
             packed = plain.read(2) == b"\x1f\x8b"
@@ -114,21 +132,24 @@ def _object(line: str, path: Path, number: int) -> dict[str, Any]:
     return row
 
 
-def _text(row: dict[str, Any], field: str, path: str, line: int) -> str:
+def text_of(row: dict[str, Any], field: str, path: str, line: int) -> str:
+    """Return a field that must be a text; raises ``ConfigError``, which names the line, where it is none."""
     value = row.get(field)
     if not isinstance(value, str) or not value:
         raise ConfigError(f"{path} line {line}: field {field!r} must be a text that is not empty, not {value!r}")
     return value
 
 
-def _label(row: dict[str, Any], field: str, path: str, line: int) -> str:
+def label_of(row: dict[str, Any], field: str, path: str, line: int) -> str:
+    """Return a field that may be a text, empty where it is not there; raises as ``text_of`` does."""
     value = row.get(field, "")
     if not isinstance(value, str):
         raise ConfigError(f"{path} line {line}: field {field!r} must be a text, not {value!r}")
     return value
 
 
-def _scope(row: dict[str, Any], path: str, line: int) -> str:
+def scope_of(row: dict[str, Any], path: str, line: int) -> str:
+    """Return the field ``scope`` as canonical JSON, empty where it is not there; raises as ``text_of`` does."""
     value = row.get("scope")
     if value is None:
         return ""

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from nearhit.embedding.litellm_client import NoRetries, error_types, load_litellm, translate
 from nearhit.errors import ConfigError, JudgeUnavailableError, NearhitError
-from nearhit.judge.question import judgement, messages
+from nearhit.judge.question import SYSTEM, judgement, messages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from nearhit.judge.port import Judgement
 
 PREFIX = "litellm/"
 _MAX_TOKENS = 64
+_TOKENS_OF_A_REPLY = 20
 
 
 class LiteLLMJudge:
@@ -102,6 +103,12 @@ class LiteLLMJudge:
         except Exception:  # noqa: BLE001 - litellm raises a bare Exception for a model without a price
             return None
         return float(sum(costs))
+
+    def estimate(self, pairs: Sequence[tuple[str, str]]) -> tuple[int, float | None]:
+        """Return about how many tokens judging the pairs takes, four characters each, and what they cost in dollars."""
+        characters = sum(len(SYSTEM) + len(prompt) + len(candidate) for prompt, candidate in pairs)
+        tokens_in, tokens_out = characters // 4, _TOKENS_OF_A_REPLY * len(pairs)
+        return tokens_in + tokens_out, self.price(tokens_in, tokens_out)
 
     def _request(self, prompt: str, candidate: str, timeout_seconds: float) -> dict[str, Any]:
         return {

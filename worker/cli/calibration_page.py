@@ -22,7 +22,11 @@ svg{background:#f7f9fb;border:1px solid #d8dee5}text{font:11px system-ui,sans-se
 
 
 def page(
-    rows: Sequence[PairRow], similarities: Sequence[float], refused: Sequence[str | None], found: Mapping[str, Any]
+    rows: Sequence[PairRow],
+    similarities: Sequence[float],
+    refused: Sequence[str | None],
+    found: Mapping[str, Any],
+    few: Mapping[str, int],
 ) -> str:
     """Return the report as HTML that needs nothing else: no script, no style sheet, no font from outside.
 
@@ -31,6 +35,7 @@ def page(
         similarities: of each pair.
         refused: why the guard refuses each, or ``None``.
         found: calibrations by group.
+        few: of those, with how many pairs of their own, which have the overall threshold for that.
     """
     kept = [at for at, why in enumerate(refused) if why is None]
     same = [float(similarities[at]) for at in kept if rows[at].same]
@@ -40,7 +45,8 @@ def page(
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Calibration</title>",
         f"<style>{_STYLE}</style><h1>Calibration</h1>",
         f"<p>{len(rows)} pairs, of which the guard refuses {len(rows) - len(kept)}; the rest is shown.</p>",
-        _table(found),
+        _labels(rows),
+        _table(found, few),
         "<h2>Similarity of right (blue) and wrong (orange) pairs</h2>",
         _histogram(same, different),
         "<h2>Precision against hits, as the threshold falls from 1</h2>",
@@ -56,14 +62,32 @@ def page(
     return "\n".join(parts)
 
 
-def _table(found: Mapping[str, Any]) -> str:
+def _labels(rows: Sequence[PairRow]) -> str:
+    """Return who gave the labels, where that was no person."""
+    judges = sorted({row.judge for row in rows if row.judge})
+    if not judges:
+        return ""
+    count = sum(bool(row.judge) for row in rows)
+    return (
+        f"<p><strong>{count} of {len(rows)} labels were given by {escape(', '.join(judges))}</strong>, which may err: "
+        "the bounds below are about its labels, and its mistakes are not in them. Where it was unsure, a pair counts "
+        "as wrong. A person may have corrected some since.</p>"
+    )
+
+
+def _table(found: Mapping[str, Any], few: Mapping[str, int]) -> str:
     head = "<tr><th>group</th><th>threshold</th><th>hits</th><th>false</th><th>at most</th><th>recall</th></tr>"
     body = "".join(
-        f"<tr><td>{escape(name)}</td><td>{'none' if one.threshold is None else f'{one.threshold:.3f}'}</td>"
+        f"<tr><td>{escape(name)}{_too_few(few.get(name))}</td>"
+        f"<td>{'none' if one.threshold is None else f'{one.threshold:.3f}'}</td>"
         f"<td>{one.hits}</td><td>{one.false}</td><td>{one.bound:.1%}</td><td>{one.recall:.1%}</td></tr>"
         for name, one in found.items()
     )
     return f"<table>{head}{body}</table>"
+
+
+def _too_few(own: int | None) -> str:
+    return "" if own is None else f" (the overall one: only {own} pairs of its own)"
 
 
 def _histogram(same: list[float], different: list[float]) -> str:

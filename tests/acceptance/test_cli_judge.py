@@ -149,3 +149,21 @@ def test_a_mistake_is_one_line(terminal: Terminal, tmp_path: Path, words: tuple[
     assert ended.code == 2
     assert said in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_explain_shows_what_a_judge_says(terminal: Terminal, provider: JudgeServer) -> None:
+    pair = ("how do i reset my password", "how do i reset my password please")
+    words = ("explain", *pair, "--threshold", "0.5", "--similarity", "0.97")
+    found = terminal.run(*words, "--judge", MODEL, "--json")
+    assert found.code == 0, found.err
+    assert found.document["judge"]["verdict"] == "same"
+    assert found.document["judge"]["tokens"] == 18
+    assert "judge" not in terminal.run(*words, "--json").document
+    provider.say_of = lambda asked, cached: '{"verdict": "unsure", "p_same": 0.4}'
+    unsure = terminal.run(*words, "--judge", f"litellm/{MODEL}")
+    assert unsure.code == 1
+    assert f"unsure (chance of the same 0.40), litellm/{MODEL}" in unsure.out
+    provider.say_of = lambda asked, cached: "hm"
+    assert "verdict" in terminal.run(*words, "--judge", MODEL).err
+    provider.status = 429
+    assert terminal.run(*words, "--judge", MODEL).code == 3

@@ -5,24 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nearhit.errors import ConfigError, UnavailableError
-from worker.cli import exits, options
+from worker.cli import exits, judging, options
 from worker.cli.screen import literal
 
 if TYPE_CHECKING:
     import argparse
 
     from nearhit.guard import Explanation
+    from nearhit.judge.port import Judgement
     from nearhit.settings import Settings
     from worker.cli.screen import Screen
 
 DESCRIPTION = """
 Shows whether the answer to one text would be given for another: their similarity against the threshold, and the
 guard's verdict with the differences that led to it. No server is needed; where one is configured, the threshold is the
-one that was set there while processes run, if any.
+one that was set there while processes run, if any. With --judge, a judge of the second stage is asked, too.
 """
 EXAMPLES = """
 nearhit explain "How much is Solo per month?" "How much is Solo per year?"
 nearhit explain "Does it run on Linux?" "Does it not run on Linux?" --similarity 0.97 --json
+nearhit explain "Can I cancel Solo?" "How do I cancel Solo?" --judge openai/gpt-4o-mini
 """
 _EMBED_SECONDS = 60.0
 
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", metavar="A", help="the question that is asked")
     parser.add_argument("candidate", metavar="B", help="the question that has been answered")
     parser.add_argument("--similarity", type=float, metavar="S", help="take this similarity and embed nothing")
+    judging.add_judge(parser, "ask this judge, whatever the guard says")
     options.add_scope(parser)
     options.add_json(parser)
     options.add_settings(parser, (*options.SERVERS, "threshold", "model", "log_url"))
@@ -42,7 +45,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 
     Raises:
         ConfigError: a setting is wrong.
-        UnavailableError: the embedder does not answer.
+        ContractError: the judge gave no verdict.
+        UnavailableError: the embedder or the judge does not answer.
     """
     settings = options.settings_of(arguments)
     given = arguments.similarity
@@ -55,6 +59,10 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     threshold = _threshold(arguments, settings, screen)
     near = similarity >= threshold
     document = _described(explanation, similarity, threshold, would_hit=near and explanation.verdict.accepted)
+    if arguments.judge:
+        judge = judging.judge_named(arguments.judge, settings.judge_level)
+        said = judging.ask(judge, arguments.prompt, arguments.candidate)
+        document |= _judged(judge.name, said, would_hit=document["would_hit"])
     if screen.json_wanted:
         screen.document(document)
     else:
@@ -100,6 +108,17 @@ def _described(explanation: Explanation, similarity: float, threshold: float, *,
     }
 
 
+def _judged(name: str, said: Judgement, *, would_hit: bool) -> dict[str, Any]:
+    described = {
+        "name": name,
+        "verdict": said.verdict.value,
+        "probability": round(said.probability, 4),
+        "tokens": said.tokens,
+        "cost_dollars": said.cost_dollars,
+    }
+    return {"judge": described, "would_hit": would_hit and said.verdict == "same"}
+
+
 def _show(document: dict[str, Any], screen: Screen) -> None:
     screen.marked("[bold green]would hit[/]" if document["would_hit"] else "[bold yellow]would miss[/]")
     near = document["similarity"] >= document["threshold"]
@@ -113,6 +132,9 @@ def _show(document: dict[str, Any], screen: Screen) -> None:
         ),
         ("guard", verdict),
     ]
+    if "judge" in document:
+        said = document["judge"]
+        rows.append(("judge", f"{said['verdict']} (chance of the same {said['probability']:.2f}), {said['name']}"))
     rows += [
         (one["reason"], f"{one['prompt'] or '(nothing)'}  ↔  {one['candidate'] or '(nothing)'}")
         for one in document["differences"]

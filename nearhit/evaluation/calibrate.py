@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from nearhit.errors import ConfigError
-from nearhit.evaluation.intervals import upper_bound
+from nearhit.evaluation.intervals import at_most, upper_bound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _STEP: Final = 0.005
+_STARTS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,11 @@ def calibrate(
 ) -> Calibration:
     """Return the lowest threshold whose false share of hits is within ``budget``.
 
-    The thresholds are tried from the strictest on that has hits enough to prove anything, and the first failure
-    ends it: so trying many costs none of the confidence. Give only pairs that the guard accepts where a guard is
-    in force.
+    The thresholds are tried towards laxer ones, from two places on: the strictest that has hits enough to prove
+    anything, and the strictest that has a quarter of all pairs as hits, since among few hits a single false one refutes
+    what many would prove. The first failure ends each walk, and each has half of what the confidence leaves to chance:
+    so trying many costs none of it (fixed sequences with two starts). Give only pairs that the guard accepts where a
+    guard is in force.
 
     Args:
         similarities: of the labelled pairs.
@@ -77,28 +80,39 @@ def calibrate(
     _check(similarities, same, budget, confidence)
     needed = pairs_needed(budget, confidence)
     order = sorted(zip(map(float, similarities), map(bool, same), strict=True), reverse=True)
+    steps = _steps(order, floor)
+    chance = (1 - confidence) / _STARTS
+    best: tuple[float, int, int] | None = None
+    for least in (needed, max(needed, math.ceil(steps[-1][1] / 4))):
+        for threshold, hits, false in steps:
+            if hits < least:
+                continue
+            if at_most(false, hits, budget) > chance:
+                break
+            best = min(best, (threshold, hits, false)) if best else (threshold, hits, false)
+    if best is None:
+        return Calibration(None, budget, confidence, 0, 0, 1.0, 0.0)
+    threshold, hits, false = best
     right_pairs = sum(truth for _, truth in order)
-    best: tuple[float | None, int, int, float] = (None, 0, 0, 1.0)
-    place = false = 0
+    recall = (hits - false) / right_pairs if right_pairs else 0.0
+    return Calibration(threshold, budget, confidence, hits, false, upper_bound(false, hits, 1 - chance), recall)
+
+
+def _steps(order: Sequence[tuple[float, bool]], floor: float) -> list[tuple[float, int, int]]:
+    """Return thresholds, strictest first, with the hits and the false hits of each."""
+    steps, place, false = [], 0, 0
     for step in range(int((1.0 - floor) / _STEP + 1.5)):
         threshold = round(1.0 - step * _STEP, 6)
         while place < len(order) and order[place][0] >= threshold:
             false += not order[place][1]
             place += 1
-        if place < needed:
-            continue
-        bound = upper_bound(false, place, confidence)
-        if bound > budget:
-            break
-        best = (threshold, place, false, bound)
-    threshold_found, hits, wrong, bound = best
-    recall = (hits - wrong) / right_pairs if right_pairs else 0.0
-    return Calibration(threshold_found, budget, confidence, hits, wrong, bound, recall)
+        steps.append((threshold, place, false))
+    return steps
 
 
 def pairs_needed(budget: float, confidence: float) -> int:
     """Return how many hits without a false one it takes to keep ``budget`` with ``confidence``."""
-    return math.ceil(math.log(1 - confidence) / math.log(1 - budget))
+    return math.ceil(math.log((1 - confidence) / _STARTS) / math.log(1 - budget))
 
 
 def _check(similarities: Sequence[float], same: Sequence[bool], budget: float, confidence: float) -> None:

@@ -99,14 +99,14 @@ def upper_bound(count: int, total: int, confidence: float = 0.95) -> float:
     low, high = count / total, 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        if _at_most(count, total, middle) > 1 - confidence:
+        if at_most(count, total, middle) > 1 - confidence:
             low = middle
         else:
             high = middle
     return high
 
 
-def _at_most(count: int, total: int, probability: float) -> float:
+def at_most(count: int, total: int, probability: float) -> float:
     """Return the chance of ``count`` or fewer successes in ``total`` tries."""
     if probability <= 0.0:
         return 1.0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MODEL = "openai/gpt-4o-mini"
-NEEDED = 22
+NEEDED = 29
 """Pairs that prove a budget of 0.1 with a confidence of 0.9, when none is false."""
 
 
@@ -83,17 +83,17 @@ def test_what_is_labelled_is_not_asked_again_and_a_correction_counts(
     terminal: Terminal, provider: JudgeServer, tmp_path: Path
 ) -> None:
     file = stream(tmp_path / "stream.jsonl", ("", 40))
-    assert calibrate(terminal, file, "--sample", "25").code == 0
+    assert calibrate(terminal, file, "--sample", "32").code == 0
     path = tmp_path / "labels.jsonl"
     path.write_text(path.read_text().replace('"same": true', '"same": false'))
-    second = calibrate(terminal, file, "--sample", "25")
+    second = calibrate(terminal, file, "--sample", "32")
     assert second.code == 1
-    assert (second.document["judged"]["known"], second.document["judged"]["asked"]) == (25, 0)
+    assert (second.document["judged"]["known"], second.document["judged"]["asked"]) == (32, 0)
     assert second.document["thresholds"]["all"]["threshold"] is None
-    assert len(provider.pairs) == 25
-    third = calibrate(terminal, file, "--sample", "35")
-    assert (third.document["judged"]["known"], third.document["judged"]["asked"]) == (25, 10)
-    assert len(provider.pairs) == len(set(provider.pairs)) == 35
+    assert len(provider.pairs) == 32
+    third = calibrate(terminal, file, "--sample", "38")
+    assert (third.document["judged"]["known"], third.document["judged"]["asked"]) == (32, 6)
+    assert len(provider.pairs) == len(set(provider.pairs)) == 38
 
 
 def test_a_scope_with_too_few_pairs_takes_the_overall_threshold(terminal: Terminal, tmp_path: Path) -> None:

@@ -152,6 +152,28 @@ def test_calibration_finds_the_lowest_threshold_that_keeps_the_budget() -> None:
     assert found.recall == pytest.approx(597 / 797)
 
 
+def test_a_false_hit_among_the_nearest_does_not_hide_what_many_pairs_prove() -> None:
+    near = [0.99] * 30 + [0.96] * 70 + [0.9] * 200
+    same = [False] + [True] * 299
+
+    found = calibrate(near, same, 0.1)
+
+    assert found.threshold is not None
+    assert found.threshold <= 0.9
+    assert (found.hits, found.false) == (300, 1)
+
+
+def test_a_budget_that_is_not_kept_is_seldom_promised() -> None:
+    random = np.random.default_rng(11)
+    runs = 400
+    promised = sum(
+        calibrate(random.uniform(0.6, 1.0, 240).tolist(), (random.random(240) > 0.12).tolist(), 0.1).threshold
+        is not None
+        for _ in range(runs)
+    )
+    assert promised / runs <= 0.05
+
+
 def test_calibration_says_so_when_no_threshold_can_prove_the_budget() -> None:
     assert calibrate([0.9] * 10, [True] * 10, 0.05).threshold is None
     assert calibrate([0.9] * 100, [False] * 100, 0.05).threshold is None

@@ -188,6 +188,9 @@ def make_app(settings: Settings) -> Celery:
         # test_a_worker_waits_for_a_broker_that_is_not_there_yet
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A Valkey broker whose disk is full, or that has become a replica, answers every command with an error.
+        # Celery's default is to end then (5.7). test_a_worker_outlives_a_broker_that_refuses_everything
+        broker_channel_error_retry=True,
         # Tasks that run while the connection is lost go on: each is safe to run twice, and half a batch is not.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_transport_options=_transport_options(broker),

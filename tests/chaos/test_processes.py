@@ -112,6 +112,25 @@ def test_what_a_killed_log_server_accepted_is_there_again_whenever_it_syncs(tmp_
         assert set(accepted) <= there
 
 
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_worker_outlives_a_broker_that_refuses_everything(ground: Field, pool: str) -> None:
+    worker = ground.add_worker(*POOLS[pool])
+    with ground.client() as cache, ground.log_server.client() as client:
+        assert cache.warm_up()
+        cache.fill("first", "an answer")
+        wait_for(lambda: "first" in stored(ground), 20, "the path is warm")
+        client.execute_command("REPLICAOF", "127.0.0.1", "1")  # no command that writes is taken, as with a full disk
+        assert cache.fill("second", "an answer") is FillOutcome.SPOOLED
+        time.sleep(3)
+        assert worker.child is not None
+        worker.child.check()
+        client.execute_command("REPLICAOF", "NO", "ONE")
+        wait_for(lambda: "second" in stored(ground), 20, "the fill is stored when the server takes it")
+        send(plain_client(ground.log_server.url), TASK_FILL, ({"prompt": "third", "answer": "an answer"},))
+        wait_for(lambda: "third" in stored(ground), 30, "a task is run again")
+        wait_until(worker.ready, 20, "the worker is ready again")
+
+
 def test_a_worker_waits_for_a_broker_that_is_not_there_yet(ground: Field) -> None:
     ground.log_server.stop()
     worker = Worker(ground.folder / "early", ground.variables, name="early")

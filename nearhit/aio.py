@@ -15,7 +15,7 @@ from nearhit.errors import IndexLostError, NearhitError
 from nearhit.index import request
 from nearhit.index.invalidate import PAGE_SECONDS, TASK_INVALIDATE, Invalidated, Which, select, sweep
 from nearhit.layouts.litellm import check_own_layout
-from nearhit.link import AsyncPoolLink, link_to
+from nearhit.link import AsyncPoolLink, keep_inherited, link_to
 from nearhit.lookup import lookup as lookup_flow
 from nearhit.memo import CallReader
 from nearhit.opening import open_space
@@ -354,6 +354,7 @@ class AsyncSemanticCache:
         """Return the open space, starting to open it where needed and waiting for the first one."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
+            keep_inherited(self._task)  # with it goes its loop, and with that the parent's wake-ups
             self._door.forget()
         if self._door.try_to_enter():
             self._task = asyncio.create_task(self._open(), name="nearhit-open")

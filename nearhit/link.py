@@ -38,6 +38,11 @@ set, and the parent would wait for a reply that it is never told of.
 """
 
 
+def keep_inherited(what: object) -> None:
+    """Keep what a forked child got from its parent's event loop, so that its end is not felt in the parent."""
+    _INHERITED.append(what)
+
+
 class Link(Protocol):
     """A blocking way to a server."""
 

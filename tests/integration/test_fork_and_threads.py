@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
 import gc
 import inspect
@@ -138,6 +139,32 @@ def test_a_child_forked_while_the_cache_opens_works(face: Callable[..., Face], s
     patient = in_child(lambda: wait_until(lambda: bool(cache.lookup("What is 1?")), 20, "a hit in the child"))
     assert joined(patient) == [0]
     wait_until(lambda: bool(cache.lookup("What is 1?")), 20, "a hit in the parent")
+
+
+@pytest.mark.parametrize("kind", ["asyncio"])
+def test_a_child_leaves_the_loop_alone_in_which_its_parent_had_begun_to_open(
+    kind: str, face: Callable[..., Face], shelf: Callable[..., Shelf]
+) -> None:
+    """Both share one epoll set: a loop that the child closes takes the parent's wake-ups out of it."""
+    shelf().add("What is 1?", 1)
+    cache = face()
+
+    async def begin() -> None:
+        asking = asyncio.create_task(cache.cache.lookup("What is 1?"))
+        await asyncio.sleep(0)
+        asking.cancel()
+
+    def child() -> None:
+        gc.set_threshold(1)  # what nobody holds goes at once
+        wait_until(lambda: bool(cache.lookup("What is 1?")), 20, "a hit in the child")
+
+    cache.run(begin())
+    assert joined(in_child(child)) == [0]
+
+    async def wake() -> int:
+        return await asyncio.wait_for(asyncio.to_thread(int, "7"), 20)
+
+    assert cache.run(wake()) == 7
 
 
 def test_a_child_forgets_what_its_parent_has_spooled(kind: str, settings: Callable[..., Settings]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
-from nearhit import Hit, Metrics, SemanticCache, Server, filllog
+from nearhit import Hit, Metrics, SemanticCache, Server, Thresholds, filllog
 from nearhit.cluster import key_of, moved, shares
 from nearhit.flow import ReplyError
 from nearhit.keys import LogKeys
@@ -155,6 +155,25 @@ def test_dead_letters_are_listed_and_replayed(
 def test_a_stale_hit_asks_for_a_refresh(runtime: Runtime, on_cluster: Callable[..., Settings]) -> None:
     command = request(runtime.keys, "the entry's key", 1)
     assert send(on_cluster(), command, command) == [1, 0]
+
+
+def test_a_hit_is_drawn_and_counted_and_a_threshold_set(
+    kind: str, on_cluster: Callable[..., Settings], runtime: Runtime
+) -> None:
+    made = on_cluster(verify_share=1.0, verify_model="no-such-provider/model")
+    with Face(kind, made) as face:
+        assert face.warm_up()
+        face.fill(QUESTION, "open it in the browser of snapshots")
+        assert runtime.drain("interactive") == 1
+        wait_until(lambda: isinstance(face.lookup(f"{QUESTION}, please"), Hit), 5, "the entry to be found")
+        wait_until(lambda: send(made, ("XLEN", runtime.keys.log("verify")))[0] > 0, 5, "the hit to be sent")
+        runtime.drain("verify")  # no such model: counted as unjudged, in the step that takes it out of the log
+        runtime.measure()
+        labels = {"namespace": made.namespace, "verdict": "unjudged"}
+        assert (runtime.metrics.registry.get_sample_value("nearhit_verified_hits", labels) or 0) >= 1
+        with Thresholds(made) as thresholds:
+            thresholds.set(0.99)
+        wait_until(lambda: not face.lookup(f"{QUESTION}, please"), 10, "the hit to be refused")
 
 
 def test_a_transaction_follows_a_slot_that_has_moved(nodes: list[ValkeyServer], namespace: str) -> None:

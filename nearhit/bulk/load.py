@@ -58,7 +58,7 @@ def load_files(
         settings: which cache.
         patterns: files, globs, or ``-`` for standard input.
         options: how.
-        tell: is told the progress after every batch.
+        tell: is told the progress after every batch, and while the lane is full.
 
     Raises:
         ConfigError: a file is not there or cannot be read, or too many rows are bad.

@@ -50,6 +50,12 @@ class Pace:
     max_bad_share: float = 0.5
     outage_seconds: float = 300.0
 
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.max_depth < 1:
+            raise ConfigError(f"batch and max_depth must be at least 1, not {self.batch} and {self.max_depth}")
+        if not 0 <= self.max_bad_share <= 1:
+            raise ConfigError(f"max_bad_share is a share from 0 to 1, not {self.max_bad_share:g}")
+
 
 class Loader:
     """Loads files into a cache through its bulk lane.
@@ -89,7 +95,7 @@ class Loader:
             files: paths with their formats.
             checkpoint: where to go on, and where progress is saved.
             rejects: takes one JSON object a line: ``file``, ``row``, ``reason``.
-            tell: is told the progress after every batch.
+            tell: is told the progress after every batch, and while the lane is full.
 
         Raises:
             ConfigError: a file cannot be read, or too many rows are bad.
@@ -100,7 +106,7 @@ class Loader:
             rows = read_rows(path, kind, progress.rows.get(path, 0))
             while batch := list(islice(rows, self._pace.batch)):
                 blobs = list(self._messages(batch, rejects, progress))
-                self._send(blobs)
+                self._send(blobs, lambda: tell(progress))
                 progress.accepted += len(blobs)
                 progress.rows[path] = batch[-1].number
                 rejects.flush()
@@ -131,7 +137,7 @@ class Loader:
                 line = {"file": row.source, "row": row.number, "reason": str(error)}
                 rejects.write(json.dumps(line, ensure_ascii=False) + "\n")
 
-    def _send(self, blobs: list[bytes]) -> None:
+    def _send(self, blobs: list[bytes], waits: Callable[[], None]) -> None:
         end = time.monotonic() + self._pace.outage_seconds
         while blobs:
             try:
@@ -144,6 +150,8 @@ class Loader:
             except StoreUnavailableError:
                 if time.monotonic() > end:
                     raise
+            else:
+                waits()
             time.sleep(0.05)
 
     def _has_room(self) -> bool:

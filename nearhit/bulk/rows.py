@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
 import itertools
 import json
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -21,7 +23,15 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 FORMATS = ("jsonl", "csv", "parquet")
-_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+_SUFFIXES = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+}
+_SEPARATORS = ",;\t"
 _PROMPT_NAMES = ("prompt", "question", "query", "instruction", "input", "text")
 _ANSWER_NAMES = ("answer", "response", "completion", "output", "reply")
 MAX_LINE_BYTES = 32 * 1024 * 1024
@@ -130,6 +140,12 @@ def _jsonl(path: str, lines: IO[bytes]) -> Iterator[Row]:
     number = 0
     while line := lines.readline(MAX_LINE_BYTES):
         number += 1
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+            if line.startswith(b"["):
+                raise ConfigError(
+                    f"{path}: one JSON array, expected an object on each line: jq -c '.[]' {path} makes it so"
+                )
         if len(line) >= MAX_LINE_BYTES and not line.endswith(b"\n"):
             while line and not line.endswith(b"\n"):
                 line = lines.readline(MAX_LINE_BYTES)
@@ -140,7 +156,9 @@ def _jsonl(path: str, lines: IO[bytes]) -> Iterator[Row]:
 
 def _json_row(path: str, number: int, line: bytes) -> Row:
     try:
-        values = json.loads(line)
+        values = json.loads(line.decode())  # from bytes it would guess the encoding, and read half of a UTF-16 file
+    except UnicodeDecodeError:
+        return Row(path, number, {}, "not UTF-8")
     except (ValueError, RecursionError) as error:
         return Row(path, number, {}, f"not JSON: {error}")
     if not isinstance(values, dict):
@@ -158,7 +176,9 @@ def _csv(path: str, lines: IO[bytes]) -> Iterator[Row]:
 
 def _csv_rows(path: str, text: io.TextIOWrapper) -> Iterator[Row]:
     csv.field_size_limit(MAX_LINE_BYTES)
-    reader = csv.DictReader(text, strict=True)
+    header = text.readline(MAX_LINE_BYTES)
+    separator = max(_SEPARATORS, key=re.sub(r'"[^"]*"', "", header).count)  # the first where all are as often
+    reader = csv.DictReader(itertools.chain([header] if header else [], text), strict=True, delimiter=separator)
     for number in itertools.count(1):
         try:
             values: dict[Any, Any] = next(reader)
@@ -230,6 +250,10 @@ def _first(values: Mapping[str, Any], names: Sequence[str], what: str) -> str:
     for name in names:
         if name in values:
             return name
+    spelled = {str(name).strip().lower(): name for name in values}
+    for name in names:
+        if name in spelled:
+            return spelled[name]
     raise EntryError(f"no column looks like the {what}: {', '.join(sorted(map(str, values)))[:200]}; name it")
 
 

@@ -51,6 +51,9 @@ def test_a_file_is_loaded_exported_and_found(stack: Stack, tmp_path: Path) -> No
     assert "exported 300 entries" in done.stderr
     done = nearhit(stack, "load", "out.parquet", "--dry-run", "--json", folder=tmp_path)
     assert json.loads(done.stdout)["good"] == 300
+    for target in ("none/out.jsonl", "none/out.parquet"):
+        done = nearhit(stack, "export", "--to", target, folder=tmp_path)
+        assert (done.returncode, done.stderr) == (2, f"nearhit: {target}: No such file or directory\n")
 
 
 def test_bad_rows_are_kept_with_their_place_and_the_exit_code_says_so(stack: Stack, tmp_path: Path) -> None:

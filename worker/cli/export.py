@@ -6,7 +6,7 @@ import json
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from nearhit.errors import ConfigError
 from worker.cli import exits, options
@@ -54,13 +54,20 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         else:
             target: Any = sys.stdout
             if arguments.to is not None:
-                target = stack.enter_context(arguments.to.open("w", encoding="utf-8"))
+                target = stack.enter_context(_opened(arguments.to))
             count = 0
             for row in rows:
                 target.write(json.dumps(row, ensure_ascii=False) + "\n")
                 count += 1
     screen.note(f"nearhit: exported {count} entries")
     return exits.OK
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
 
 
 def _rows(arguments: argparse.Namespace, settings: Settings) -> Iterator[dict[str, Any]]:
@@ -96,6 +103,7 @@ def _parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     names = ("prompt", "answer", "scope_digest", "tenant_digest", "ttl_seconds", "age_seconds", "vector", "embedder")
     schema = pyarrow.schema([(name, pyarrow.float64() if "seconds" in name else pyarrow.string()) for name in names])
     count = 0
+    _opened(path).close()
     with pyarrow.parquet.ParquetWriter(path, schema) as writer:
         batch: list[dict[str, Any]] = []
         for row in rows:

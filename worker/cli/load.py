@@ -28,6 +28,7 @@ nearhit load 'exports/*.parquet' --prompt question --answer reply --scope-column
 zcat dump.jsonl.gz | nearhit load - --dry-run
 """
 _TELL_SECONDS = 0.5
+_STILL_SECONDS = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,6 +104,8 @@ class _Teller:
         self._live = sys.stderr.isatty() and not screen.json_wanted
         self._every = _TELL_SECONDS if self._live else 5.0
         self._first: int | None = None
+        self._stored = 0
+        self._moved = time.monotonic()
 
     def tell(self, progress: Progress, loader: Loader) -> None:
         """Show the progress, at most twice a second."""
@@ -146,10 +149,17 @@ class _Teller:
             return
         text = (
             f"{values['stored']} stored, {waiting} waiting, {progress.rejected} bad, "
-            f"{values['rows_per_second']:.0f} rows/s"
+            f"{values['rows_per_second']:.0f} rows/s{self._hint(values['stored'], waiting)}"
         )
         sys.stderr.write(f"\r\033[K{text}" if self._live else text + "\n")
         sys.stderr.flush()
+
+    def _hint(self, stored: int, waiting: int) -> str:
+        """Return what to look at where rows wait and nobody has stored any for a while."""
+        if stored != self._stored or not waiting:
+            self._stored, self._moved = stored, time.monotonic()
+        still = time.monotonic() - self._moved
+        return f"; nothing stored for {still:.0f} s: is a worker running?" if still > _STILL_SECONDS else ""
 
     def _values(self, progress: Progress, waiting: int) -> dict[str, Any]:
         seconds = time.monotonic() - self._started

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nearhit import ConfigError, Metrics
 from nearhit.bulk.estimate import embedding_dollars, estimate
 from nearhit.bulk.load import LoadOptions, find_files, load_files
+from nearhit.bulk.loader import Loader, Pace
 from nearhit.bulk.rows import Columns
 from worker.runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nearhit.bulk.checkpoint import Progress
     from nearhit.settings import Settings
 
 
@@ -59,3 +61,23 @@ def test_an_estimate_counts_good_and_bad_rows_and_changes_nothing(
 
 def test_models_of_this_process_cost_nothing() -> None:
     assert embedding_dollars("local/minilm", 1_000_000) == 0.0
+
+
+@pytest.mark.parametrize("wrong", [{"max_depth": 0}, {"batch": 0}, {"max_bad_share": 1.5}, {"max_bad_share": -0.1}])
+def test_a_pace_that_could_never_load_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Pace(**wrong)
+
+
+def test_progress_is_told_while_the_lane_is_full(settings: Callable[..., Settings], tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", range(20))
+    runtime = Runtime(settings(), Metrics())
+    told: list[int] = []
+
+    def tell(progress: Progress, _: Loader) -> None:
+        told.append(progress.accepted)
+        if told.count(10) > 3:  # once for the batch, then while it waits
+            runtime.drain("bulk")
+
+    load_files(settings(), [str(path)], LoadOptions(pace=Pace(batch=10, max_depth=10)), tell)
+    assert (told.count(10), told[-1]) == (4, 20)

@@ -127,3 +127,35 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert count == 200_000
     assert peak < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("rows.csv", b"Question;Answer\nwhat, is it;a b\n"),
+        ("rows.tsv", b"question\tAnswer\nwhat, is it\ta b\n"),
+        ("rows.csv", b'"QUESTION, or; so; on",Question, Answer\n,"what, is it",a b\n'),
+    ],
+    ids=["semicolons", "tabs", "commas, with others in quotes"],
+)
+def test_separator_and_columns_are_guessed_however_they_are_spelled(tmp_path: Path, name: str, data: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    (row,) = read_rows(str(path), format_of(name))
+    filled = Columns().fill_row(row.values)
+    assert (filled["prompt"], filled["answer"]) == ("what, is it", "a b")
+
+
+def test_a_json_array_is_named_as_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(LINES, indent=1))
+    with pytest.raises(ConfigError, match=r"one JSON array.*jq -c"):
+        list(read_rows(str(path), "jsonl"))
+
+
+def test_every_line_in_another_encoding_is_bad_and_a_byte_order_mark_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(jsonl(LINES).decode().encode("utf-16"))
+    assert all(row.problem for row in read_rows(str(path), "jsonl"))
+    path.write_bytes(b"\xef\xbb\xbf" + jsonl(LINES))
+    assert [row.values for row in read_rows(str(path), "jsonl")] == LINES

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from nearhit import FillOutcome, Hit, Miss, MissReason, Tier
-from nearhit.embedding.port import Embeddings
+from nearhit import FillOutcome, Hit, MissReason, Tier
 from nearhit.entry import encode_response
-from nearhit.errors import EmbedderUnavailableError
 from nearhit.vectors import unit_rows
+from tests.support.chosen import DIMENSION, Chosen, axis, eventually, reason
 from tests.support.outcomes import FAR, NOTHING
 from tests.support.writer import written
 from worker.stack import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import redis
-    from numpy.typing import NDArray
 
     from nearhit import Settings
     from tests.support.faces import Face
@@ -31,70 +27,6 @@ if TYPE_CHECKING:
 
     Faces = Callable[..., Face]
     Shelves = Callable[..., Shelf]
-
-DIMENSION = 32
-
-
-class Chosen:
-    """An embedder whose vectors the test chooses; of any other text it knows nothing."""
-
-    name, in_process = "chosen/32", True
-
-    def __init__(self, dimension: int = DIMENSION) -> None:
-        self.known: dict[str, NDArray[np.float32]] = {}
-        self.broken = False
-        self._probe = unit_rows([np.ones(dimension)])[0]
-
-    def knows(self, text: str, vector: Any) -> NDArray[np.float32]:
-        self.known[text] = unit_rows([vector])[0]
-        return self.known[text]
-
-    def embed(self, texts: Sequence[str], timeout_seconds: float) -> Embeddings:
-        if self.broken:
-            raise EmbedderUnavailableError("the provider is down")
-        return Embeddings(np.stack([self.known.get(text, self._probe) for text in texts]))
-
-    async def embed_async(self, texts: Sequence[str], timeout_seconds: float) -> Embeddings:
-        return self.embed(texts, timeout_seconds)
-
-
-def axis(*values: float) -> NDArray[np.float64]:
-    return np.array([*values, *[0.0] * (DIMENSION - len(values))])
-
-
-@pytest.fixture
-def chosen() -> Chosen:
-    return Chosen()
-
-
-@pytest.fixture
-def pair(face: Faces, shelf: Shelves, chosen: Chosen) -> Callable[..., tuple[Face, Shelf]]:
-    """Makes a cache that is ready, and the shelf of its entries, over the chosen embedder."""
-
-    def make(parts: dict[str, object] | None = None, **changes: object) -> tuple[Face, Shelf]:
-        one = face({"embedder": chosen, **(parts or {})}, **changes)
-        assert one.warm_up()
-        return one, shelf(chosen, **changes)
-
-    return make
-
-
-def eventually(cache: Face, prompt: str, scope: Any = None) -> Hit:
-    """Look up until the write is visible to the reader; both engines promise milliseconds, machines do not."""
-    found: list[Hit | Miss] = []
-
-    def hit() -> bool:
-        found.append(cache.lookup(prompt, scope))
-        return bool(found[-1])
-
-    wait_until(hit, 10, f"{prompt!r} is found")
-    assert isinstance(found[-1], Hit)
-    return found[-1]
-
-
-def reason(outcome: Hit | Miss) -> MissReason:
-    assert isinstance(outcome, Miss), outcome
-    return outcome.reason
 
 
 def test_the_nearest_in_the_scope_is_that_of_numpy(pair: Any, chosen: Chosen) -> None:
@@ -262,101 +194,6 @@ def test_a_neighbour_on_the_other_side_is_a_miss_with_a_negative_similarity(pair
     assert reason(missed) in FAR
     assert missed.nearest is not None
     assert missed.nearest.similarity == pytest.approx(-0.995037, abs=1e-5)
-
-
-class Picky:
-    """A guard that refuses every candidate with the word 'not' in it."""
-
-    class Said:
-        def __init__(self, *, accepted: bool) -> None:
-            self.accepted = accepted
-            self.reason = None if accepted else "negation"
-
-    def judge(self, prompt: str, candidate: str, similarity: float) -> Said:
-        return self.Said(accepted="not" not in candidate)
-
-
-def test_the_next_neighbour_is_taken_where_the_guard_refuses_the_nearest(pair: Any, chosen: Chosen) -> None:
-    cache, shelf = pair({"guard": Picky()})
-    chosen.knows("asked", axis(1))
-    for number, text in enumerate(["do not", "not so", "do"]):
-        shelf.add(text, text, vector=unit_rows([axis(1, 0.1 * (number + 1))])[0])
-    found = eventually(cache, "asked")
-    assert found.answer == "do"
-    assert found.similarity == pytest.approx(1 / np.sqrt(1.09), abs=1e-5)
-
-
-def test_a_miss_by_the_guard_says_so(pair: Any, chosen: Chosen) -> None:
-    cache, shelf = pair({"guard": Picky()})
-    chosen.knows("asked", axis(1))
-    shelf.add("do not", "x", vector=unit_rows([axis(1, 0.1)])[0])
-    wait_until(lambda: reason(cache.lookup("asked")) is MissReason.GUARD, 10, "it is refused")
-    missed = cache.lookup("asked")
-    assert (missed.nearest.prompt, missed.nearest.refusal) == ("do not", "negation")
-
-
-def test_a_stored_vector_of_nonsense_breaks_no_lookup(pair: Any, chosen: Chosen, client: redis.Redis) -> None:
-    cache, shelf = pair()
-    chosen.knows("near", axis(1, 0.1))
-    chosen.knows("elsewhere", axis(0, 0, 0, 1))
-    shelf.add("first", "right", vector=chosen.knows("first", axis(1)))
-    blobs = [b"", b"\x00" * 12, b"\x00" * 4 * DIMENSION, b"\xff" * 4 * DIMENSION, b"\x7f" * 999]
-    for number, blob in enumerate(blobs):
-        key = shelf.add(f"bad {number}", "wrong", vector=unit_rows([axis(0, 0, 1)])[0])
-        client.hset(key, "embedding", blob)
-    shelf.add("last", "last", vector=chosen.knows("last", axis(0, 1)))
-    eventually(cache, "last")
-    assert eventually(cache, "near").answer == "right"
-    assert reason(cache.lookup("elsewhere")) in FAR | {MissReason.UNREADABLE, MissReason.EXPIRED}
-
-
-def stands_for(name: str, value: bytes) -> list[Any]:
-    """Return the answer that ``value`` is, garbage or not, where it stands in the field of the answer."""
-    with suppress(ValueError, RecursionError):
-        return [json.loads(value)] if name == "response" else []
-    return []
-
-
-@pytest.mark.parametrize("name", ["prompt", "response", "expires", "created", "embedder", "scope", "usage"])
-def test_garbage_in_a_field_of_the_nearest_breaks_no_lookup(
-    pair: Any, chosen: Chosen, client: redis.Redis, name: str
-) -> None:
-    cache, shelf = pair()
-    chosen.knows("asked", axis(1))
-    shelf.add("farther", "right", vector=unit_rows([axis(1, 0.3)])[0])
-    eventually(cache, "asked")
-    key = shelf.add("asked", "also right")
-    for value in (b"", b"\xff\xfe", b"9" * 400, b"[Infinity,1,1,1]", b"[" * 100_000):
-        client.hset(key, name, value)
-        outcome = cache.lookup("asked")
-        if outcome:
-            assert outcome.answer in ["right", "also right", *stands_for(name, value)]
-        else:
-            assert reason(outcome) in NOTHING | {MissReason.UNREADABLE, MissReason.EXPIRED}
-
-
-def test_a_key_of_another_type_in_an_entrys_place_breaks_nothing(
-    pair: Any, chosen: Chosen, client: redis.Redis
-) -> None:
-    cache, shelf = pair()
-    chosen.knows("asked", axis(1))
-    key = shelf.key(shelf.entry("asked"))
-    client.lpush(key, "x")
-    client.expire(key, 100)
-    assert reason(cache.lookup("asked")) in NOTHING | {MissReason.UNAVAILABLE}
-    shelf.put(shelf.entry("asked", "healed"), shelf.entry("other", "neighbour"))
-    assert eventually(cache, "asked").answer == "healed"
-
-
-def test_a_stored_time_of_nonsense_does_not_keep_a_newer_answer_out(
-    pair: Any, chosen: Chosen, client: redis.Redis
-) -> None:
-    cache, shelf = pair()
-    chosen.knows("asked", axis(1))
-    key = shelf.add("asked", "old")
-    client.hset(key, "created", "soon")
-    shelf.put(shelf.entry("asked", "new"), shelf.entry("other", "neighbour"))
-    assert eventually(cache, "asked").answer == "new"
 
 
 def test_the_exact_tier_goes_on_while_the_embedder_is_down(pair: Any, chosen: Chosen) -> None:

@@ -90,8 +90,9 @@ def test_a_fill_goes_through_a_log_on_a_cluster(
     assert send(on_cluster(), ("XLEN", runtime.keys.log(lane))) == [0]
 
 
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
 def test_a_worker_process_empties_a_log_on_a_cluster_without_a_broker(
-    on_cluster: Callable[..., Settings], tmp_path: Path
+    on_cluster: Callable[..., Settings], tmp_path: Path, pool: str
 ) -> None:
     made = on_cluster()
     variables = {
@@ -102,7 +103,7 @@ def test_a_worker_process_empties_a_log_on_a_cluster_without_a_broker(
         "NEARHIT_THRESHOLD": "0.8",
         "NEARHIT_POLL_SECONDS": "0.2",
     }
-    with Worker(tmp_path, variables), SemanticCache(made) as cache:
+    with Worker(tmp_path, variables, ("--pool", pool)), SemanticCache(made) as cache:
         assert cache.warm_up(20)
         for number in range(100):
             assert cache.fill(f"question {number}", f"answer {number}") == "accepted"

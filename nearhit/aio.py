@@ -186,8 +186,8 @@ class AsyncSemanticCache:
 
         Returns:
             ``accepted``: it is in the log and will not be lost. ``spooled``: the log's server does not answer, it
-            waits in memory. ``dropped``: the memory is full. ``refused``: it can never be stored; logged.
-            ``bypassed``: the prompt cannot be cached. Within ``enqueue_deadline_ms``; never raises.
+            waits in memory. ``dropped``: the memory is full, or the cache is closed. ``refused``: it can never be
+            stored; logged. ``bypassed``: the prompt cannot be cached. Within ``enqueue_deadline_ms``; never raises.
         """
         try:
             query = asked if isinstance(asked, Miss) else read_question(asked, scope)

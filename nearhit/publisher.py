@@ -69,10 +69,13 @@ class Publisher:
         self._breaker = breaker
         self._open = metrics.breaker.labels(metrics.namespace, "log")
         self._spooling = max_fills > 0
+        self._closed = False
         self._state = PerProcess(lambda: _State(Spool(self._send, max_fills, max_bytes)))
 
     def publish(self, blob: bytes, lane: str, seconds: float) -> FillOutcome:
         """Append a fill within ``seconds``; returns ``accepted``, ``spooled`` or ``dropped`` and never raises."""
+        if self._closed:
+            return self._refuse()
         end = time.monotonic() + seconds
         fill = Spooled(lane, blob, time.time_ns() // 1_000_000)
         state = self._state.get()
@@ -91,6 +94,8 @@ class Publisher:
 
     async def publish_async(self, link: AsyncLink, blob: bytes, lane: str, seconds: float) -> FillOutcome:
         """Append a fill through an asyncio link, without blocking the loop; the twin of ``publish``."""
+        if self._closed:
+            return self._refuse()
         fill = Spooled(lane, blob, time.time_ns() // 1_000_000)
         state = self._state.get()
         # while the spool is being sent, new fills queue up behind it, so that the order of a caller's fills is kept
@@ -114,11 +119,17 @@ class Publisher:
         return self._state.get().spool.flush(timeout_seconds)
 
     def close(self, timeout_seconds: float = 1.0) -> None:
-        """Try once more to send the spool, count what is left as dropped, and stop the threads."""
+        """Try once more to send the spool, count what is left as dropped, and stop the threads; take no fill more."""
+        self._closed = True
         left = self._state.get().spool.close(timeout_seconds)
         if left:
             self._metrics.fills[FillOutcome.DROPPED].inc(left)
         self._wakeup.close()
+
+    def _refuse(self) -> FillOutcome:
+        """Count a fill that came after the end: no thread would send it when the server is back."""
+        self._metrics.fills[FillOutcome.DROPPED].inc()
+        return FillOutcome.DROPPED
 
     def _commands(self, fills: Sequence[Spooled]) -> list[Command]:
         commands: list[Command] = []

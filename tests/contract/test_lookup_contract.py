@@ -270,6 +270,15 @@ def test_a_decorated_function_is_asked_once_for_each_scope(face: Faces, settings
     assert len(asked) == before
 
 
+def test_after_closing_a_fill_is_dropped_and_opens_no_connection(pair: Any, client: redis.Redis) -> None:
+    cache, _ = pair()
+    assert cache.fill("What is it?", "a thing") is FillOutcome.ACCEPTED
+    cache.close_cache()
+    before = len(client.client_list())
+    assert cache.fill("What is that?", "a thing") is FillOutcome.DROPPED
+    assert len(client.client_list()) <= before
+
+
 def test_after_closing_a_lookup_is_a_miss_that_says_so(pair: Any) -> None:
     cache, _ = pair()
     cache.run(cache.cache.close())

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
 from nearhit.broker import broker_of
-from nearhit.door import OPEN_SECONDS, Door
+from nearhit.door import OPEN_SECONDS, Door, closed
 from nearhit.edge import Edge
 from nearhit.errors import IndexLostError, NearhitError
 from nearhit.index import request
@@ -21,7 +21,7 @@ from nearhit.lookup import Query
 from nearhit.lookup import lookup as lookup_flow
 from nearhit.memo import CallReader
 from nearhit.opening import open_space
-from nearhit.outcome import FillOutcome, Hit, Miss, MissReason
+from nearhit.outcome import FillOutcome, Hit, Miss
 from nearhit.parts import FillOptions, Parts, build, encode_fill, lane_of, read_question, sampler_of
 from nearhit.publisher import Publisher
 from nearhit.refresh import Refreshes
@@ -146,8 +146,7 @@ class SemanticCache:
             outcome = self._edge.judged(self._look_up(query, started), query, accept)
         except Exception as error:  # noqa: BLE001 - the edge of the read path: a broken cache never breaks its caller
             outcome = self._edge.lookup_broke(error, query)
-        if isinstance(outcome, Hit) and outcome.refreshable and not outcome.fresh:
-            self._refreshes.ask(outcome.key)
+        self._ask_refresh(outcome)
         self._sampler.consider(outcome, prompt, scope)
         return self._edge.finish(outcome, started)
 
@@ -163,6 +162,7 @@ class SemanticCache:
             given in parts, or a longer deadline. Never raises.
         """
         started = time.monotonic()
+        prompts = list(prompts)
         asked = [read_question(prompt, scope) for prompt in prompts]
         queries = [one for one in asked if not isinstance(one, Miss)]
         try:
@@ -171,6 +171,7 @@ class SemanticCache:
             found = iter([self._edge.lookup_broke(error, query) for query in queries])
         outcomes = [self._edge.finish(one if isinstance(one, Miss) else next(found), started) for one in asked]
         for outcome, prompt in zip(outcomes, prompts, strict=True):
+            self._ask_refresh(outcome)
             self._sampler.consider(outcome, prompt, scope)
         return outcomes
 
@@ -322,9 +323,13 @@ class SemanticCache:
     ) -> None:
         self.close()
 
+    def _ask_refresh(self, outcome: Hit | Miss) -> None:
+        if isinstance(outcome, Hit) and outcome.refreshable and not outcome.fresh:
+            self._refreshes.ask(outcome.key)
+
     def _look_up(self, query: Query, started: float) -> Hit | Miss:
         if self._closed:
-            return Miss(reason=MissReason.CLOSED, prompt=query.text, scope=query.scope, tenant=query.tenant)
+            return closed(query)
         budget = self._parts.settings.deadline_ms / 1000
         space = self._space(budget)
         if space is None:
@@ -332,22 +337,21 @@ class SemanticCache:
         stages: dict[str, float] = {}
         flow = lookup_flow(query, space, self._live.of(query), stages, self._parts.judging)
         outcome = self._shell.run(flow, budget - (time.monotonic() - started), stages)
-        if isinstance(outcome, Miss) and outcome.reason is MissReason.INDEX_LOST:
-            self._door.lost()
-        elif isinstance(outcome, Miss) and outcome.reason is MissReason.MISCONFIGURED:
-            self._door.doubted()
+        self._door.heed(outcome)
         return outcome
 
     def _look_up_many(self, queries: Sequence[Query], started: float) -> list[Hit | Miss]:
+        if self._closed:
+            return [closed(query) for query in queries]
         budget = self._parts.settings.deadline_ms / 1000
         space = self._space(budget)
-        if space is None or self._closed:
+        if space is None:
             return [self._door.miss(query) for query in queries]
         judging = self._parts.judging
         flows = [lookup_flow(query, space, self._live.of(query), {}, judging) for query in queries]
         outcomes = self._shell.run(together(flows), budget - (time.monotonic() - started))
-        if any(isinstance(one, Miss) and one.reason is MissReason.INDEX_LOST for one in outcomes):
-            self._door.lost()
+        for outcome in outcomes:
+            self._door.heed(outcome)
         return outcomes
 
     def _space(self, wait_seconds: float) -> Space | None:

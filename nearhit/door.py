@@ -15,7 +15,7 @@ from nearhit.errors import (
     NearhitError,
     StoreUnavailableError,
 )
-from nearhit.outcome import Miss, MissReason
+from nearhit.outcome import Hit, Miss, MissReason
 
 if TYPE_CHECKING:
     from nearhit.lookup import Query, Space
@@ -32,6 +32,11 @@ REOPEN_SECONDS = 1.0
 
 VERIFY_SECONDS = 30.0
 """How long an embedder that did not answer at the opening is trusted by its name before it is compared again."""
+
+
+def closed(query: Query) -> Miss:
+    """Return the miss of a lookup in a cache that was closed."""
+    return Miss(reason=MissReason.CLOSED, prompt=query.text, scope=query.scope, tenant=query.tenant)
 
 
 class Door:
@@ -108,6 +113,13 @@ class Door:
         with self._lock.get():
             if self._due is None:
                 self._due = 0.0
+
+    def heed(self, outcome: Hit | Miss) -> None:
+        """Ask for another opening where an outcome says that the index is lost, or that the server is another one."""
+        if isinstance(outcome, Miss) and outcome.reason is MissReason.INDEX_LOST:
+            self.lost()
+        elif isinstance(outcome, Miss) and outcome.reason is MissReason.MISCONFIGURED:
+            self.doubted()
 
     def miss(self, query: Query) -> Miss:
         """Return the miss of a lookup that found no open space."""

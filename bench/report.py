@@ -111,6 +111,7 @@ _REASONS = (
         "A fill is published, read, decoded, leased, written, announced and acknowledged: ten commands and two "
         "processes for one HSET, which costs next to nothing where no graph is built. {note}.",
     ),
+    (r"a bare FT\.SEARCH", "The server's own search is the same on both sides and most of what either takes: {note}."),
     (r"", "{note}."),
 )
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from bench.guard_made import made_pairs
 from nearhit.embedding.minilm.embedder import MiniLMEmbedder
 from nearhit.evaluation import PairRow, StreamRow, format_of, pair_similarities, read_pairs, read_stream
 from nearhit.guard.analysis import analyse
 from nearhit.guard.compare import compare
-from nearhit.guard.features import features
+from nearhit.guard.features import FEATURES, features
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,11 @@ _EMBED_SECONDS: Final = 7200.0
 _BROAD_CLUSTER: Final = 20
 _WEIGHT_LOOSE: Final = 0.3
 _WEIGHT_STREAM: Final = 0.3
+_WEIGHT_MADE: Final = 0.22
+# Pairs that a usual threshold lets through are those that the guard is asked about.
+_WEIGHT_STRICT: Final = 1.3
+_WEIGHT_NEAR: Final = 2.0
+_VERY_NEAR: Final = 0.87
 _WEIGHT_BROAD: Final = 0.2
 _BROAD_KEPT: Final = {True: 0.1, False: 0.5}
 
@@ -62,7 +68,7 @@ class Examples:
         values: ``(n, features)``.
         right: whether the candidate's answer is right for the prompt.
         weights: how much each counts.
-        texts: the two texts of each.
+        texts: the two texts of each, or of the pair that it was made from.
         sources: where each comes from; never a feature, only to leave one out.
     """
 
@@ -99,26 +105,43 @@ def read(files: Sequence[Path]) -> Data:
 
 
 def examples(data: Data, vectors: Vectors) -> Examples:
-    """Return the examples of ``data``: its pairs, and of each stream the near neighbours of each question."""
+    """Return the examples of ``data``: its pairs, near neighbours in its streams, and pairs made of its pairs.
+
+    Those that were made come last: they are there to train on, never to measure.
+    """
     rows = [(row.prompt, row.candidate, row.same, row.source) for row in data.pairs]
     near = pair_similarities(data.pairs, vectors).tolist()
-    weights = [_WEIGHT_LOOSE if row.kind == "same_intent" else 1.0 for row in data.pairs]
+    weights = [_weight(row, similarity) for row, similarity in zip(data.pairs, near, strict=True)]
     for stream in data.streams.values():
         for row, similarity, weight in _neighbours(stream, vectors):
             rows.append(row)
             near.append(similarity)
             weights.append(weight)
-    values = [
-        features(compare(analyse(one), analyse(other)), similarity)
-        for (one, other, _, _), similarity in zip(rows, near, strict=True)
-    ]
+    texts = [(row[0], row[1]) for row in rows]
+    made = made_pairs(data.pairs)
+    rows += [(one.prompt, one.candidate, one.same, one.row.source) for one in made]
+    near += np.einsum(
+        "ij,ij->i", vectors([one.prompt for one in made]), vectors([one.candidate for one in made])
+    ).tolist()
+    weights += [_WEIGHT_MADE] * len(made)
+    texts += [(one.row.prompt, one.row.candidate) for one in made]
+    values = np.zeros((len(rows), len(FEATURES)), dtype=np.float32)
+    for number, ((one, other, _, _), similarity) in enumerate(zip(rows, near, strict=True)):
+        found = features(compare(analyse(one), analyse(other)), min(1.0, max(0.0, similarity)))
+        values[number, : len(found)] = found
     return Examples(
-        np.array(values, dtype=np.float32),
+        values,
         np.array([row[2] for row in rows]),
         np.array(weights, dtype=np.float32),
-        [(row[0], row[1]) for row in rows],
+        texts,
         np.array([row[3] for row in rows]),
     )
+
+
+def _weight(row: PairRow, similarity: float) -> float:
+    if row.kind == "same_intent":
+        return _WEIGHT_LOOSE
+    return _WEIGHT_NEAR if similarity >= _VERY_NEAR else _WEIGHT_STRICT
 
 
 def _neighbours(stream: Sequence[StreamRow], vectors: Vectors) -> list[tuple[tuple[str, str, bool, str], float, float]]:

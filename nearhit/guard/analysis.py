@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from nearhit.guard.lexicon import EDIT_HINTS, EDIT_TERMS, ONES, SCALES, TENS
+from nearhit.guard.lexicon import EDIT_HINTS, EDIT_TERMS, MONTHS, ONES, SCALES, TENS
 from nearhit.guard.words import (
     K_AUXILIARY,
     K_CONJUNCTION,
@@ -55,8 +55,8 @@ class Analysis:
         pronouns: the pronouns as they stand, in order.
         attributes: the properties that the words name.
         first_person: the text speaks of *I*, *me* or *my*.
-        negations: how many negations there are.
-        numbers: keys of the numbers, sorted.
+        negations: how many negations there are; *whether or not* and *I do not know how* are none.
+        complains: somebody says of himself what he does not or cannot do.
         questions: the wh-words, in order, ``how_many`` and such among them.
         question: the last of them, or ``yesno`` or ``command``.
         focus: the content word that follows the last wh-word, or the empty string.
@@ -64,32 +64,65 @@ class Analysis:
         edits: places in ``keys`` before which the speaker corrected himself.
         last_sentence: place in ``keys`` at which the last sentence begins.
         quoted: the quoted strings.
-        words: all words as they stand, in lower case, without punctuation; the case of identifiers is kept.
+        breaks: places in ``keys`` before which there is a comma or the like, or the end of a sentence.
+        sentences: places in ``keys`` at which a sentence begins.
+        modifiers: each negation, quantity or time word with the place in ``keys`` of the word that it stands before.
         size: how many words there are in all.
     """
 
     __slots__ = (
-        "attributes", "edits", "first_person", "flow", "focus", "function", "keys", "kinds", "last_sentence", "links",
-        "negations", "numbers", "passive", "pronouns", "question", "questions", "quoted", "size", "texts", "words"
+        "_all",
+        "attributes",
+        "breaks",
+        "complains",
+        "edits",
+        "first_person",
+        "flow",
+        "focus",
+        "function",
+        "keys",
+        "kinds",
+        "last_sentence",
+        "links",
+        "modifiers",
+        "negations",
+        "passive",
+        "pronouns",
+        "question",
+        "questions",
+        "quoted",
+        "sentences",
+        "size",
+        "texts",
     )  # fmt: skip
 
     def __init__(self, text: str) -> None:
-        words, last_start = _joined(text)
+        words, starts, breaks = _joined(text)
         marks: tuple[int, ...] = ()
         if not EDIT_HINTS.isdisjoint([word[2] for word in words]):
             words, marks = _corrected(text)
-            last_start = 0
+            starts, breaks = [0], []
         self.size = len(words)
-        self.words = [word[0] if word[1] == K_IDENTIFIER else word[2] for word in words]
+        self._all = words
         self.quoted = _quoted(text)
         self._read(words)
         self.edits = [sum(word[1] >= K_DATE for word in words[:mark]) for mark in marks]
-        self.last_sentence = sum(word[1] >= K_DATE for word in words[:last_start]) if last_start else 0
-        kinds = self.kinds
-        self.numbers = sorted([key for key, kind in zip(self.keys, kinds, strict=True) if kind == K_NUMBER])
+        self.sentences = _places(words, starts)
+        self.breaks = frozenset(_places(words, breaks)) if breaks else _NO_BREAKS
+        self.last_sentence = self.sentences[-1]
         kept = [word[0] for word in words if word[1]]
         self.flow = frozenset(pairwise(kept))
         self.question = self.questions[-1] if self.questions else _sentence_type(words)
+
+    @property
+    def numbers(self) -> list[str]:
+        """Keys of the numbers, sorted."""
+        return sorted([key for key, kind in zip(self.keys, self.kinds, strict=True) if kind == K_NUMBER])
+
+    @property
+    def words(self) -> list[str]:
+        """All words as they stand, in lower case, without punctuation; the case of identifiers is kept."""
+        return [word[0] if word[1] == K_IDENTIFIER else word[2] for word in self._all]
 
     def _read(self, words: list[Word]) -> None:  # noqa: C901 - one loop over the words, on the read path
         """Walk over the words once."""
@@ -100,10 +133,11 @@ class Analysis:
         questions: list[str] = []
         pronouns: list[str] = []
         attributes: set[str] = set()
+        modifiers: list[tuple[str, int]] = []
         function: list[Set[str]] = [_EMPTY] * _FUNCTION_KINDS
-        focus = link = before = ""
+        focus = link = before = earlier = ""
         negations = 0
-        first_person = passive = wants_focus = be_seen = False
+        first_person = passive = by = complains = wants_focus = be_seen = False
         for key, kind, surface, _, attribute in words:
             if attribute:
                 attributes.add(attribute)
@@ -113,14 +147,18 @@ class Analysis:
                 texts.append(surface)
                 links.append(link)
                 link = ""
+                passive = passive or by
                 if wants_focus:
                     focus = key
                     wants_focus = False
             elif kind:
-                function[kind] = function[kind] | {key}
+                known = function[kind]
+                function[kind] = known | _alone(key) if known else _alone(key)
+                if kind in _MODIFYING:
+                    modifiers.append((key, len(keys)))
                 if kind in _LINKING:
                     link = key
-                    passive = passive or (key == "by" and be_seen and before.endswith(_PARTICIPLE))
+                    by = key == "by" and be_seen and before.endswith(_PARTICIPLE)
                 elif kind == K_WH:
                     questions.append(key)
                     wants_focus = True
@@ -131,23 +169,36 @@ class Analysis:
                     pronouns.append(surface)
                     first_person = first_person or key == "my"
                 elif kind == K_NEGATION:
-                    negations += 1
+                    negations += before != "or"
+                    complains = complains or (earlier in _SPEAKER and before in _DOING)
                 elif surface in _BE:
                     be_seen = True
             elif surface in _FIRST_PERSON:
                 first_person = True
             elif surface in _BE:
                 be_seen = True
-            before = surface
+            elif surface == "know" and before == "not" and negations:
+                negations -= 1
+            earlier, before = before, surface
         self.keys, self.kinds, self.texts, self.links = keys, kinds, texts, links
+        self.modifiers, self.complains = modifiers, complains
         self.questions, self.pronouns, self.attributes, self.function = questions, pronouns, attributes, function
         self.focus, self.negations, self.first_person, self.passive = focus, negations, first_person, passive
 
 
+@lru_cache(maxsize=1024)
+def _alone(key: str) -> frozenset[str]:
+    return frozenset((key,))
+
+
 _FUNCTION_KINDS: Final = 9
 _LINKING: Final = (K_PREPOSITION, K_CONJUNCTION, K_TEMPORAL)
+_MODIFYING: Final = (K_NEGATION, K_QUANTIFIER, K_TEMPORAL)
 _PARTICIPLE: Final = ("ed", "en", "n", "t", "d")
+_SPEAKER: Final = frozenset({"i", "we"})
+_DOING: Final = frozenset({"can", "could", "do", "did", "have"})
 _FIRST_PERSON: Final = frozenset({"i", "me", "we", "us"})
+_NO_BREAKS: Final[frozenset[int]] = frozenset()
 _EMPTY: Final[frozenset[str]] = frozenset()
 
 
@@ -201,15 +252,16 @@ def _common(word: Word) -> Word:
     return word._replace(kind=K_CONTENT)
 
 
-def _joined(text: str) -> tuple[list[Word], int]:
-    """Return the words of ``text``, numbers in words put together, and where the last sentence begins."""
+def _joined(text: str) -> tuple[list[Word], list[int], list[int]]:
+    """Return the words of ``text``, numbers in words put together; where sentences begin, and what follows a pause."""
     words: list[Word] = []
     start = True
     spelled = False
-    last = 0
+    starts: list[int] = []
+    breaks: list[int] = []
     for chunk in text.split():
         if start:
-            last = len(words)
+            starts.append(len(words))
         for word in words_of(chunk):
             kind = word[1]
             if kind == K_NUMBER:
@@ -218,15 +270,42 @@ def _joined(text: str) -> tuple[list[Word], int]:
                 spelled = False
                 if start and kind == K_ENTITY:  # a capital at the start says nothing
                     word = _common(word)
+                elif kind == K_DATE and word[0] in _MONTHS and words and _is_day(words[-1]):
+                    words.insert(-1, word)  # 3 June is June 3
+                    continue
                 words.append(word)
             start = False
-        if chunk[-1] in ".?!":
-            start = True
-    return words, last
+        if chunk[-1] in _PAUSES:
+            breaks.append(len(words))
+            start = start or chunk[-1] in _ENDS
+    if breaks and breaks[-1] == len(words):
+        breaks.pop()
+    return words, starts or [0], breaks
+
+
+_ENDS: Final = frozenset(".?!")
+_PAUSES: Final = frozenset(".?!,;:)")
+_MONTHS: Final = frozenset(MONTHS.values())
+
+
+def _is_day(word: Word) -> bool:
+    return word[1] == K_NUMBER and len(word[0]) < 3
+
+
+def _places(words: list[Word], marks: list[int]) -> list[int]:
+    """Return for places among ``words`` the places among those that carry content."""
+    if not marks or marks == [0]:
+        return marks
+    places = [0]
+    for word in words:
+        places.append(places[-1] + (word[1] >= K_DATE))
+    return [places[mark] for mark in marks]
 
 
 def _add_number(words: list[Word], word: Word, spelled: bool) -> bool:
     """Append a number, joined with the number in words before it; return whether more may join."""
+    if len(words) > 1 and words[-1].text == "of" and _add_share(words, word):
+        return False
     if not word.text.isalpha():
         words.append(word)
         return False
@@ -243,6 +322,23 @@ def _add_number(words: list[Word], word: Word, spelled: bool) -> bool:
         return True
     words.append(word)
     return word.text in TENS or word.text in ONES
+
+
+_THIRDS: Final = {"0.333": 1 / 3, "0.667": 2 / 3}
+
+
+def _add_share(words: list[Word], word: Word) -> bool:
+    """Replace *half of 60* or *0.4 times of ten* by its value; return whether the words end so."""
+    place = -2
+    if words[-2].key == "tim" and len(words) > 2:
+        place = -3
+    left = words[place]
+    if left.kind != K_NUMBER or (place == -2 and not 0 < float(left.key) < 1):
+        return False
+    words[place:] = [
+        Word(number_key(_THIRDS.get(left.key, float(left.key)) * float(word.key)), K_NUMBER, word.text, False)
+    ]
+    return True
 
 
 @lru_cache(maxsize=4096)

@@ -50,7 +50,9 @@ def _one_edit(short: str, long: str, place: int) -> bool:
 _SYMMETRIC: Final = frozenset(
     """married marry same similar equal friends friend dating related sibling siblings cousins cousin between
     difference differ different compare compared distance together neighbors neighbours engaged divorced spouse
-    partner partners""".split()  # noqa: SIM905 - a list of words is read as words
+    partner partners close acquaintance acquaintances acquainted connected linked tied adjacent parallel identical
+    equivalent neighbor neighbour colleague colleagues classmate classmates teammate teammates roommate roommates
+    relative relatives rival rivals twin twins familiar""".split()  # noqa: SIM905 - a list of words is read as words
 )
 
 
@@ -134,6 +136,6 @@ class Comparison:
 
 def compare(one: Analysis, other: Analysis) -> Comparison:
     """Return the two analyses side by side, in an order that does not hang on which is named first."""
-    if (other.size, other.keys, other.texts) < (one.size, one.keys, one.texts):
+    if (other.size, other.keys, other.texts, other.modifiers) < (one.size, one.keys, one.texts, one.modifiers):
         one, other = other, one
     return Comparison(one, other)

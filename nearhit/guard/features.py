@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
+from nearhit.guard.detail import DETAILS, NO_DETAILS, details
+from nearhit.guard.order import MOVES, moves
 from nearhit.guard.words import (
     K_AUXILIARY,
     K_CONJUNCTION,
@@ -43,8 +45,11 @@ FEATURES: Final = (
     "passive", "first", "last", "prefix", "suffix", "flow_min", "flow_max", "slot_exchanges", "exchanged_entities",
     "exchanged_others", "single_runs", "longest_run", "runs_with_link", "runs_other_link", "inversions", "same_bag",
     "symmetric",
+    "modifiers", "modifiers_moved",
     # self-corrections
     "edited", "edits_both", "dropped", "dropped_far", "edited_extra", "fluent_extra",
+    # what only one of two longer texts says, and what moved: nothing in most pairs, so they come last
+    *DETAILS, *MOVES,
 )  # fmt: skip
 
 _QUESTION_RANK: Final = {
@@ -56,18 +61,27 @@ _NO_RANK: Final = 11
 _JOINING: Final = frozenset({"and", "or"})
 _KINDS: Final = 15
 _FIRST_EXTRAS: Final = 4
+_FEW_SENTENCES: Final = 2
 
 
 def features(pair: Comparison, similarity: float) -> list[float]:
-    """Return the values of ``FEATURES`` for ``pair``; the same whichever text comes first."""
-    order = _order(pair)
+    """Return the values of ``FEATURES``, zeros at the end left out; the same whichever text comes first."""
+    order, moved = _order(pair)
     values = [similarity]
     values += _sizes(pair, order[0])
     values += _extras(pair, order[0])
     values += _function_words(pair)
     values += _question(pair.first, pair.second)
     values += order[1:]
+    values += _modifiers(pair)
     values += _corrections(pair)
+    longer = (pair.left or pair.right) and len(pair.first.sentences) + len(pair.second.sentences) > _FEW_SENTENCES
+    if longer:
+        values += details(pair)
+    if moved:
+        if not longer:
+            values += NO_DETAILS
+        values += moves(pair)
     return values
 
 
@@ -76,7 +90,8 @@ def _sizes(pair: Comparison, matched: float) -> list[float]:
     n_a, n_b = len(a.keys), len(b.keys)
     small, large = (a.size, b.size) if a.size < b.size else (b.size, a.size)
     return [
-        small, large, n_a if n_a < n_b else n_b, n_b if n_a < n_b else n_a, max(len(a.numbers), len(b.numbers)),
+        small, large, n_a if n_a < n_b else n_b, n_b if n_a < n_b else n_a,
+        max(a.kinds.count(K_NUMBER), b.kinds.count(K_NUMBER)),
         max(a.kinds.count(K_ENTITY), b.kinds.count(K_ENTITY)),
         max(a.kinds.count(K_IDENTIFIER), b.kinds.count(K_IDENTIFIER)),
         a.first_person + b.first_person, matched,
@@ -180,8 +195,8 @@ def _moves(places: list[int]) -> int:
     return len(places) - len(tails)
 
 
-def _order(pair: Comparison) -> list[float]:
-    """Return how many words are shared, and then the features of their order."""
+def _order(pair: Comparison) -> tuple[list[float], bool]:
+    """Return how many words are shared, and then the features of their order; and whether any of them moved."""
     a, b = pair.first, pair.second
     places = [place for place in pair.places if place >= 0]
     matched = len(places)
@@ -205,7 +220,27 @@ def _order(pair: Comparison) -> list[float]:
         *crossed, *runs[1:], _inversions(places) if moved else 0,
         bool(moved) and not pair.left and not pair.right and a.function == b.function,
         bool(moved) and pair.symmetric,
-    ]  # fmt: skip
+    ], moved > 0  # fmt: skip
+
+
+def _modifiers(pair: Comparison) -> list[float]:
+    """Return how many negations, quantities and time words both texts have, and how many stand before another word."""
+    one, other = pair.first.modifiers, pair.second.modifiers
+    if not one or not other:
+        return [0, 0]
+    places = pair.places
+    end = len(places)
+    stands: dict[str, set[int]] = {}
+    for key, place in other:
+        stands.setdefault(key, set()).add(place)
+    shared = moved = 0
+    for key, place in one:
+        spots = stands.get(key)
+        if spots:
+            shared += 1
+            here = places[place] if place < end else len(pair.second.keys)
+            moved += here not in spots
+    return [shared, moved]
 
 
 def _inversions(places: list[int]) -> float:

@@ -14,7 +14,7 @@ from nearhit.guard.reasons import differences, first_reason
 from nearhit.guard.rules import veto
 from nearhit.guard.verdict import Difference, Explanation, RefusalReason, Verdict
 
-DEFAULT_LEVEL: Final = 0.5
+DEFAULT_LEVEL: Final = 0.52
 _SAME_WORDS: Final = Verdict(accepted=True, reason=None, probability=None)
 _TOO_LONG: Final = Verdict(accepted=False, reason=RefusalReason.TOO_LONG, probability=None)
 
@@ -65,14 +65,15 @@ class Guard:
         pair = _compare(prompt, candidate)
         if pair is None:
             return Explanation(verdict, self.level, (), MappingProxyType({}))
-        values = dict(zip(FEATURES, map(float, features(pair, similarity)), strict=True))
+        found_values = features(pair, similarity)
+        values = dict.fromkeys(FEATURES, 0.0) | dict(zip(FEATURES, map(float, found_values), strict=False))
         found = differences(pair)
         if pair.first is not analyse(prompt[:MAX_CHARACTERS]):
             found = tuple(Difference(one.reason, one.candidate, one.prompt) for one in found)
         return Explanation(verdict, self.level, found, MappingProxyType(values))
 
     def _verdict(self, pair: Comparison, similarity: float) -> Verdict:
-        if pair.first.words == pair.second.words:
+        if pair.first.size == pair.second.size and pair.first.words == pair.second.words:
             return _SAME_WORDS
         reason = veto(pair)
         if reason is not None:

@@ -30,7 +30,6 @@ NEGATION: Final = _set(
     """
     not no never none nobody nothing nowhere neither nor without cannot cant wont dont doesnt didnt isnt arent
     wasnt werent hasnt havent hadnt shouldnt wouldnt couldnt mustnt n't non except excluding unless lack lacking
-    besides
     """
 )
 AUXILIARY: Final = {
@@ -43,7 +42,7 @@ AUXILIARY: Final = {
 PREPOSITION: Final = _set(
     """
     in on at by for with from to into onto about of off out up down through across along around near between
-    among within inside outside toward towards against via upon beside behind beyond
+    among within inside outside toward towards against via upon beside besides behind beyond
     """
 )
 TEMPORAL: Final = {

@@ -41,12 +41,13 @@ class Network:
     layers: tuple[Floats, Floats, Floats, Floats, Floats, float]
 
     def probability(self, values: Sequence[float]) -> float:
-        """Return the chance of a right answer for the values of ``FEATURES``, 0 to 1."""
+        """Return the chance of a right answer for the values of ``FEATURES``, 0 to 1; those left out are zeros."""
         w1, b1, w2, b2, w3, b3 = self.layers
         row = np.array(values, dtype=np.float32)
-        np.minimum(row, self.most, out=row)
+        size = len(row)
+        np.minimum(row, self.most[:size], out=row)
         np.log1p(row, out=row)
-        hidden = row @ w1
+        hidden = row @ w1[:size]
         hidden += b1
         np.maximum(hidden, 0.0, out=hidden)
         hidden = hidden @ w2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from nearhit.guard.order import exchanged_values
 from nearhit.guard.verdict import RefusalReason
 from nearhit.guard.words import (
     K_AUXILIARY,
@@ -12,6 +13,7 @@ from nearhit.guard.words import (
     K_ENTITY,
     K_IDENTIFIER,
     K_NUMBER,
+    K_PREPOSITION,
     K_QUANTIFIER,
     K_TEMPORAL,
     K_UNIT,
@@ -38,18 +40,32 @@ def veto(pair: Comparison) -> RefusalReason | None:
         return None
     left, right = len(pair.left), len(pair.right)
     if left and right:
-        reason = _other_value(pair)
+        reason = _other_value(pair) or (_other_word(pair) if left == right == 1 else None)
         if reason is not None:
             return reason
-        if pair.opposites and left == right == 1:
-            return RefusalReason.ANTONYM
     if left > 1 or right > 1:
         return None
+    reason = _other_direction(pair)
+    if reason is not None or left or right:
+        return reason
+    return _other_function(pair) or _other_roles(pair)
+
+
+def _other_word(pair: Comparison) -> RefusalReason | None:
+    """Return why the one word that differs makes another question: an opposite, another unit."""
+    if pair.opposites:
+        return RefusalReason.ANTONYM
+    same = pair.first.kinds[pair.left[0]] == pair.second.kinds[pair.right[0]] == K_UNIT
+    return RefusalReason.UNIT if same else None
+
+
+def _other_direction(pair: Comparison) -> RefusalReason | None:
+    """Return why little differs and yet the question is turned round: *before* and *after*, *inside* and *outside*."""
     if _opposed(pair, K_TEMPORAL):
         return RefusalReason.BEFORE_AFTER
-    if left or right:
-        return None
-    return _other_function(pair) or _other_roles(pair)
+    if _opposed(pair, K_PREPOSITION):
+        return RefusalReason.ROLE
+    return RefusalReason.QUESTION_TYPE if _other_question(pair) else None
 
 
 def _other_value(pair: Comparison) -> RefusalReason | None:
@@ -62,6 +78,20 @@ def _other_value(pair: Comparison) -> RefusalReason | None:
     return None
 
 
+_OWN_QUESTIONS: Final = frozenset({"who", "when", "where", "why", "how_many", "how_much", "how_long", "how_old"})
+
+
+def _other_question(pair: Comparison) -> bool:
+    """Return whether each text asks what the other does not: *who* here, *when* there."""
+    one, other = pair.first.questions, pair.second.questions
+    return (
+        len(one) == len(other) == 1
+        and one != other
+        and not _OWN_QUESTIONS.isdisjoint(one)
+        and not _OWN_QUESTIONS.isdisjoint(other)
+    )
+
+
 def _opposed(pair: Comparison, kind: int) -> bool:
     one, other = pair.first.function[kind], pair.second.function[kind]
     if one == other:
@@ -72,16 +102,31 @@ def _opposed(pair: Comparison, kind: int) -> bool:
 def _other_function(pair: Comparison) -> RefusalReason | None:
     """Return which function word turns the meaning round, in texts whose content is the same."""
     a, b = pair.first, pair.second
-    if (a.negations ^ b.negations) & 1:
+    if (a.negations ^ b.negations) & 1 and not _complaint(pair):
         return RefusalReason.NEGATION
     if _opposed(pair, K_QUANTIFIER):
         return RefusalReason.COMPARISON
     one, other = a.function[K_CONJUNCTION], b.function[K_CONJUNCTION]
-    if ("or" in one) != ("or" in other) and ("and" in one) != ("and" in other):
+    if ("or" in one) != ("or" in other) and ("and" in one) != ("and" in other) and not _chosen(pair):
         return RefusalReason.CONNECTIVE
     if (a.function[K_AUXILIARY] ^ b.function[K_AUXILIARY]) & _CHANGES:
         return RefusalReason.TENSE
     return None
+
+
+def _complaint(pair: Comparison) -> bool:
+    """Return whether one text says that somebody cannot do what the other asks how to do."""
+    a, b = pair.first, pair.second
+    said, asked = (a, b) if a.negations & 1 else (b, a)
+    return said.complains and (bool(asked.questions) or asked.question == "yesno")
+
+
+def _chosen(pair: Comparison) -> bool:
+    """Return whether a text names its choices with *between* or *among*: there, *and* says *or*."""
+    return any(not _CHOICE.isdisjoint(text.function[K_PREPOSITION]) for text in (pair.first, pair.second))
+
+
+_CHOICE: Final = frozenset({"between", "among"})
 
 
 def _other_roles(pair: Comparison) -> RefusalReason | None:
@@ -95,18 +140,24 @@ def _other_roles(pair: Comparison) -> RefusalReason | None:
         return RefusalReason.ROLE if swapped else None
     if a.size != b.size or sorted(a.words) != sorted(b.words) or pair.symmetric:
         return None
-    values = [place for place, kind in zip(pair.places, a.kinds, strict=True) if kind in _SWAPPED]
-    return RefusalReason.ROLE if values != sorted(values) or _swapped_links(pair) else None
+    return RefusalReason.ROLE if exchanged_values(pair) or _swapped_links(pair) else None
 
 
+_JOINING: Final = frozenset({"and", "or"})
 _SWAPPED: Final = frozenset({K_ENTITY, K_UNIT, K_DATE, K_NUMBER})
 
 
 def _swapped_links(pair: Comparison) -> bool:
     """Return whether two words changed their prepositions with each other: *from x to y*, *from y to x*."""
-    links = pair.second.links
-    changes = {(one, links[place]) for one, place in zip(pair.first.links, pair.places, strict=True)}
-    return any(one and other and one != other and (other, one) in changes for one, other in changes)
+    a, links = pair.first, pair.second.links
+    changes: set[tuple[str, str]] = set()
+    for one, place, kind in zip(a.links, pair.places, a.kinds, strict=True):
+        other = links[place]
+        if one != other and _JOINING.isdisjoint((one, other)) and (kind in _SWAPPED or (one and other)):
+            if (other, one) in changes:
+                return True
+            changes.add((one, other))
+    return False
 
 
 _PEOPLE: Final = {"him": "he", "his": "he", "her": "she", "hers": "she", "them": "they", "their": "they"}

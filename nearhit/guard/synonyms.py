@@ -345,6 +345,11 @@ thick | thin
 ally | enemy
 undo | redo
 pros | cons
+on | off
+all every | one none
+mandatory compulsory obligatory | optional voluntary
+plug plugged | unplug unplugged
+link linked | unlink unlinked
 benefit advantage pro | drawback disadvantage downside con
 thin | thicken
 cancel | renew reactivate

@@ -16,8 +16,11 @@ from nearhit.guard.words import key_of, stem
         ("three hundred boxes", ["300"]),
         ("1,500 boxes", ["1500"]),
         ("2.50 and 2.5", ["2.5", "2.5"]),
-        ("one third of 9", ["0.333", "9"]),
-        ("1/4 of $8", ["0.25", "8"]),
+        ("one third of 9", ["3"]),
+        ("1/4 of $8", ["2"]),
+        ("half of 60 boxes", ["30"]),
+        ("0.4 times of ten", ["4"]),
+        ("2 of 10 boxes", ["10", "2"]),
         ("a dozen eggs", ["12"]),
     ],
 )

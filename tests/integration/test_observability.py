@@ -13,6 +13,7 @@ from nearhit.keys import LogKeys
 from tests.conftest import MODULE
 from tests.support import observability as seen
 from tests.support import stage as stages
+from tests.support.chat_server import ChatServer
 from tests.support.stage import NAMESPACE, Stage
 from worker.stack import wait_until
 
@@ -24,8 +25,11 @@ pytestmark = pytest.mark.timeout(300)
 EMPTY_IN_HEALTH = {
     "Nearhit / Overview / Failures by stage and class / A",
     "Nearhit / Index health / On demand / A",
+    "Nearhit / Overview / Judgements by verdict / A",
+    "Nearhit / Overview / Saved and spent / D",
+    "Nearhit / Overview / Saved tokens / B",
 }
-"""Panels that must be empty while all is well and nobody asks for maintenance; that they are is checked, too."""
+"""Panels that are empty while all is well, nobody asks for maintenance and no judge is set; that, too, is checked."""
 
 OF_THE_SERVERS_INDEX = re.compile(
     r"nearhit_index_(?!heals)\w+|nearhit_(?:recall_probes|write_verifications)_total|nearhit:tombstones"
@@ -55,13 +59,29 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "NEARHIT_ENQUEUE_DEADLINE_MS": "2000",
     }
     module = MODULE if request.param == "valkey-search" else ""
-    with stages.stage(tmp_path_factory.mktemp("stage"), module, settings) as one:
+    with (
+        ChatServer() as model,
+        stages.stage(tmp_path_factory.mktemp("stage"), module, settings | all_right(model)) as one,
+    ):
         enough = (
-            'sum(nearhit_lookups_total{outcome="hit"}) > 600 and sum(nearhit_upserts_total{outcome="stored"}) > 200'
+            'sum(nearhit_lookups_total{outcome="hit"}) > 600 and sum(nearhit_upserts_total{outcome="stored"}) > 200 '
+            'and sum(nearhit_verifications_total{verdict="true_hit"}) > 5'
         )
         wait_until(lambda: bool(one.prometheus.values(enough)), 90, "hundreds of hits and stored fills")
         time.sleep(3)  # a last round of scrapes and rules over all that is counted
         yield Watched(one.cache, one.broker, one.workers, one.prometheus, request.param)
+
+
+def all_right(model: ChatServer) -> dict[str, str]:
+    """Settings with which some hits are verified, by a judge that finds every answer right."""
+    return {
+        "NEARHIT_VERIFY_SHARE": "0.05",
+        "NEARHIT_VERIFY_MODEL": "openai/stub",
+        "NEARHIT_VERIFY_JUDGE": "embedding",
+        "NEARHIT_VERIFY_SIMILARITY": "-1",
+        "OPENAI_API_BASE": model.url,
+        "OPENAI_API_KEY": "sk-test",
+    }
 
 
 def belongs_to_the_other_engine(expr: str, engine: str) -> bool:

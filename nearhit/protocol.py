@@ -239,6 +239,16 @@ def is_existing_index(text: str) -> bool:
     return "already exists" in text
 
 
+def is_unconfirmed(text: str) -> bool:
+    """Return whether a cluster did what it was asked to, but not all of its nodes have said so in time (1.2.1).
+
+    An index was made or dropped then, and the others learn of it later.
+    """
+    return text.startswith(
+        ("Unable to contact all", "Communication error between", "Inconsistent index state", "Index name not found")
+    )
+
+
 def is_unknown_command(text: str) -> bool:
     """Return whether an error reply says that the server has no such command, so no search module."""
     return "unknown command" in text.lower()

@@ -117,7 +117,7 @@ class ValkeySearchEngine:
         """
         name = self._keys.index(generation)
         reply = (yield Send((protocol.create_index(name, self._shape, self._hnsw),)))[0]
-        if not isinstance(reply, ReplyError):
+        if not isinstance(reply, ReplyError) or (self._clustered and protocol.is_unconfirmed(reply.text)):
             return True
         if protocol.is_existing_index(reply.text):
             return False
@@ -195,6 +195,8 @@ class ValkeySearchEngine:
     def _check_coordinator(self) -> Flow[None]:
         """Raise where a search would cover one node alone, as it silently does without the coordinator."""
         reply = (yield Send((protocol.cluster_info(self.index),)))[0]
+        if isinstance(reply, ReplyError) and protocol.is_unconfirmed(reply.text):
+            raise StoreUnavailableError(f"index {self.index!r}: {reply.text}")
         if isinstance(reply, ReplyError) and not protocol.is_missing_index(reply.text):
             raise ConfigError(
                 f"index {self.index!r} covers one node of the cluster: {reply.text}; "

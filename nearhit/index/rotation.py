@@ -159,7 +159,7 @@ def _drop(about: int, keys: CacheKeys, wear: Wear) -> Flow[bool]:
     )
     if isinstance(paused, ReplyError):
         raise search_error(keys.index(about), paused)
-    if isinstance(dropped, ReplyError):
+    if isinstance(dropped, ReplyError) and not protocol.is_unconfirmed(dropped.text):
         if protocol.is_missing_index(dropped.text):
             return False
         raise search_error(keys.index(about), dropped)

@@ -18,6 +18,7 @@ from nearhit.index.generations import survey
 from nearhit.index.rotation import Wear
 from nearhit.keys import lease
 from nearhit.link import AsyncPoolLink, link_to
+from nearhit.protocol import is_unconfirmed
 from nearhit.vectors import from_bytes
 from tests.conftest import MODULE
 from tests.support.cluster import join
@@ -180,7 +181,10 @@ def test_a_dropped_index_is_made_again_on_all_nodes(
     prompts = [f"{QUESTION} number {number} of {number * 7}" for number in range(30)]
     shelf.put(*(shelf.entry(prompt) for prompt in prompts))
     name = shelf.keys.index(1)
-    nodes[1].client().execute_command("FT.DROPINDEX", name)
+    try:
+        nodes[1].client().execute_command("FT.DROPINDEX", name)
+    except redis.ResponseError as error:
+        assert is_unconfirmed(str(error)), error  # noqa: PT017 - dropped; on a busy machine not all nodes say so in time
     outcome = twin.lookup(f"{prompts[0]}, please")
     assert isinstance(outcome, Miss)
     assert outcome.reason is MissReason.INDEX_LOST

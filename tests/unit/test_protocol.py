@@ -112,3 +112,13 @@ def test_error_replies_are_told_apart(text: str, missing: bool, existing: bool, 
     assert protocol.is_missing_index(text) is missing
     assert protocol.is_existing_index(text) is existing
     assert protocol.is_unknown_command(text) is unknown
+    assert not protocol.is_unconfirmed(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Unable to contact all cluster members", "Communication error between nodes found.", "Index name not found."],
+)
+def test_a_cluster_that_did_it_without_hearing_from_all_nodes_is_told_apart(text: str) -> None:
+    assert protocol.is_unconfirmed(text)
+    assert not protocol.is_missing_index(text)

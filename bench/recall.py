@@ -30,9 +30,9 @@ PREFIX = "nearhit:bench:e:"
 SCOPES = tuple(f"{number:032x}" for number in range(4))
 LARGE, RARE = SCOPES[0], SCOPES[1]
 GRAPHS = ((8, 100), (16, 200), (32, 200))
-EF_RUNTIMES = (10, 20, 50, 100, 200)
+EF_RUNTIMES = (10, 20, 40, 100, 200)
 TOPICS = 4_000
-K = 4
+K = 1
 BATCH = 500
 
 
@@ -114,10 +114,9 @@ def ask(client: redis.Redis, asked: Asked, ef_runtime: int) -> tuple[float, NDAr
     hits = 0
     seconds = np.zeros(len(asked.questions))
     for at, question in enumerate(asked.questions):
-        name, index, query, *rest = protocol.search("bench", asked.scope, question.tobytes(), K)
-        query = str(query).replace(" AS ", f" EF_RUNTIME {ef_runtime} AS ")
+        name, *words = protocol.search("bench", asked.scope, question.tobytes(), K, ef_runtime)
         started = time.perf_counter()
-        reply = client.execute_command(str(name), index, query, *rest)
+        reply = client.execute_command(str(name), *words)
         seconds[at] = time.perf_counter() - started
         found = protocol.parse_search(reply)
         # equal similarities may come in any order, so the similarity is compared and not the key

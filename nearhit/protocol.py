@@ -35,7 +35,7 @@ class Hnsw:
 
     m: int = 16
     ef_construction: int = 200
-    ef_runtime: int = 100
+    ef_runtime: int = 40
 
 
 @dataclass(frozen=True, slots=True)

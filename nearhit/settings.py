@@ -70,7 +70,7 @@ class Settings:
     ttl_jitter: float = _setting(0.1, "Share of the time to live that is taken off at random.")
     hnsw_m: int = _setting(16, "HNSW links of a node.")
     hnsw_ef_construction: int = _setting(200, "HNSW candidates while inserting.")
-    hnsw_ef_runtime: int = _setting(100, "HNSW candidates while searching.")
+    hnsw_ef_runtime: int = _setting(40, "HNSW candidates while searching.")
     vector_cache_entries: int = _setting(4_096, "Vectors of recent texts kept in the process.")
     local_max_entries: int = _setting(100_000, "Entries that the local engine holds.")
     single_flight_ms: int = _setting(

@@ -126,7 +126,7 @@ def why(line: Line) -> str:
 
 def _missed(row: Row) -> str:
     line = row.line
-    return f"- {line.name}: {_figure(line)}, goal {line.goal}. {why(line)} ({row.run.partition(':')[0]})"
+    return f"- {line.name}: {_figure(line)}, goal {line.goal}. {why(line)} ({row.run.partition(' UTC')[0]})"
 
 
 _HEAD = "| what | figure | goal | met | behind it |"

@@ -28,7 +28,7 @@ from nearhit.embedding.per_process import PerProcess
 from nearhit.metrics import Metrics
 from nearhit.settings import Settings
 from nearhit.wakeup import CeleryWakeUp, queue_name
-from worker.runtime import WORK_LANES, Runtime, run_quietly
+from worker.runtime import WORK_LANES, Runtime, report
 from worker.telemetry import TelemetryServer
 from worker.ticker import Ticker
 
@@ -126,7 +126,10 @@ class Process:
         letter = [(raw[:MAX_REFUSED_BYTES], reason, detail)]
         runtime.metrics.dead_letters.labels(runtime.metrics.namespace, reason).inc()
         now_ms = time.time_ns() // 1_000_000
-        run_quietly("refuse", runtime, lambda: runtime.log.run(filllog.take_in(runtime.keys, [], letter, now_ms), 5.0))
+        try:
+            runtime.log.run(filllog.take_in(runtime.keys, [], letter, now_ms), 5.0)
+        except Exception as error:  # noqa: BLE001 - of a message that is no fill nothing may end the consumer
+            report("refuse", runtime, error)
 
     def _make_runtime(self) -> Runtime:
         settings = self.settings

@@ -114,7 +114,13 @@ class Runtime:
         self._work_seconds = 2 * limits.embed_seconds + limits.store_seconds
         self._looked_at = dict.fromkeys(WORK_LANES, time.monotonic())
         self._waiting: dict[str, bytes | None] = {}
-        self.last_error = ""
+        self.failures: dict[str, str] = {}
+
+    @property
+    def last_error(self) -> str:
+        """The failure of a background loop that has not succeeded since, of several the last to begin; empty for none."""
+        failing = tuple(self.failures.items())
+        return ": ".join(failing[-1]) if failing else ""
 
     def space(self) -> Space:
         """Return the open space, opening it at the first call.
@@ -164,7 +170,7 @@ class Runtime:
             self.metrics.dead_letters.labels(self.metrics.namespace, "bad_row").inc(len(refused))
         for lane in {lane for lane, _ in fills}:
             # the log has them: an embedder that is down now must not make the task add them once more
-            run_quietly("drain", self, functools.partial(self.drain, lane))
+            run_quietly(f"tick_{lane}", self, functools.partial(self.drain, lane))
         return len(fills)
 
     def tick(self, lane: str) -> None:
@@ -317,16 +323,21 @@ def _gate(metrics: Metrics, side: str) -> Gate:
 
 
 def run_quietly(action: str, runtime: Runtime, step: Callable[[], object]) -> None:
-    """Run one step of a background loop; a failure is counted, and logged when it is a new one."""
+    """Run one step of a background loop; a failure is counted, and logged when it is a new one of that loop."""
     try:
         step()
     except Exception as error:
-        runtime.metrics.count_error(action, error)
-        text = f"{action}: {type(error).__name__}: {error}"
-        if text != runtime.last_error:
-            runtime.last_error = text
-            bug = error if not isinstance(error, NearhitError) else None
-            log.warning("%s failed: %s", action, error, exc_info=bug, extra={"action": action})
+        text = f"{type(error).__name__}: {error}"
+        known = runtime.failures.get(action) == text
+        runtime.failures[action] = text
+        report(action, runtime, error, known=known)
     else:
-        if runtime.last_error.startswith(f"{action}: "):
-            runtime.last_error = ""
+        runtime.failures.pop(action, None)
+
+
+def report(action: str, runtime: Runtime, error: Exception, *, known: bool = False) -> None:
+    """Count a failure in the background, and log it unless it is ``known``."""
+    runtime.metrics.count_error(action, error)
+    if not known:
+        bug = error if not isinstance(error, NearhitError) else None
+        log.warning("%s failed: %s", action, error, exc_info=bug, extra={"action": action})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import signal
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -36,6 +37,12 @@ EXPECTED_SKIPS = (
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 _numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """Let the programs that tests start see Ctrl-C, even where a shell started the tests with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:

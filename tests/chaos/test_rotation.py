@@ -138,7 +138,7 @@ def test_churn_leaves_latency_and_memory_flat_and_no_hit_is_false_or_lost(
         assert reader.wrong == []
         assert reader.lookups > ROUNDS
         assert dropped >= ROUNDS / 10
-        assert 0.85 < growth < 1.15
+        assert growth < 1.15
         # the machine's other work moves a latency, so the tests hold it to less than what the long form shows
         assert slowing < (1.15 if LONG else 1.6)
         reader.cache.close()

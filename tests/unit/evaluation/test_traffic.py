@@ -106,12 +106,13 @@ def test_pairs_of_a_long_stream_are_those_of_brute_force() -> None:
     angles = np.random.default_rng(3).uniform(0, 360, 700)
     asked = [Question(f"q {angle:.6f}") for angle in angles]
     vectors = circle([one.prompt for one in asked])
-    expected = []
-    for at in range(1, len(asked)):
-        near = vectors[:at] @ vectors[at]
-        if near.max() >= 0.5:
-            expected.append((asked[at].prompt, asked[int(near.argmax())].prompt))
-    assert texts(nearest_pairs(asked, circle, None)) == expected
+    numbers = {one.prompt: at for at, one in enumerate(asked)}
+    products = vectors.astype(float) @ vectors.astype(float).T
+    best = {at: products[at, :at].max() for at in range(1, len(asked))}
+    found = [(numbers[prompt], numbers[near]) for prompt, near in texts(nearest_pairs(asked, circle, None))]
+    assert [prompt for prompt, _ in found] == [at for at, similarity in best.items() if similarity >= 0.5]
+    # neighbours less than a float32 apart may change places: processors round a product differently
+    assert all(near < prompt and products[prompt, near] > best[prompt] - 1e-6 for prompt, near in found)
 
 
 def test_a_larger_sample_holds_the_smaller_one_whatever_the_order() -> None:

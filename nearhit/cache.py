@@ -93,6 +93,7 @@ class SemanticCache:
             parts.log_breaker,
             settings.spool_max_fills,
             direct=self._fill_link,
+            durability=settings.durability,
         )
         self._refreshes = Refreshes(parts.log_keys, self._log_link, parts.wakeup, parts.metrics)
         self._live = LiveRules(parts.log_keys, self._log_link, parts.rules, settings.lowest_threshold, parts.metrics)
@@ -191,9 +192,10 @@ class SemanticCache:
             **options: ``ttl_seconds``, ``fresh_seconds``, ``usage``, ``refresh``, ``lane``; see ``FillOptions``.
 
         Returns:
-            ``accepted``: it is in the log and will not be lost. ``spooled``: the log's server does not answer, it
-            waits in memory. ``dropped``: the memory is full, or the cache is closed. ``refused``: it can never be
-            stored; logged. ``bypassed``: the prompt cannot be cached. Within ``enqueue_deadline_ms``; never raises.
+            ``accepted``: the log's server has it, or its disk has, as ``durability`` says. ``spooled``: the server did
+            not say so in time; it waits in memory. ``dropped``: the memory is full, or the cache is closed.
+            ``refused``: it can never be stored; logged. ``bypassed``: the prompt cannot be cached. Within
+            ``enqueue_deadline_ms``; never raises.
         """
         try:
             query = asked if isinstance(asked, Miss) else read_question(asked, scope)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from nearhit.flow import Command
 
-_KEYLESS = frozenset({"INFO", "COMMAND", "SCAN", "PING", "TIME"})
+_KEYLESS = frozenset({"INFO", "COMMAND", "SCAN", "PING", "TIME", "WAITAOF"})
 _KEY_PLACES = {"EVAL": 3, "XGROUP": 2, "XINFO": 2}
 _AGAIN = frozenset({"ClusterDownError", "TryAgainError", "MasterDownError"})
 _MOVED, _ASK = "MovedError", "AskError"
@@ -79,12 +79,14 @@ def shares(client: Any, commands: Sequence[Command], turn: int) -> list[Share]:
 
 
 def _units(commands: Sequence[Command]) -> list[list[int]]:
-    """Return the positions of what goes to one node together: a command, or a transaction."""
+    """Return the positions of what goes to one node together: a command, a transaction, what WAITAOF waits for."""
     units: list[list[int]] = []
     inside = False
     for place, command in enumerate(commands):
         if inside:
             units[-1].append(place)
+        elif command[0] == "WAITAOF":  # it waits for what its own connection wrote, so all of it goes to one node
+            units = [[*itertools.chain(*units), place]]
         else:
             units.append([place])
         inside = command[0] == "MULTI" or (inside and command[0] != "EXEC")

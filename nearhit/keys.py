@@ -60,6 +60,11 @@ class LogKeys:
         """Return the flag that says a wake-up of a lane is on its way."""
         return f"nearhit:{{{self.namespace}}}:wake:{lane}"
 
+    @property
+    def trial(self) -> str:
+        """Return the key that is written to try out whether the server can confirm a write."""
+        return f"nearhit:{{{self.namespace}}}:trial"
+
     def refreshing(self, digest: str) -> str:
         """Return the flag that says an entry's model was asked again a moment ago."""
         return f"nearhit:{{{self.namespace}}}:refreshing:{digest}"

@@ -7,6 +7,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from nearhit.connection import Server
+from nearhit.durability import DURABILITIES
 from nearhit.errors import ConfigError
 from nearhit.keys import check_namespace
 from nearhit.policy import Lifetimes, check_threshold
@@ -64,6 +65,9 @@ class Settings:
     deadline_ms: int = _setting(250, "Longest time of a lookup; then it is a miss.")
     enqueue_deadline_ms: int = _setting(50, "Longest time that `fill` holds its caller.")
     embed_timeout_ms: int = _setting(10_000, "Longest time of an embedding call in a worker.")
+    durability: str = _setting(
+        "write", "What `accepted` says of a fill: `write`: the log's server has it; `fsync`: its disk has it."
+    )
     connect_timeout_ms: int = _setting(1_000, "Longest time of a connect.")
     ttl_seconds: float = _setting(86_400.0, "Hard time to live of an entry.")
     fresh_seconds: float = _setting(0.0, "Soft time to live: a later hit is served and asked again; 0 is the hard one.")
@@ -193,6 +197,7 @@ _CHOICES = {
     "layout": LAYOUTS,
     "judge_on_failure": ON_FAILURE,
     "verify_judge": VERIFY_JUDGES,
+    "durability": DURABILITIES,
 }
 
 _RANGES: dict[str, tuple[float, float]] = {

@@ -30,6 +30,7 @@ class Spooled:
         queued_ms: when it was given, milliseconds since the epoch.
         sent: the log has it.
         settled: set once it is sent, or once a try of the spool has failed since.
+        heard: called when ``settled`` is set, on the spool's thread; for callers that cannot wait for an event.
     """
 
     lane: str
@@ -37,6 +38,13 @@ class Spooled:
     queued_ms: int
     sent: bool = False
     settled: threading.Event = field(default_factory=threading.Event)
+    heard: Callable[[], None] | None = None
+
+    def settle(self) -> None:
+        """Tell who waits that there is news."""
+        self.settled.set()
+        if self.heard is not None:
+            self.heard()
 
 
 class Spool:
@@ -46,10 +54,18 @@ class Spool:
         send: sends a batch; returns whether the log has it. Called on the spool's own thread only.
         max_fills: how many are kept.
         max_bytes: how many bytes of messages are kept.
+        batch_fills: how many are sent at once.
     """
 
-    def __init__(self, send: Callable[[list[Spooled]], bool], max_fills: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        send: Callable[[list[Spooled]], bool],
+        max_fills: int,
+        max_bytes: int,
+        batch_fills: int = BATCH_FILLS,
+    ) -> None:
         self._send = send
+        self._batch_fills = batch_fills
         self._max_fills = max_fills
         self._max_bytes = max_bytes
         self._changed = threading.Condition()
@@ -132,7 +148,7 @@ class Spool:
                 self._thread = None
                 return False
             size = 0
-            while self._waiting and len(self._sending) < BATCH_FILLS and size < BATCH_BYTES:
+            while self._waiting and len(self._sending) < self._batch_fills and size < BATCH_BYTES:
                 self._sending.append(self._waiting.popleft())
                 size += len(self._sending[-1].blob)
             return True
@@ -144,7 +160,7 @@ class Spool:
         self.failing = False
         for fill in sent:
             fill.sent = True
-            fill.settled.set()
+            fill.settle()
 
     def _return(self) -> None:
         with self._changed:
@@ -152,4 +168,4 @@ class Spool:
             self._sending = []
             self.failing = True
             for fill in self._waiting:
-                fill.settled.set()
+                fill.settle()

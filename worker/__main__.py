@@ -8,8 +8,11 @@ import shutil
 import sys
 import tempfile
 
-from nearhit.errors import ConfigError
+from nearhit.durability import CONFIRM_SECONDS, FSYNC, check_trial, trial_commands
+from nearhit.errors import ConfigError, UnavailableError
 from nearhit.exposition import FOLDER_VARIABLE, clear, multiprocess_folder
+from nearhit.keys import LogKeys
+from nearhit.link import link_to
 from nearhit.settings import Settings
 
 _OWN_FOLDER = "nearhit-metrics-"
@@ -24,6 +27,7 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = Settings.from_env()
+        _check_durability(settings)
     except ConfigError as error:
         print(f"nearhit: {error}", file=sys.stderr)  # noqa: T201 - said to the person at the terminal
         return 2
@@ -38,6 +42,20 @@ def main(arguments: list[str]) -> int:
     finally:
         _drop_own_folder()
     return 0
+
+
+def _check_durability(settings: Settings) -> None:
+    """Raise ``ConfigError`` when the log's server cannot confirm what a worker is to wait for; one that is away may."""
+    if settings.durability != FSYNC:
+        return
+    keys, link = LogKeys(settings.namespace), link_to(settings.log_server())
+    try:
+        replies = link.send(trial_commands(keys, CONFIRM_SECONDS), 2 * CONFIRM_SECONDS)
+        check_trial(keys, replies, CONFIRM_SECONDS)
+    except UnavailableError:
+        return  # each fill that comes through this worker is looked at once more
+    finally:
+        link.close()
 
 
 def _share_metrics(arguments: list[str]) -> None:

@@ -16,6 +16,7 @@ from nearhit.backoff import Backoff
 from nearhit.breaker import Breaker
 from nearhit.door import OPEN_SECONDS
 from nearhit.drain import Drain, Gathering
+from nearhit.durability import CONFIRM_SECONDS, FSYNC, confirmed
 from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ConfigError, ContractError, NearhitError, UnavailableError
 from nearhit.fate import Fate, Limits
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nearhit.embedding.port import Embedder
+    from nearhit.flow import Flow
     from nearhit.index.invalidate import Selection
     from nearhit.lookup import Space
     from nearhit.settings import Settings
@@ -165,7 +167,7 @@ class Runtime:
             except (ContractError, ConfigError) as error:
                 raw = json.dumps(row, default=str)[:65_536].encode()
                 refused.append((raw, "bad_row", str(error)))
-        self.log.run(filllog.take_in(self.keys, fills, refused, now_ms), _SECONDS)
+        self._add(filllog.take_in(self.keys, fills, refused, now_ms))
         if refused:
             self.metrics.dead_letters.labels(self.metrics.namespace, "bad_row").inc(len(refused))
         for lane in {lane for lane, _ in fills}:
@@ -284,6 +286,12 @@ class Runtime:
         self._wakeup.close()
         if self._space is not None:
             self._space.engine.close()
+
+    def _add(self, flow: Flow[None]) -> None:
+        if self.settings.durability == FSYNC:
+            self.log.run(confirmed(flow), 2 * CONFIRM_SECONDS)
+        else:
+            self.log.run(flow, _SECONDS)
 
     def _make_drains(self, embedder: Embedder, limits: Limits) -> tuple[Drain, Drain, Drain]:
         """Return what empties the lanes of fills, that of refreshes and that of verifications."""

@@ -169,20 +169,23 @@ class ValkeyServer:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = self.port or free_port()
-        command = [
-            *(server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
-            *("--save", "", "--appendonly", "yes" if self.durable else "no", "--appendfsync", self.appendfsync),
-            *("--daemonize", "no", *self.options),
-            *(("--loadmodule", self.module) if self.module else ()),
-        ]
         try:
             with held_back():
-                self.child = Child("valkey", command, self.folder)
+                self.child = Child("valkey", self.command(), self.folder)
             wait_until(self._answers, timeout_seconds, f"valkey-server on port {self.port}")
         except BaseException:  # Ctrl-C, too: nobody else knows of the child yet
             self.stop()
             raise
         return self
+
+    def command(self) -> list[str]:
+        """Return the program and its arguments."""
+        return [
+            *(server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+            *("--save", "", "--appendonly", "yes" if self.durable else "no", "--appendfsync", self.appendfsync),
+            *("--daemonize", "no", *self.options),
+            *(("--loadmodule", self.module) if self.module else ()),
+        ]
 
     def stop(self) -> None:
         """Stop it."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 
-from nearhit import FillOutcome, message
+from nearhit import FillOutcome
 from nearhit.wakeup import TASK_FILL, TASK_FILL_MANY, queue_name
 from tests.chaos.field import CLAIM_IDLE_MS, Field, children_of, end, wait_for
 from tests.embedding_server import EmbeddingServer, reply_to
@@ -91,25 +91,6 @@ def test_a_restarted_broker_neither_kills_nor_stalls_a_worker(ground: Field, poo
         wait_for(worker.ready, 10, "the worker is ready")
     assert worker.child is not None
     assert worker.child.running
-
-
-@pytest.mark.parametrize("how", ["always", "everysec"])
-def test_what_a_killed_log_server_accepted_is_there_again_whenever_it_syncs(tmp_path: Path, how: str) -> None:
-    ground = Field(tmp_path)
-    ground.log_server.appendfsync = how
-    with ground.cache_server, ground.log_server, ground.client() as cache:
-        accepted = []
-        for number in range(300):
-            if cache.fill(f"question {number}", "an answer") is FillOutcome.ACCEPTED:
-                accepted.append(f"question {number}")
-            if number % 100 == 50:
-                ground.log_server.kill()
-                ground.log_server.start()
-        assert len(accepted) > 200
-        with ground.log_server.client() as client:
-            rows = client.xrange(f"nearhit:{{{ground.namespace}}}:log:interactive")
-        there = {message.decode(fields[b"m"]).prompt for _, fields in rows}
-        assert set(accepted) <= there
 
 
 @pytest.mark.parametrize("pool", POOLS)

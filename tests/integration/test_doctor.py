@@ -13,6 +13,7 @@ import redis
 from nearhit.connection import Server
 from nearhit.settings import Settings
 from tests.support.shelf import Shelf
+from tests.support.slow_disk import SlowDiskServer
 from worker.cli import main, path_checks, server_checks
 from worker.cli.finding import Finding, Status, address_of, address_of_url, is_loopback
 from worker.cli.servers import Servers
@@ -117,14 +118,54 @@ def test_an_eviction_policy_is_judged_for_the_cache_and_for_the_log(
     assert (found["memory"].status, found["log memory"].status) == (memory, log)
 
 
-@pytest.mark.parametrize(("how", "said"), [("everysec", "every second"), ("always", "at every write"), ("no", "never")])
-def test_a_log_of_its_own_that_is_durable_passes(
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("everysec", "a killed server loses what it had not written while an fsync was slow"),
+        ("always", "on the disk before it is accepted"),
+        ("no", "never synced"),
+    ],
+)
+def test_a_log_of_its_own_that_is_durable_passes_and_what_it_may_lose_is_said(
     plain_server: ValkeyServer, tmp_path: Path, how: str, said: str
 ) -> None:
     with ValkeyServer(tmp_path, durable=True, appendfsync=how) as log:
         found = cache_findings(plain_server.url, log_url=log.url)
     assert (found["log durability"].status, found["log memory"].status) == (Status.PASS, Status.PASS)
+    assert found["log durability"].text.startswith(f"durability write, append-only file on, appendfsync {how}: ")
     assert said in found["log durability"].text
+
+
+def test_a_log_that_is_not_synced_during_a_rewrite_is_warned_of(plain_server: ValkeyServer, tmp_path: Path) -> None:
+    options = ("--no-appendfsync-on-rewrite", "yes")
+    with ValkeyServer(tmp_path, durable=True, appendfsync="always", options=options) as log:
+        found = cache_findings(plain_server.url, log_url=log.url)["log durability"]
+    assert (found.status, "no-appendfsync-on-rewrite yes" in found.text) == (Status.WARN, True)
+
+
+@pytest.mark.parametrize(
+    ("durable", "how", "status", "said"),
+    [
+        (False, "always", Status.FAIL, "append-only file off"),
+        (True, "always", Status.PASS, "confirmed within"),
+        (True, "everysec", Status.WARN, "confirmed within"),
+        (True, "no", Status.FAIL, "appendfsync is 'no'"),
+    ],
+)
+def test_a_log_that_must_confirm_each_fill_is_tried(
+    durable: bool, how: str, status: Status, said: str, plain_server: ValkeyServer, tmp_path: Path
+) -> None:
+    with ValkeyServer(tmp_path, durable=durable, appendfsync=how) as log:
+        changes = {"log_url": log.url, "durability": "fsync", "enqueue_deadline_ms": 1_000}
+        found = cache_findings(plain_server.url, **changes)["log durability"]
+    assert (found.status, said in found.text) == (status, True), found
+
+
+def test_a_deadline_that_is_too_short_for_the_disk_is_named(plain_server: ValkeyServer, tmp_path: Path) -> None:
+    with SlowDiskServer(tmp_path, durable=True, appendfsync="always", fsync_seconds=0.2) as log:
+        found = cache_findings(plain_server.url, log_url=log.url, durability="fsync")["log durability"]
+    assert found.status is Status.WARN
+    assert "NEARHIT_ENQUEUE_DEADLINE_MS" in found.advice
 
 
 def test_a_search_engine_that_is_asked_for_and_not_there_is_a_failure(plain_server: ValkeyServer) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nearhit.errors import StoreUnavailableError
 from nearhit.flow import ReplyError
 from nearhit.opening import choose_engine
+from worker.cli.durability_checks import check_durability
 from worker.cli.finding import Finding, address_of, failed, is_loopback, passed, warned
 
 if TYPE_CHECKING:
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
 FIRST_GOOD_SEARCH = (1, 2, 1)
 FIRST_SERVER = (7, 2)
 _SEARCH_COMMANDS = ("FT.CREATE", "FT.SEARCH", "FT.INFO", "FT.DROPINDEX", "FT._LIST")
-_SYNCED = {
-    b"everysec": ", synced every second: a machine that fails loses that second of fills, a server that is killed none",
-    b"always": ", synced at every write: no accepted fill is lost",
-    b"no": ", never synced: a machine that fails loses what its kernel had not written",
-}
 RIGHTS = "give the user the rights that docs/index.md names: ACL SETUSER NAME …"
 _SKEW_SECONDS = 1.0
 _NEARLY_FULL = 0.9
@@ -57,7 +53,7 @@ def check_log_server(servers: Servers) -> Iterator[Finding]:
         advice = "set NEARHIT_LOG_URL to where one answers us; until then fills wait in memory"
         yield failed("log server", str(error), RIGHTS if lacks_rights(str(error)) else advice)
         return
-    yield _durable(ask, info)
+    yield check_durability(servers, info)
     yield _log_memory(info, shared=servers.shared)
     if not servers.shared:
         yield from check_password("log server", *address_of(ask.server))
@@ -168,18 +164,6 @@ def _clock(ask: Ask) -> Finding:
     if abs(skew) > _SKEW_SECONDS:
         return warned("clock", text, "set both clocks by NTP: entries end by the clock of who reads them")
     return passed("clock", text)
-
-
-def _durable(ask: Ask, info: dict[str, str]) -> Finding:
-    if info.get("aof_enabled") == "1":
-        reply = ask("CONFIG", "GET", "appendfsync")
-        words = [*reply, *reply.values()] if isinstance(reply, dict) else reply if isinstance(reply, list) else []
-        how = next((text for word, text in _SYNCED.items() if word in words), "")
-        return passed("log durability", f"append-only file on{how}")
-    if "aof_enabled" not in info:
-        return warned("log durability", "the server does not tell", "let the user run INFO")
-    advice = "CONFIG SET appendonly yes on the log's server: without it a restart loses the fills in the log"
-    return warned("log durability", "append-only file off", advice)
 
 
 def _log_memory(info: dict[str, str], *, shared: bool) -> Finding:

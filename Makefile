@@ -27,8 +27,10 @@ demo: $(STAMP) ## Start a whole stack, fill it through the queue, ask it, and st
 test: $(STAMP) ## Run the tests.
 	$(BIN)/python -m pytest
 
-chaos: $(STAMP) ## Kill processes at random under 10,000 fills, and churn the index for long.
-	NEARHIT_CHAOS=long NEARHIT_CHAOS_FILLS=10000 $(BIN)/python -m pytest tests/chaos
+CELL ?=
+chaos: $(STAMP) ## Kill and stop everything 450 times under load (CELL="tls cluster" runs these only), and churn the index.
+	$(BIN)/python -m bench.chaos $(if $(CELL),--cell $(CELL))
+	$(if $(CELL),,NEARHIT_CHAOS=long $(BIN)/python -m pytest tests/chaos)
 
 lint: $(STAMP) ## Check style and format.
 	$(BIN)/ruff check .

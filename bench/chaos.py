@@ -1,142 +1,136 @@
-"""Measures what a kill costs: for each thing that is killed, how long until all is stored, and what is lost.
+"""Runs the matrix of what is killed and stopped, cell by cell, and writes its tables into docs/write-path.md.
 
-Run: python -m bench.chaos [--fills 10000]; it writes its table into docs/write-path.md.
+Run: python -m bench.chaos [--events 45] [--cell tls cluster] [--resume]. Each cell's result goes to docs/chaos.json as
+soon as it is there, and the tables are written from that file: cells may be run one by one and on several days.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
+import json
+import os
+import statistics
 import tempfile
 import time
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench.tables import markdown, put, where
-from nearhit import FillOutcome
-from tests.chaos.field import CLAIM_IDLE_MS, Field, Filler, check, children_of, end
+from bench.tables import DOCS, markdown, put, where
+from tests.chaos.cells import CELLS
+from tests.chaos.events import EVENTS
+from tests.chaos.field import CLAIM_IDLE_MS
+from tests.chaos.matrix import CALLERS, PER_SECOND, PROCESSES, run_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-PREFORK = ("--pool", "prefork")
+    from tests.chaos.cells import Cell
 
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """Something that is killed, and what then happens."""
-
-    what: str
-    then: str
-    pool: tuple[str, ...]
-    do: Callable[[Field], None]
-
-
-def worker(ground: Field) -> None:
-    """Kill a worker and all its children, and start another one."""
-    victim = ground.workers[0]
-    for pid in children_of(victim):
-        end(pid)
-    victim.kill()
-    victim.spawn()
-
-
-def pool_child(ground: Field) -> None:
-    """Kill one child of a prefork pool."""
-    for pid in children_of(ground.workers[0])[:1]:
-        end(pid)
-
-
-def log_server(ground: Field) -> None:
-    """Kill the log's server, which is the Celery broker too, and start it after a second."""
-    ground.log_server.kill()
-    time.sleep(1.0)
-    ground.log_server.start()
-
-
-def cache_server(ground: Field) -> None:
-    """Kill the cache server and start it after a second."""
-    ground.cache_server.kill()
-    time.sleep(1.0)
-    ground.cache_server.start()
-
-
-KILLS = (
-    Kill("a worker, threads pool", "what it had in work is claimed by another after `claim_idle_ms`", (), worker),
-    Kill("a worker, prefork pool", "the same", PREFORK, worker),
-    Kill("a prefork pool's child", "the same; its Celery message is delivered again at once", PREFORK, pool_child),
-    Kill(
-        "the log's server, 1 s away",
-        "callers spool in memory; on return the spool is sent, and the workers read on",
-        (),
-        log_server,
-    ),
-    Kill("the cache server, 1 s away", "fills wait with backoff; on return they are written", (), cache_server),
-)
+FILE = DOCS / "chaos.json"
+_HOUR = 3600.0
 
 
 def main() -> int:
-    """Kill everything in turn, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fills", type=int, default=2_000, help="fills for each row")
-    fills = parser.parse_args().fills
-    rows = [_measured(kill, fills) for kill in KILLS]
-    counted = ("kills", "fills", "spooled", "lost", "twice")
-    head = ("killed (SIGKILL)", "what happens", *counted, "stored after, p50", "longest")
-    text = markdown(head, rows)
-    text += (
-        f"\n\n{where()} 100 fills/s while a kill comes every 4 s; two workers, `claim_idle_ms` {CLAIM_IDLE_MS:,} "
-        "(15,000 by default: add 13 s). *Stored after*: from a kill until all that was filled before it is searchable."
+    """Run the cells that were asked for; return 1 when a fill was lost that its server cannot have held back."""
+    parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
+    parser.add_argument("--events", type=int, default=45, help="events in each cell; 45 makes 450 in all")
+    parser.add_argument("--cell", nargs="+", choices=[cell.name for cell in CELLS], help="cells to run; all without it")
+    parser.add_argument("--resume", action="store_true", help="leave out cells that had as many events within a day")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of the order of events")
+    asked = parser.parse_args()
+    module = os.environ.get("NEARHIT_TEST_SEARCH_MODULE", "")
+    good = True
+    for cell in CELLS:
+        if asked.cell and cell.name not in asked.cell:
+            continue
+        if asked.resume and _is_there(cell, asked.events):
+            continue
+        if missing := cell.missing(module):
+            print(f"{cell.name}: left out: {missing}", flush=True)
+            continue
+        good = _run(cell, asked, module) and good
+    return 0 if good else 1
+
+
+def _run(cell: Cell, asked: argparse.Namespace, module: str) -> bool:
+    """Run a cell, keep its result, write the tables, and return whether every fill is accounted for."""
+    print(f"{cell.name}: {asked.events} events, seed {asked.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        result = run_cell(cell, Path(folder), asked.events, asked.seed, module)
+    row = {**result.row(), "seed": asked.seed, "when": datetime.now(UTC).isoformat(timespec="minutes")}
+    counts = {name: value for name, value in row.items() if name != "recovered"}
+    print(json.dumps(counts), flush=True)
+    kept = {**_kept(), cell.name: row}
+    FILE.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+    put("write-path.md", "chaos", tables(kept))
+    unexplained = result.lost - result.held_back
+    return not (unexplained or result.lost_spooled or result.twice or result.other or result.not_found)
+
+
+def _kept() -> dict[str, dict[str, Any]]:
+    kept: dict[str, dict[str, Any]] = json.loads(FILE.read_text()) if FILE.exists() else {}
+    return kept
+
+
+def _is_there(cell: Cell, events: int) -> bool:
+    row = _kept().get(cell.name)
+    if row is None or row["events"] < events:
+        return False
+    return (datetime.now(UTC) - datetime.fromisoformat(row["when"])).total_seconds() < 24 * _HOUR
+
+
+def tables(kept: dict[str, dict[str, Any]]) -> str:
+    """Return what the page says: a row for each cell, a row for each kind of event, and how it was measured."""
+    rows = [kept[cell.name] for cell in CELLS if cell.name in kept]
+    return "\n\n".join((_by_cell(kept), _sentence(rows), _by_event(rows), _how(rows)))
+
+
+def _by_cell(kept: dict[str, dict[str, Any]]) -> str:
+    head: tuple[str, ...] = ("cell", "durability, appendfsync", "events", "fills", "accepted", "spooled")
+    head += ("accepted and lost", "spooled and lost", "twice", "dead letters")
+    rows: list[Sequence[object]] = []
+    for cell in CELLS:
+        row = kept.get(cell.name)
+        what = (str(cell), f"{cell.durability}, {cell.appendfsync}")
+        if row is None:
+            rows.append((*what, "not run", *[""] * 7))
+            continue
+        counts = ("events", "fills", "accepted", "spooled", "lost", "lost_spooled", "twice", "dead")
+        rows.append((*what, *(f"{row[name]:,}" for name in counts)))
+    return markdown(head, rows)
+
+
+def _sentence(rows: Sequence[dict[str, Any]]) -> str:
+    lost, held_back = (sum(row[name] for row in rows) for name in ("lost", "held_back"))
+    accepted, events = (sum(row[name] for row in rows) for name in ("accepted", "events"))
+    text = f"{events:,} events, {accepted:,} accepted fills, {lost:,} of them lost"
+    if lost:
+        text += f", {held_back:,} of those in the last seconds before a log server was killed that syncs every second"
+    return text + "."
+
+
+def _by_event(rows: Sequence[dict[str, Any]]) -> str:
+    seen: list[Sequence[object]] = []
+    for event in EVENTS:
+        times = sorted(seconds for row in rows for seconds in row["recovered"].get(str(event), []))
+        if times:
+            seen.append((str(event), len(times), f"{statistics.median(times):.1f} s", f"{times[-1]:.1f} s"))
+    return markdown(("what, how", "events", "stored after, p50", "longest"), seen)
+
+
+def _how(rows: Sequence[dict[str, Any]]) -> str:
+    processes = sum(count for _, count in PROCESSES)
+    first, last = (edge(row["when"][:10] for row in rows) for edge in (min, max))
+    minutes = sum(row["seconds"] for row in rows) / 60
+    return (
+        f"{where()} Runs of {first} to {last}, {minutes:.0f} minutes. {processes} processes fill, two with threads and "
+        f"two with asyncio, {CALLERS} callers and {PER_SECOND:g} fills/s each; two workers, `claim_idle_ms` "
+        f"{CLAIM_IDLE_MS:,} (15,000 by default: add 13 s). A killed server comes back within a second, a stopped "
+        "process goes on within three. *Accepted and lost*: the newest answer that a caller was told `accepted` for is not "
+        "stored in the end. *Stored after*: from the event, its own time included, until all that the log had when it "
+        "was over is searchable."
     )
-    print(text)
-    put("write-path.md", "chaos", text)
-    return 0
-
-
-def _measured(kill: Kill, fills: int) -> tuple[object, ...]:
-    dice = random.Random(1)
-    waits: list[float] = []
-    with tempfile.TemporaryDirectory() as folder, Field(Path(folder)) as ground:
-        ground.add_worker(*kill.pool)
-        ground.add_worker(*kill.pool)
-        with ground.client() as cache:
-            cache.warm_up()
-            filler = Filler(cache, fills, per_second=100, again_share=0.0).start()
-            while filler.done < fills - 300:
-                time.sleep(dice.uniform(0.5, 1.5))
-                before = filler.done
-                killed = time.monotonic()
-                kill.do(ground)
-                _wait_until_there(ground, before)
-                waits.append(time.monotonic() - killed)
-                time.sleep(max(0.0, killed + 4.0 - time.monotonic()))
-            filler.join(60)
-            ground.wait_until_stored(120)
-            counts = check(ground, filler)
-    waits.sort()
-    lost = counts["missing"] - counts["dead letters"]
-    spooled = filler.outcomes.get(FillOutcome.SPOOLED, 0)
-    middle, longest = waits[len(waits) // 2], waits[-1]
-    seen = (f"{middle:.1f} s", f"{longest:.1f} s")
-    return (kill.what, kill.then, len(waits), fills, spooled, lost, counts["twice"], *seen)
-
-
-def _wait_until_there(ground: Field, fills: int) -> None:
-    """Wait until the first ``fills`` questions are stored."""
-    wanted = {f"question {number}" for number in range(fills)}
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        try:
-            if wanted <= {row.get(b"prompt", b"").decode() for row in ground.entries().values()}:
-                return
-        except OSError:
-            pass
-        except Exception as error:
-            if "redis" not in type(error).__module__:
-                raise
-        time.sleep(0.05)
-    raise TimeoutError(f"{fills} fills are not stored within 120 s")
 
 
 if __name__ == "__main__":

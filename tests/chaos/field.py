@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
-import threading
-import time
 import urllib.request
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from nearhit import FillOutcome, Hit, SemanticCache, Settings
+from nearhit import SemanticCache, Settings
 from nearhit.metrics import LANES
 from nearhit.refresh import LANE as REFRESH_LANE
 from worker.stack import ValkeyServer, Worker, wait_until
@@ -80,11 +76,20 @@ class Field:
 
     def add_worker(self, *arguments: str, **changes: object) -> Worker:
         """Start a worker and wait until it is ready."""
+        return self._made_worker(arguments, changes).start()
+
+    def spawn_worker(self, *arguments: str, **changes: object) -> Worker:
+        """Start a worker without waiting."""
+        worker = self._made_worker(arguments, changes)
+        worker.spawn()
+        return worker
+
+    def _made_worker(self, arguments: tuple[str, ...], changes: dict[str, object]) -> Worker:
         name = f"worker{len(self.workers)}"
         more = {f"NEARHIT_{key.upper()}": str(value) for key, value in changes.items()}
         worker = Worker(self.folder / name, {**self.variables, **more}, arguments, name=name)
         self.workers.append(worker)
-        return worker.start()
+        return worker
 
     def start(self) -> Self:
         """Start the servers."""
@@ -135,88 +140,6 @@ class Field:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-@dataclass
-class Filler:
-    """Fills from a thread of its own at a steady pace, and remembers what it was told.
-
-    Args:
-        cache: what to fill.
-        fills: how many in all.
-        per_second: the pace.
-        again_share: share of fills that give a question of before a newer answer.
-    """
-
-    cache: SemanticCache
-    fills: int
-    per_second: float
-    again_share: float = 0.2
-    seed: int = 7
-    newest: dict[str, str] = field(default_factory=dict)
-    outcomes: dict[FillOutcome, int] = field(default_factory=dict)
-    slowest_seconds: float = 0.0
-    done: int = 0
-
-    def __post_init__(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="filler", daemon=True)
-
-    def start(self) -> Self:
-        """Begin."""
-        self._thread.start()
-        return self
-
-    def join(self, timeout_seconds: float) -> None:
-        """Wait until all fills were given and the spool is sent."""
-        self._thread.join(timeout_seconds)
-        assert not self._thread.is_alive(), f"{self.done} of {self.fills} fills"
-        assert self.cache._publisher.flush(timeout_seconds), "the spool is not empty"  # noqa: SLF001 - no public need
-
-    def _run(self) -> None:
-        dice = random.Random(self.seed)
-        started = time.monotonic()
-        for number in range(self.fills):
-            prompt = f"question {number}"
-            if self.newest and dice.random() < self.again_share:
-                prompt = dice.choice(list(self.newest))
-            answer = f"answer {number}"
-            before = time.monotonic()
-            outcome = self.cache.fill(prompt, answer)
-            self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - before)
-            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-            self.newest[prompt] = answer
-            self.done += 1
-            time.sleep(max(0.0, started + number / self.per_second - time.monotonic()))
-
-
-def check(field_: Field, filler: Filler) -> dict[str, int]:
-    """Compare what is stored with what was given; return counts of what is missing, wrong, or there twice."""
-    entries = field_.entries()
-    prompts: dict[str, list[str]] = {}
-    for fields in entries.values():
-        prompts.setdefault(fields[b"prompt"].decode(), []).append(fields[b"response"].decode())
-    dead = len(field_.dead())
-    missing = [prompt for prompt in filler.newest if prompt not in prompts]
-    wrong = [p for p, answer in filler.newest.items() if p in prompts and f'"{answer}"' not in prompts[p]]
-    twice = [prompt for prompt, answers in prompts.items() if len(answers) > 1]
-    return {
-        "fills": filler.done,
-        "distinct": len(filler.newest),
-        "entries": len(entries),
-        "missing": len(missing),
-        "older answer": len(wrong),
-        "twice": len(twice),
-        "dead letters": dead,
-    }
-
-
-def found_by_lookup(cache: SemanticCache, filler: Filler) -> int:
-    """Return how many questions a lookup finds with their newest answer."""
-    found = 0
-    for prompt, answer in filler.newest.items():
-        outcome = cache.lookup(prompt)
-        found += isinstance(outcome, Hit) and outcome.answer == answer
-    return found
 
 
 def children_of(worker: Worker) -> list[int]:

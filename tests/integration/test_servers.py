@@ -5,12 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
-import ssl
-import subprocess
-import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +16,7 @@ from nearhit import FillOutcome, Hit, Miss, MissReason, Settings
 from tests.support.faces import Face
 from tests.support.outcomes import NOTHING
 from tests.support.shelf import Shelf
+from tests.support.tls import Tls
 from tests.support.writer import written
 from worker.stack import ValkeyServer, wait_until
 
@@ -173,54 +169,6 @@ def test_a_replica_that_only_reads_serves_what_it_has(kind: str, started: Any) -
         wait_until(lambda: bool(cache.lookup("What is it?")), 20, "an exact hit from the replica")
         assert cache.fill("Who is it?", "nobody") is FillOutcome.SPOOLED
     shelf.close()
-
-
-class Tls:
-    """TLS in front of a plain server."""
-
-    def __init__(self, target: int, folder: Path, *, client_certificate: bool = False) -> None:
-        self.ca = folder / "cert.pem"
-        self.key = key = folder / "key.pem"
-        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-        command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(key), "-out", str(self.ca)]
-        subprocess.run(command, check=True, capture_output=True)
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(self.ca, key)
-        if client_certificate:
-            self._context.verify_mode = ssl.CERT_REQUIRED
-            self._context.load_verify_locations(self.ca)
-        self._target = target
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._socket.getsockname()[1]
-        self._open: list[socket.socket] = [self._socket]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                plain, _ = self._socket.accept()
-            except OSError:
-                return
-            self._open.append(plain)
-            with suppress(OSError):
-                near = self._context.wrap_socket(plain, server_side=True)
-                far = socket.create_connection(("127.0.0.1", self._target))
-                self._open += [near, far]
-                for pair in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=pair, daemon=True).start()
-
-    def _carry(self, source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError, ValueError):
-            while data := source.recv(65536):
-                target.sendall(data)
-        with suppress(OSError):
-            target.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        for one in self._open:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
 
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "not trusted"])

@@ -20,7 +20,7 @@ from bench.tables import DOCS, markdown, put, where
 from tests.chaos.cells import CELLS
 from tests.chaos.events import EVENTS
 from tests.chaos.field import CLAIM_IDLE_MS
-from tests.chaos.matrix import CALLERS, PER_SECOND, PROCESSES, run_cell
+from tests.chaos.matrix import CALLERS, FACES, OF_EACH, PER_SECOND, run_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,16 +120,16 @@ def _by_event(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _how(rows: Sequence[dict[str, Any]]) -> str:
-    processes = sum(count for _, count in PROCESSES)
+    processes = len(FACES) * OF_EACH
     first, last = (edge(row["when"][:10] for row in rows) for edge in (min, max))
     minutes = sum(row["seconds"] for row in rows) / 60
     return (
-        f"{where()} Runs of {first} to {last}, {minutes:.0f} minutes. {processes} processes fill, two with threads and "
-        f"two with asyncio, {CALLERS} callers and {PER_SECOND:g} fills/s each; two workers, `claim_idle_ms` "
-        f"{CLAIM_IDLE_MS:,} (15,000 by default: add 13 s). A killed server comes back within a second, a stopped "
-        "process goes on within three. *Accepted and lost*: the newest answer that a caller was told `accepted` for is not "
-        "stored in the end. *Stored after*: from the event, its own time included, until all that the log had when it "
-        "was over is searchable."
+        f"{where()} Runs of {first} to {last}, {minutes:.0f} minutes. {processes} processes fill, half of them with "
+        f"threads and half with asyncio, {CALLERS} callers and {PER_SECOND:g} fills/s each; two workers, "
+        f"`claim_idle_ms` {CLAIM_IDLE_MS:,} (15,000 by default: add 13 s). A killed server comes back within a "
+        "second, a stopped process goes on within three. *Accepted and lost*: the newest answer that was told "
+        "`accepted` is not stored in the end. *Stored after*: from the event, its own time included, until all that "
+        "the log had when it was over is searchable."
     )
 
 

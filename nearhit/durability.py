@@ -78,6 +78,16 @@ def trial_commands(keys: LogKeys, seconds: float) -> tuple[Command, Command]:
     return ("SET", keys.trial, 1, "PX", _TRIAL_MS), wait_for_disk(seconds)
 
 
+def trial(keys: LogKeys, seconds: float = CONFIRM_SECONDS) -> Flow[None]:
+    """Try out whether the log's server can confirm a write.
+
+    Raises:
+        ConfigError: it cannot; the message says what to change.
+        StoreUnavailableError: it takes no write now.
+    """
+    check_trial(keys, (yield Send(trial_commands(keys, seconds))), seconds)
+
+
 def check_trial(keys: LogKeys, replies: Sequence[Any], seconds: float) -> None:
     """Check the replies to ``trial_commands``.
 

@@ -183,7 +183,7 @@ class Publisher:
 
     def _failed(self, error: NearhitError, state: _State, *, counted: bool = True) -> None:
         state.connected = state.proven = False
-        state.down = True
+        state.failure = type(error).__name__
         self._breaker.failed()
         if self._breaker.open:
             self._open.set(1)
@@ -193,7 +193,7 @@ class Publisher:
                 log.error("no fill is accepted: %s", error, extra={"action": "enqueue"})
 
     def _succeeded(self, state: _State) -> None:
-        state.down = False
+        state.failure = ""
         if self._breaker.open:
             self._open.set(0)
         self._breaker.succeeded()
@@ -250,7 +250,7 @@ class Publisher:
                 self._try_out(state)
             self._appended(self._link.send(self._commands(fills, CONFIRM_SECONDS), self._send_seconds), fills)
         except (StoreUnavailableError, ConfigError) as error:
-            self._failed(error, state, counted=not state.down)
+            self._failed(error, state, counted=state.failure != type(error).__name__)
             self._metrics.spooled.set(len(state.spool))
             return False
         self._metrics.spooled.set(max(0, len(state.spool) - len(fills)))  # the spool counts what it is sending
@@ -283,14 +283,14 @@ class _State:
     Attributes:
         spool: fills that wait.
         connected: callers' threads find an open connection.
-        down: the last try failed.
+        failure: the kind of error with which the last try failed; empty for none.
         proven: the server has confirmed a write since the last failure.
     """
 
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
         self.connected = False
-        self.down = False
+        self.failure = ""
         self.proven = False
         self._turn = threading.Lock()
 

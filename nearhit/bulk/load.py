@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from nearhit.breaker import Breaker
 from nearhit.bulk.checkpoint import Checkpoint, Progress
 from nearhit.bulk.loader import Loader, Pace
 from nearhit.bulk.rows import STDIN, Columns, format_of
+from nearhit.durability import FSYNC
 from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ConfigError
 from nearhit.keys import LogKeys
@@ -71,7 +72,8 @@ def load_files(
     gate = Gate(Breaker(sys.maxsize), Breaker(sys.maxsize), metrics, "bulk")
     link = link_for(settings.log_server().client())
     shell = Shell(link, embedder_for(settings.model), gate)
-    loader = Loader(shell, LogKeys(settings.namespace), settings.lifetimes(), wakeup, options.columns, options.pace)
+    pace = replace(options.pace, confirm=settings.durability == FSYNC)
+    loader = Loader(shell, LogKeys(settings.namespace), settings.lifetimes(), wakeup, options.columns, pace)
     with ExitStack() as stack:
         stack.callback(link.close)
         stack.callback(wakeup.close)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nearhit import filllog
 from nearhit.bulk.checkpoint import Progress
 from nearhit.bulk.rows import read_rows
+from nearhit.durability import CONFIRM_SECONDS, confirmed, trial
 from nearhit.errors import ConfigError, ContractError, StoreUnavailableError
 from nearhit.flow import Flow, Send
 from nearhit.parts import fill_of
@@ -42,6 +43,7 @@ class Pace:
         max_memory_share: share of the log server's ``maxmemory`` above which it waits, where there is a maxmemory.
         max_bad_share: share of bad rows above which it stops, once ``200`` rows were seen.
         outage_seconds: how long it waits for a log server that does not answer before it stops, resumable.
+        confirm: wait after each batch until the log server's disk has it.
     """
 
     batch: int = 256
@@ -49,6 +51,7 @@ class Pace:
     max_memory_share: float = 0.8
     max_bad_share: float = 0.5
     outage_seconds: float = 300.0
+    confirm: bool = False
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.max_depth < 1:
@@ -98,9 +101,11 @@ class Loader:
             tell: is told the progress after every batch, and while the lane is full.
 
         Raises:
-            ConfigError: a file cannot be read, or too many rows are bad.
+            ConfigError: a file cannot be read, too many rows are bad, or the log's server cannot confirm a batch.
             StoreUnavailableError: the log's server was away for longer than ``outage_seconds``; run it again to go on.
         """
+        if self._pace.confirm:
+            self._shell.run(trial(self._keys), 2 * CONFIRM_SECONDS)
         progress = checkpoint.load()
         for path, kind in files:
             rows = read_rows(path, kind, progress.rows.get(path, 0))
@@ -143,7 +148,7 @@ class Loader:
             try:
                 if self._has_room():
                     now_ms = time.time_ns() // 1_000_000
-                    self._shell.run(filllog.accept(self._keys, LANE, blobs, now_ms), _SECONDS)
+                    self._add(filllog.accept(self._keys, LANE, blobs, now_ms))
                     self._wakeup.notify(LANE)
                     return
                 end = time.monotonic() + self._pace.outage_seconds  # full is no outage: workers will make room
@@ -153,6 +158,12 @@ class Loader:
             else:
                 waits()
             time.sleep(0.05)
+
+    def _add(self, flow: Flow[None]) -> None:
+        if self._pace.confirm:
+            self._shell.run(confirmed(flow), 2 * CONFIRM_SECONDS)
+        else:
+            self._shell.run(flow, _SECONDS)
 
     def _has_room(self) -> bool:
         depth = self._shell.run(filllog.depth(self._keys, LANE), _SECONDS)

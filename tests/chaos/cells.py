@@ -11,6 +11,7 @@ from redis.exceptions import MovedError
 
 from tests.chaos.field import Field
 from tests.chaos.rabbit import RabbitServer, rabbitmq_program
+from tests.support import slow_disk
 from tests.support.cluster import join
 from tests.support.slow_disk import SlowDiskServer
 from tests.support.tls import Tls
@@ -69,7 +70,7 @@ class Cell:
             return "no rabbitmq-server on this machine"
         if self.tls and shutil.which("openssl") is None:
             return "no openssl: no certificate can be made"
-        return ""
+        return slow_disk.missing() if self.fsync_seconds else ""
 
 
 CELLS = (

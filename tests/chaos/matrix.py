@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from tests.chaos.events import Event
 
 ROOT = Path(__file__).resolve().parents[2]
-PROCESSES = (("threads", 2), ("asyncio", 2))
+FACES = ("threads", "asyncio")
+OF_EACH = 2
 """Faces of the cache in the processes that fill, and how many processes of each."""
 
 CALLERS = 4
@@ -102,14 +103,14 @@ class Told:
     outcome: str
 
 
-def run_cell(cell: Cell, folder: Path, events: int, seed: int = 1, module: str = "") -> Result:
+def run_cell(cell: Cell, folder: Path, events: int, seed: int = 1, module: str = "", of_each: int = OF_EACH) -> Result:
     """Run a cell: start everything, let ``events`` events happen under load, and count."""
     started = time.monotonic()
     dice = random.Random(f"{cell.name} {seed}")
     result = Result(cell.name)
     deaths: list[float] = []
     with CellField(folder, cell, module) as ground:
-        fillers = Fillers(ground, seed)
+        fillers = Fillers(ground, seed, of_each)
         try:
             _start_workers(ground)
             fillers.wait_for_fills()
@@ -127,12 +128,12 @@ def run_cell(cell: Cell, folder: Path, events: int, seed: int = 1, module: str =
 class Fillers:
     """The processes that fill."""
 
-    def __init__(self, ground: CellField, seed: int) -> None:
+    def __init__(self, ground: CellField, seed: int, of_each: int) -> None:
         self._folder = ground.folder / "fillers"
         self._folder.mkdir()
         self._processes: list[subprocess.Popen[bytes]] = []
         self._outs: list[Path] = []
-        faces = [face for face, count in PROCESSES for _ in range(count)]
+        faces = [face for face in FACES for _ in range(of_each)]
         for number, face in enumerate(faces):
             out = self._folder / f"{number}.jsonl"
             command = [sys.executable, "-m", "tests.chaos.filler", "--name", f"{face}{number}", "--face", face]

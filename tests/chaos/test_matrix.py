@@ -29,7 +29,7 @@ def test_every_fill_is_accounted_for_whatever_is_killed_or_stopped(cell: Cell, t
     missing = cell.missing(MODULE)
     if missing:
         pytest.skip(missing)
-    result = run_cell(cell, tmp_path, EVENTS, module=MODULE)
+    result = run_cell(cell, tmp_path, EVENTS, module=MODULE, of_each=1)
     assert result.events == EVENTS
     assert result.accepted > 0
     assert result.lost == result.held_back, result

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nearhit import AsyncSemanticCache, FillOutcome, Metrics, SemanticCache
+from nearhit.bulk.load import LoadOptions, load_files
+from nearhit.bulk.loader import Pace
 from nearhit.durability import check_trial, confirmed, trial_commands
 from nearhit.errors import ConfigError, StoreUnavailableError
 from nearhit.flow import Send
@@ -171,9 +173,11 @@ def test_a_server_without_an_append_only_file_is_given_no_fill_until_it_has_one(
 ) -> None:
     with ValkeyServer(tmp_path) as log:
         settings = made(log, enqueue_deadline_ms=1_000)
+        log.stop()
         with Face(kind, settings) as face, log.client() as client:
             assert face.fill("a question", "an answer") is FillOutcome.SPOOLED
-            assert "it needs appendonly yes" in caplog.text
+            log.start()  # to say only that it is away would hide that it stays so
+            wait_until(lambda: "it needs appendonly yes" in caplog.text, 10, "the reason is logged")
             assert in_log(log, settings) == 0
             client.config_set("appendonly", "yes")
             wait_until(lambda: in_log(log, settings) == 1, 10, "the fill is sent")
@@ -225,6 +229,18 @@ def test_rows_of_other_celery_clients_wait_for_the_disk_too(log: SlowDiskServer,
             runtime.accept([{"prompt": "another question", "answer": "an answer"}])
     finally:
         runtime.close()
+
+
+def test_a_load_is_confirmed_batch_by_batch(log: SlowDiskServer, made: Callable[..., Settings], tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(f'{{"prompt": "question {number}", "answer": "an answer"}}\n' for number in range(20)))
+    options = LoadOptions(pace=Pace(batch=10))
+    assert load_files(made(log), [str(rows)], options).accepted == 20
+    assert calls(log, "waitaof") == 3  # the trial and two batches
+    with log.client() as client:
+        client.config_set("appendonly", "no")
+    with pytest.raises(ConfigError, match="appendonly yes"):
+        load_files(made(log), [str(rows)], options)
 
 
 def test_what_is_not_confirmed_in_time_is_no_success() -> None:

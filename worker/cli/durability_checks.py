@@ -24,7 +24,7 @@ _LOSS = {
     ("write", "always"): "a fill is on the disk before it is accepted",
     ("write", "everysec"): (
         "synced every second: a killed server loses what it had not written while an fsync was slow, up to 2 s of "
-        "accepted fills, and a machine that fails loses them in any case"
+        "accepted fills; a machine that fails loses them in any case"
     ),
     ("write", "no"): "never synced: a machine that fails loses what its kernel had not written",
     (FSYNC, "always"): "a fill is on the disk before it is accepted",

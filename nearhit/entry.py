@@ -122,12 +122,32 @@ def decode_response(blob: bytes) -> Any:
     """Return the answer that ``encode_response`` wrote.
 
     Raises:
-        EntryError: it is not JSON.
+        EntryError: it is not JSON; ``NaN`` and ``Infinity``, which Python writes and reads, are none.
     """
     try:
-        return json.loads(blob.decode())  # from bytes it would first guess the encoding, which takes as long again
+        return strict_json(blob.decode())  # from bytes it would first guess the encoding, which takes as long again
     except (ValueError, RecursionError) as error:
         raise EntryError(f"the stored answer of {len(blob)} bytes is not JSON") from error
+
+
+def strict_json(text: str) -> Any:
+    """Return what JSON text says.
+
+    Raises:
+        ValueError: it is no JSON, or holds a number that is not finite: ``NaN``, ``Infinity``, ``1e999``.
+        RecursionError: it is nested too deep.
+    """
+    return _STRICT.decode(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return value
+
+
+_STRICT = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
 def to_fields(entry: Entry) -> dict[bytes, bytes]:

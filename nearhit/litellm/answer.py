@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from nearhit.entry import Usage
+from nearhit.entry import Usage, strict_json
 from nearhit.errors import EntryError
 
 _WHOLE = frozenset({"stop", "tool_calls", "function_call"})
@@ -101,8 +100,8 @@ def parse_response(result: Any) -> dict[str, Any]:
         result = dump(mode="json")
     if isinstance(result, str | bytes):
         try:
-            result = json.loads(result)
-        except ValueError:
+            result = strict_json(result if isinstance(result, str) else result.decode())
+        except (ValueError, RecursionError):
             raise EntryError("the response is not JSON") from None
     if not isinstance(result, dict):
         raise EntryError(f"the response is {type(result).__name__}, not a JSON object")

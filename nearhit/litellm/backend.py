@@ -206,9 +206,13 @@ class Backend:
         if request.max_age_seconds is not None and hit.age_seconds > request.max_age_seconds:
             return False
         if not isinstance(hit.answer, dict):
+        try:
+            response = _undated(hit.answer)
+        except EntryError:  # JSON within JSON that cannot be read
+            return False
             return False
         may_call_tools = hit.tier is Tier.EXACT or self._options.similar_tool_calls
-        return may_call_tools or not calls_tools(_undated(hit.answer))
+        return may_call_tools or not calls_tools(response)
 
     def _remember(self, request: Request, hit: Hit) -> None:
         """Remember which entry answered a question in other words, so that the caller can have it deleted."""

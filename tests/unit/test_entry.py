@@ -149,3 +149,11 @@ def _sound() -> dict[str, Any]:
         "fresh_until_ms": 2,
         "expires_ms": 3,
     }
+
+
+@pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": -Infinity}', "1e999", '{"a": [-1e400]}'])
+def test_a_number_that_is_not_finite_is_neither_stored_nor_served(text: str) -> None:
+    with pytest.raises(EntryError):
+        entry.encode_response(json.loads(text))
+    with pytest.raises(EntryError):
+        entry.decode_response(text.encode())

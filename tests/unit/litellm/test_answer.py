@@ -9,7 +9,7 @@ import pytest
 
 from nearhit.entry import Usage
 from nearhit.errors import EntryError
-from nearhit.litellm.answer import as_chat, as_text, calls_tools, read_answer, usage_of
+from nearhit.litellm.answer import as_chat, as_text, calls_tools, parse_response, read_answer, usage_of
 
 CALL = {"id": "c", "type": "function", "function": {"name": "restore", "arguments": '{"id": 7}'}}
 PRICES = {"gpt-4o-mini": {"input_cost_per_token": 0.5, "output_cost_per_token": 2.0}}
@@ -128,3 +128,9 @@ def test_a_text_completion_turns_into_a_chat_and_back() -> None:
     answer = text("yes")
     assert as_text(as_chat(answer)) == answer
     assert as_chat(answer)["choices"][0]["message"] == {"role": "assistant", "content": "yes"}
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_a_response_with_a_number_that_is_not_finite_is_no_json(number: str) -> None:
+    with pytest.raises(EntryError, match="not JSON"):
+        parse_response(f'{{"choices": [], "score": {number}}}')

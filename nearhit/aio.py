@@ -122,7 +122,7 @@ class AsyncSemanticCache:
         prompt: Any,
         scope: Scope | Mapping[str, Any] | None = None,
         *,
-        accept: Callable[[Hit], bool] | None = None,
+        accept: Callable[[Hit], bool | Awaitable[bool]] | None = None,
     ) -> Hit | Miss:
         """Return the answer to a question that means the same, or why there is none.
 
@@ -131,6 +131,7 @@ class AsyncSemanticCache:
             scope: who may share the answer, and what it depends on: a ``Scope``, or a mapping of its attributes and
                 further parameters.
             accept: has the last word on a hit; one for which it returns False is a miss ``refused``.
+                ``AsyncSemanticCache`` awaits an asynchronous one; for ``SemanticCache`` such a one accepts nothing.
 
         Returns:
             A ``Hit`` or a ``Miss``, within ``deadline_ms`` whatever fails. Never raises.
@@ -142,7 +143,7 @@ class AsyncSemanticCache:
             if isinstance(asked, Miss):
                 return self._edge.finish(asked, started)
             query = asked
-            outcome = self._edge.judged(await self._look_up(query, started), query, accept)
+            outcome = await self._edge.judged_async(await self._look_up(query, started), query, accept)
         except Exception as error:  # noqa: BLE001 - the edge of the read path: a broken cache never breaks its caller
             outcome = self._edge.lookup_broke(error, query)
         self._ask_refresh(outcome)

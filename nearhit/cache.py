@@ -133,6 +133,7 @@ class SemanticCache:
             scope: who may share the answer, and what it depends on: a ``Scope``, or a mapping of its attributes and
                 further parameters.
             accept: has the last word on a hit; one for which it returns False is a miss ``refused``.
+                ``AsyncSemanticCache`` awaits an asynchronous one; for ``SemanticCache`` such a one accepts nothing.
 
         Returns:
             A ``Hit`` or a ``Miss``, within ``deadline_ms`` whatever fails. Never raises.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nearhit.errors import ConfigError, ContractError
 from nearhit.outcome import FillOutcome, Hit, Miss, MissReason, Nearest
@@ -43,19 +44,31 @@ class Edge:
         self._say("fill", error, exc_info=not isinstance(error, ConfigError | ContractError))
         return FillOutcome.REFUSED
 
-    def judged(self, outcome: Hit | Miss, query: Query, accept: Callable[[Hit], bool] | None) -> Hit | Miss:
-        """Return the outcome, or the miss that a hit is which its caller does not accept."""
-        if accept is None or isinstance(outcome, Miss) or accept(outcome):
+    def judged(self, outcome: Hit | Miss, query: Query, accept: Callable[[Hit], Any] | None) -> Hit | Miss:
+        """Return the outcome, or the miss that a hit is which its caller does not accept.
+
+        What an asynchronous ``accept`` would say is not known here: it accepts nothing.
+        """
+        if accept is None or isinstance(outcome, Miss):
             return outcome
-        return Miss(
-            reason=MissReason.REFUSED,
-            prompt=query.text,
-            nearest=Nearest(outcome.cached_prompt, outcome.similarity),
-            scope=query.scope,
-            tenant=query.tenant,
-            threshold=outcome.threshold,
-            stages=outcome.stages,
-        )
+        accepted = accept(outcome)
+        if not inspect.isawaitable(accepted):
+            return outcome if accepted else _refused(outcome, query)
+        if inspect.iscoroutine(accepted):
+            accepted.close()
+        error = ConfigError("accept is asynchronous: AsyncSemanticCache awaits it, SemanticCache cannot")
+        self._metrics.count_error("lookup", error)
+        self._say("lookup", error, exc_info=False)
+        return _refused(outcome, query, str(error))
+
+    async def judged_async(self, outcome: Hit | Miss, query: Query, accept: Callable[[Hit], Any] | None) -> Hit | Miss:
+        """Return what ``judged`` does, and await what ``accept`` says where it is asynchronous."""
+        if accept is None or isinstance(outcome, Miss):
+            return outcome
+        accepted = accept(outcome)
+        if inspect.isawaitable(accepted):
+            accepted = await accepted
+        return outcome if accepted else _refused(outcome, query)
 
     def finish(self, outcome: Hit | Miss, started: float) -> Hit | Miss:
         """Count a lookup and return its outcome."""
@@ -69,3 +82,16 @@ class Edge:
         if now - self._said.get(kind, -_QUIET_SECONDS) >= _QUIET_SECONDS:
             self._said[kind] = now
             log.error("%s failed: %s", action, error, exc_info=exc_info, extra={"action": action})
+
+
+def _refused(hit: Hit, query: Query, detail: str = "") -> Miss:
+    return Miss(
+        reason=MissReason.REFUSED,
+        prompt=query.text,
+        nearest=Nearest(hit.cached_prompt, hit.similarity),
+        scope=query.scope,
+        tenant=query.tenant,
+        detail=detail,
+        threshold=hit.threshold,
+        stages=hit.stages,
+    )

@@ -44,3 +44,29 @@ def test_a_last_word_that_breaks_does_not_reach_its_caller(
     outcome = one.run(one.cache.lookup("What is it?", accept=lambda hit: bool(1 / 0)))
     assert isinstance(outcome, Miss)
     assert outcome.reason is MissReason.ERROR
+
+
+def test_an_asynchronous_last_word_is_awaited_or_accepts_nothing(
+    face: Callable[..., Face], shelf: Callable[..., Shelf]
+) -> None:
+    shelf().add("What is it?", "a thing")
+    one = face()
+    assert one.warm_up()
+
+    async def accept(hit: Hit) -> bool:
+        return bool(hit.answer == "a thing")
+
+    async def refuse(hit: Hit) -> bool:
+        return bool(hit.answer != "a thing")
+
+    refused = one.run(one.cache.lookup("What is it?", accept=refuse))
+    assert isinstance(refused, Miss)
+    assert refused.reason is MissReason.REFUSED
+    accepted = one.run(one.cache.lookup("What is it?", accept=accept))
+    if one.kind == "asyncio":
+        assert isinstance(accepted, Hit)
+    else:
+        assert isinstance(accepted, Miss)
+        assert accepted.reason is MissReason.REFUSED
+        assert "asynchronous" in accepted.detail
+        assert sample(one.metrics, "nearhit_errors_total", stage="lookup", kind="ConfigError") == 2

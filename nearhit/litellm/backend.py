@@ -109,9 +109,10 @@ class Backend:
         """Return the hit that answers a request, as ``read`` does."""
         if not request.read:
             return None
-        if self.aio is None:
-            return self._judge(request, await asyncio.to_thread(self.sync.lookup, request.question, request.scope))
         accept = partial(self._accepts, request)
+        if self.aio is None:
+            look_up = partial(self.sync.lookup, request.question, request.scope, accept=accept)
+            return self._judge(request, await asyncio.to_thread(look_up))
         return self._judge(request, await self.aio.lookup(request.question, request.scope, accept=accept))
 
     def write(self, request: Request, result: Any) -> FillOutcome:
@@ -205,11 +206,11 @@ class Backend:
         """Return whether a hit may answer a request: young enough, a response, and no tool call to other words."""
         if request.max_age_seconds is not None and hit.age_seconds > request.max_age_seconds:
             return False
-        if not isinstance(hit.answer, dict):
         try:
             response = _undated(hit.answer)
         except EntryError:  # JSON within JSON that cannot be read
             return False
+        if not isinstance(hit.answer, dict):
             return False
         may_call_tools = hit.tier is Tier.EXACT or self._options.similar_tool_calls
         return may_call_tools or not calls_tools(response)

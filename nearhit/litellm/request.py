@@ -110,7 +110,7 @@ def read_request(call: Mapping[str, Any], reading: Reading) -> Request:
     parameters["\0namespace"] = _namespace(control, metadata)
     model = call.get("model")
     return Request(
-        question=_question(call.get(name)),
+        question=_UNREADABLE if continues(call) else _question(call.get(name)),
         scope=Scope(
             tenant=tenant_of(metadata, reading.tenant_fields),
             model=group or _model(model, name),
@@ -147,6 +147,11 @@ def unreadable() -> Any:
 def limits_of(call: Mapping[str, Any], control: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a call says of caching: ``cache={…}``, and ``ttl`` as LiteLLM's facade passes it."""
     ttl = control.get("ttl", call.get("ttl"))
+def continues(call: Mapping[str, Any]) -> bool:
+    """Return whether a call of the Responses API goes on with a conversation that the provider keeps."""
+    return any(call.get(name) for name in ("conversation", "previous_response_id"))
+
+
     ages = [control.get(name) for name in ("s-maxage", "s-max-age")]
     age = next((age for age in ages if _is_number(age)), None)
     return {

@@ -5,7 +5,16 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from nearhit.litellm.request import QUESTIONS, Request, control_of, limits_of, metadata_of, tenant_of, unreadable
+from nearhit.litellm.request import (
+    QUESTIONS,
+    Request,
+    continues,
+    control_of,
+    limits_of,
+    metadata_of,
+    tenant_of,
+    unreadable,
+)
 from nearhit.prompt import Bypass, read_prompt
 from nearhit.scope import Scope
 
@@ -34,7 +43,7 @@ def read_shared(call: Mapping[str, Any], key: str, reading: Reading) -> Request:
     from litellm.caching.redis_semantic_cache import RedisSemanticCache  # noqa: PLC0415 - litellm costs seconds
 
     value = next((call[name] for name in QUESTIONS if call.get(name) is not None), None)
-    readable = _only_text(value)
+    readable = _only_text(value) and not continues(call)
     text = RedisSemanticCache._get_prompt_from_kwargs(**dict(call)) if readable else None  # noqa: SLF001 - must be the very text
     metadata = call.get("metadata")
     return Request(

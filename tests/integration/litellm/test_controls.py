@@ -14,7 +14,7 @@ from nearhit.litellm import cache as make_cache
 from worker.stack import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from nearhit.settings import Settings
     from tests.integration.litellm.conftest import House
@@ -334,3 +334,55 @@ def test_a_cache_of_ones_own_can_be_installed(house: House, settings: Callable[.
         assert house.run(ask_async()) == "answer 1"
         labels = {"namespace": own.settings.namespace, "tier": "none", "outcome": "empty"}
         assert own.metrics.registry.get_sample_value("nearhit_lookups_total", labels) == 1
+
+
+@pytest.fixture
+def own(house: House, settings: Callable[..., Settings]) -> Iterator[SemanticCache]:
+    """A blocking cache alone, installed without an asyncio twin, over the same entries."""
+    from nearhit.litellm import install
+
+    with SemanticCache(settings()) as one:
+        install(one)
+        assert one.warm_up(20)
+        yield one
+
+
+async def awaited(house: House, text: str, **more: Any) -> Any:
+    return (await litellm.acompletion(**house.chat(text, **more))).choices[0].message
+
+
+def test_tool_calls_are_replayed_to_the_same_words_only_without_an_asyncio_twin(
+    house: House, own: SemanticCache
+) -> None:
+    house.provider.finish_reason = "tool_calls"
+    house.provider.tool_calls = [CALL]
+    assert house.run(awaited(house, ASKED, tools=TOOLS)).tool_calls
+    wait_until(lambda: house.runtime.drain("interactive") == 1, 10, "the answer is stored")
+    wait_until(lambda: house.run(_repeated(house)), 10, "the replica sees it")
+    answers = house.provider.answers
+    house.run(awaited(house, AGAIN, tools=TOOLS))
+    assert house.provider.answers == answers + 1
+
+
+async def _repeated(house: House) -> bool:
+    answers = house.provider.answers
+    await awaited(house, ASKED, tools=TOOLS, cache={"no-store": True})
+    return house.provider.answers == answers
+
+
+def test_s_maxage_refuses_an_older_answer_without_an_asyncio_twin(house: House, own: SemanticCache) -> None:
+    ask(house, ASKED)
+    wait_until(lambda: house.runtime.drain("interactive") == 1, 10, "the answer is stored")
+    wait_until(lambda: bool(ask(house, ASKED, cache={"no-store": True}) == "answer 1"), 10, "the replica sees it")
+    answers = house.provider.answers
+    assert house.run(awaited(house, ASKED, cache={"s-maxage": 60})).content == "answer 1"
+    house.run(awaited(house, ASKED, cache={"s-maxage": 0}))
+    assert house.provider.answers == answers + 1
+
+
+@pytest.mark.parametrize("name", ["conversation", "previous_response_id"])
+def test_a_response_that_goes_on_with_what_the_provider_keeps_goes_to_the_model(house: House, name: str) -> None:
+    for _ in range(2):
+        litellm.responses(**house.call(input=ASKED, **{name: "x_1"}))
+    assert house.provider.answers == 2
+    assert house.accepted == 0

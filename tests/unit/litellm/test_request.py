@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nearhit.litellm.options import Options
 from nearhit.litellm.request import Reading, read_request
+from nearhit.litellm.shared import read_shared
 from nearhit.outcome import Miss, MissReason
 from nearhit.parts import read_question
 
@@ -185,6 +186,13 @@ def test_a_question_that_cannot_be_cached_has_a_name(question: Any, reason: Miss
 @pytest.mark.parametrize("kind", ["item_reference", "reasoning", "image_generation_call", ["message"]])
 def test_an_item_that_refers_to_what_the_provider_keeps_is_left_alone(kind: Any) -> None:
     assert reason_of(messages=None, input=[{"type": kind, "id": "x"}, TURN]) is MissReason.BYPASS_UNKNOWN_PART
+
+
+@pytest.mark.parametrize("name", ["conversation", "previous_response_id"])
+def test_a_call_that_goes_on_with_what_the_provider_keeps_is_left_alone(name: str) -> None:
+    assert reason_of(messages=None, input="and now?", **{name: "x_1"}) is MissReason.BYPASS_UNKNOWN_PART
+    shared = read_shared({"model": "m", "input": "and now?", name: "x_1"}, "key", READING)
+    assert isinstance(read_question(shared.question, shared.scope), Miss)
 
 
 def test_a_list_of_prompts_is_left_alone() -> None:

@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from nearhit.errors import ConfigError
-from nearhit.scope import Scope
+from nearhit.scope import Scope, scope_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,13 +45,16 @@ class CallReader:
         values = dict(bound.arguments)
         prompt = values.pop(self._question)
         base = self._scope
+        own: dict[str, Any] = {"\0function": self._name, "\0arguments": values}
+        if base.digest:  # it stays, with the tenant, among what this call's scope is made of
+            own["\0scope"] = scope_digest(base)
         scope = Scope(
             tenant=base.tenant,
             model=base.model,
             system=base.system,
             tools=base.tools,
             response_format=base.response_format,
-            parameters={**base.parameters, "\0function": self._name, "\0arguments": values},
+            parameters={**base.parameters, **own},
             split_by=base.split_by,
         )
         return prompt, scope

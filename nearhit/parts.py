@@ -235,8 +235,9 @@ def fill_of(row: Mapping[str, Any], lifetimes: Lifetimes) -> tuple[str, bytes]:
 
     Args:
         row: ``prompt`` and ``answer``; where wanted ``scope`` and what ``FillOptions`` has, ``usage`` as a mapping.
-            Rows of an export carry ``scope_digest`` and ``tenant_digest`` instead of ``scope``, and may carry
-            ``vector`` (the unit vector in base64) with ``embedder`` (its fingerprint).
+            A scope may be named by its digest, as ``Miss.scope`` says it: ``scope_digest``, with ``tenant_digest``
+            where it has a tenant, instead of ``scope``. Rows of an export do so, and may carry ``vector`` (the unit
+            vector in base64) with ``embedder`` (its fingerprint).
         lifetimes: for what the row does not say.
 
     Raises:
@@ -246,10 +247,12 @@ def fill_of(row: Mapping[str, Any], lifetimes: Lifetimes) -> tuple[str, bytes]:
     missing = {"prompt", "answer"} - set(row)
     if missing:
         raise EntryError(f"the row has no field {sorted(missing)[0]!r}")
-    asked = read_question(row["prompt"], row.get("scope"))
+    asked = read_question(row["prompt"], _scope_of(row))
     if isinstance(asked, Miss):
         raise EntryError(f"the prompt cannot be cached: {asked.reason.value} {asked.detail}".rstrip())
-    asked = _with_vector(row, _exported(row, asked))
+    if row.get("scope_digest") is not None:
+        asked = replace(asked, tenant=row.get("tenant_digest") or "")
+    asked = _with_vector(row, asked)
     options = {name: value for name, value in row.items() if name not in _NOT_OPTIONS}
     if options.get("usage") is not None:
         try:
@@ -263,8 +266,12 @@ _NOT_OPTIONS = frozenset({"prompt", "answer", "scope", "scope_digest", "tenant_d
 _DIGESTS = {"scope_digest": re.compile(SCOPE_DIGITS), "tenant_digest": re.compile(r"[0-9a-f]{32}")}
 
 
-def _exported(row: Mapping[str, Any], asked: Query) -> Query:
-    """Return the query in the scope that an exported row names by its digest."""
+def _scope_of(row: Mapping[str, Any]) -> Any:
+    """Return the scope of a row, which names it in words, or by its digest as an export does.
+
+    Raises:
+        EntryError: a digest is no digest, or the scope is named both ways.
+    """
     digest = row.get("scope_digest")
     if digest is None:
         return asked
@@ -272,13 +279,15 @@ def _exported(row: Mapping[str, Any], asked: Query) -> Query:
     for name, value in (("scope_digest", digest), ("tenant_digest", tenant or "0" * 32)):
         if not isinstance(value, str) or not _DIGESTS[name].fullmatch(value):
             raise EntryError(f"field {name!r} of the row must be 32 hex digits, not {str(value)[:40]!r}")
-    return Query(asked.text, digest, tenant)
+    return Scope.from_digest(digest)
 
 
 def _with_vector(row: Mapping[str, Any], asked: Query) -> Query | Miss:
     """Return the question with the vector that the row carries, checked for being a unit vector."""
     if not row.get("vector") or not row.get("embedder"):
-        return asked
+        return row.get("scope")
+    if row.get("scope"):
+        raise EntryError("the row has a field 'scope' and a field 'scope_digest', which stands for a whole scope")
     try:
         blob = base64.b64decode(row["vector"], validate=True)
     except (TypeError, ValueError) as error:

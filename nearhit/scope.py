@@ -32,8 +32,8 @@ class Scope:
         response_format: the format that the answer must have.
         parameters: every other parameter that changes an answer, for example ``temperature``. The order never matters.
         split_by: names from ``PARAMETERS_THAT_DO_NOT_SPLIT`` that shall split the cache after all.
-        digest: the digest itself, where another program made it: 32 or 64 hex digits. Of the rest only the tenant
-            counts then.
+        digest: the digest that ``from_digest`` was given; empty for all other scopes.
+        holds_tenant: what ``from_digest`` was given.
     """
 
     tenant: str = ""
@@ -43,7 +43,8 @@ class Scope:
     response_format: Any = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     split_by: frozenset[str] = frozenset()
-    digest: str = ""
+    digest: str = field(default="", init=False)
+    holds_tenant: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         for name in ("tenant", "model", "system"):
@@ -55,11 +56,32 @@ class Scope:
             raise ContractError(f"split_by of a scope is a set of names, not {type(self.split_by).__name__}")
 
     @classmethod
+    def from_digest(cls, digest: str, *, tenant: str = "", holds_tenant: bool = False) -> Scope:
+        """Return the scope that a digest stands for: ``Miss.scope``, or one that another program made.
+
+        Args:
+            digest: 32 or 64 hex digits.
+            tenant: who the answers belong to. Two tenants with one digest are two scopes.
+            holds_tenant: the digest was made of the tenant, too, as ``Miss.scope`` is: it is taken as it is, and the
+                tenant only says whose thresholds hold and whose entries these are.
+
+        Raises:
+            ContractError: the digest is something else.
+        """
+        if not isinstance(digest, str) or not _HEX.fullmatch(digest):
+            shown = repr(digest)[:80] if isinstance(digest, str) else type(digest).__name__
+            raise ContractError(f"digest of a scope is 32 or 64 hex digits, not {shown}")
+        scope = cls(tenant=tenant)
+        object.__setattr__(scope, "digest", digest)
+        object.__setattr__(scope, "holds_tenant", holds_tenant)
+        return scope
+
+    @classmethod
     def of(cls, values: Scope | Mapping[str, Any] | None) -> Scope:
         """Return a scope from a scope, a mapping of its attributes and of further parameters, or nothing.
 
         Raises:
-            ContractError: it is something else, or an attribute has another type.
+            ContractError: it is something else, an attribute has another type, or a parameter is given twice.
         """
         if values is None:
             return _EMPTY
@@ -70,7 +92,10 @@ class Scope:
         own = {name: value for name, value in values.items() if name in _OWN_NAMES and value is not None}
         rest = {name: value for name, value in values.items() if name not in _OWN_NAMES}
         named = own.get("parameters", {})
-        own["parameters"] = {**named, **rest} if isinstance(named, Mapping) else named
+        if isinstance(named, Mapping):
+            if twice := rest.keys() & named.keys():
+                raise ContractError(f"parameter {min(map(str, twice))[:80]!r} of the scope is given twice")
+            own["parameters"] = {**named, **rest}
         names = own.get("split_by", ())
         if (
             isinstance(names, Sequence | Set)
@@ -82,12 +107,12 @@ class Scope:
 
 
 _HEX = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
-_OWN_NAMES = frozenset(item.name for item in fields(Scope))
+_OWN_NAMES = frozenset(item.name for item in fields(Scope) if item.init)
 _EMPTY = Scope()
 
 
 def scope_digest(scope: Scope, context: Any = None) -> str:
-    """Return the 32 hex digits that stand for ``scope`` in keys and tags.
+    """Return the hex digits that stand for ``scope`` in keys and tags: 32, or the digest itself that it was made from.
 
     Args:
         scope: who may share the answer.
@@ -99,9 +124,8 @@ def scope_digest(scope: Scope, context: Any = None) -> str:
     if scope is _EMPTY and not context:
         return _EMPTY_DIGEST
     if scope.digest:
-        if not _HEX.fullmatch(scope.digest):
-            raise ContractError(f"digest of a scope is 32 or 64 hex digits, not {scope.digest[:80]!r}")
-        return scope.digest
+        tenant = "" if scope.holds_tenant else scope.tenant
+        return digest_of(["digest", scope.digest, tenant, context]) if tenant or context else scope.digest
     return _digest(scope, context)
 
 

@@ -21,8 +21,9 @@ def fill(self: NearhitTask, row: dict[str, Any]) -> int:  # noqa: D417 - Celery 
     """Put one answer into the log, for clients that enqueue with Celery. Safe to run twice.
 
     Args:
-        row: ``prompt`` and ``answer``; and, where wanted, ``scope``, ``ttl_seconds``, ``fresh_seconds``, ``lane``,
-            ``usage`` as ``{"prompt_tokens", "completion_tokens", "cost_dollars", "model"}``.
+        row: ``prompt`` and ``answer``; and, where wanted, ``scope`` (or ``scope_digest`` with ``tenant_digest``, as
+            an export has them), ``ttl_seconds``, ``fresh_seconds``, ``lane``, ``usage`` as ``{"prompt_tokens",
+            "completion_tokens", "cost_dollars", "model"}``.
     """
     return self.work(lambda runtime: runtime.accept([row]), again=True)
 

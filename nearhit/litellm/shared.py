@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 
 def scope_of_key(key: str, tenant: str = "") -> Scope:
-    """Return the scope that LiteLLM's class makes of a cache key: SHA-256 hex, 64 digits."""
-    return Scope(tenant=tenant, digest=hashlib.sha256(key.encode()).hexdigest())
+    """Return the scope that LiteLLM's class makes of a cache key: SHA-256 hex, 64 digits.
+
+    The key holds the caller's key, team and organisation as LiteLLM's class takes them in; to put the tenant into the
+    digest once more would hide our entries from it.
+    """
+    return Scope.from_digest(hashlib.sha256(key.encode()).hexdigest(), tenant=tenant, holds_tenant=True)
 
 
 def read_shared(call: Mapping[str, Any], key: str, reading: Reading) -> Request:

@@ -94,7 +94,7 @@ class Thresholds:
         Args:
             threshold: similarity from which a neighbour may answer; at least the floor.
             scope: one scope, as lookups name it; of a chat with other messages before the question,
-                ``{"digest": miss.scope}``.
+                ``Scope.from_digest(miss.scope)``.
             tenant: all scopes of a tenant that have no threshold of their own.
             who: who sets it.
             why: in words, for those who wonder later.

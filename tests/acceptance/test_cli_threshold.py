@@ -44,6 +44,10 @@ def test_thresholds_are_set_shown_and_unset(terminal: Terminal) -> None:
     text = terminal.run("threshold").out
     assert "prices" in text
     assert "tenant acme" in text
+    digest = "5d0d337a27229f39a766e386cd6c92f8"
+    assert terminal.run("threshold", "set", "0.98", "--scope-digest", digest).code == 0
+    of_digest = terminal.run("threshold", "show", "--scope-digest", digest, "--json").document
+    assert [(entry["field"], entry["threshold"]) for entry in of_digest["entries"]] == [(f"scope:{digest}", 0.98)]
     one = terminal.run("threshold", "show", "--tenant", "acme", "--scope", "model=other", "--json").document
     assert [entry["threshold"] for entry in one["entries"]] == [0.95]
     assert terminal.run("threshold", "unset", "--tenant", "acme").code == 0
@@ -55,6 +59,8 @@ def test_thresholds_are_set_shown_and_unset(terminal: Terminal) -> None:
     [
         (("set", "0.7"), "0.7 is below the floor 0.8"),
         (("set", "1.5"), "threshold must be a similarity"),
+        (("set", "0.9", "--scope-digest", "ff"), "32 or 64 hex digits"),
+        (("set", "0.9", "--scope-digest", "a" * 32, "--tenant", "acme"), "--scope-digest stands for the whole scope"),
         (("set",), "a similarity belongs to"),
         (("unset", "0.9"), "a similarity belongs to"),
     ],

@@ -51,6 +51,11 @@ def test_the_scope_of_the_decorator_stays() -> None:
     assert len(digests) == 4
 
 
+def test_the_digest_of_the_decorators_scope_stays_with_its_tenant() -> None:
+    scopes = [Scope.from_digest(digit * 32, tenant=tenant) for digit in "ab" for tenant in ("", "acme")]
+    assert len({read(ask, "q", scope=scope)[1] for scope in (None, *scopes)}) == 5
+
+
 def test_a_call_that_does_not_fit_says_what_the_call_itself_would_say() -> None:
     with pytest.raises(TypeError, match="missing a required argument: 'prompt'"):
         read(ask)

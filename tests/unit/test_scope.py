@@ -181,3 +181,43 @@ def test_punctuation_and_length_stay_outside_the_digest(text: str) -> None:
 
 def test_no_tenant_has_no_digest() -> None:
     assert tenant_digest("") == ""
+
+
+A = "a" * 32
+
+
+def test_two_tenants_with_one_digest_are_two_scopes() -> None:
+    digests = {scope_digest(Scope.from_digest(A, tenant=name)) for name in ("", "acme", "other")}
+    assert len(digests) == 3
+    assert scope_digest(Scope.from_digest(A)) == A
+
+
+def test_a_digest_that_holds_the_tenant_is_taken_as_it_is_and_keeps_its_owner() -> None:
+    scope = Scope.from_digest(A, tenant="acme", holds_tenant=True)
+    assert scope_digest(scope) == A
+    assert scope.tenant == "acme"
+
+
+def test_the_rest_of_a_conversation_counts_beside_a_digest() -> None:
+    scope = Scope.from_digest(A)
+    assert len({scope_digest(scope, context) for context in ("", "b" * 32, "c" * 32)}) == 3
+
+
+@pytest.mark.parametrize("digest", ["", "ff", "A" * 32, A + "0", "*" * 64, 5, None, b"a" * 32, ["a"] * 32], ids=str)
+def test_what_is_no_digest_makes_no_scope(digest: Any) -> None:
+    with pytest.raises(ContractError, match="hex digits"):
+        Scope.from_digest(digest)
+
+
+@pytest.mark.parametrize("name", ["digest", "holds_tenant"])
+def test_a_mapping_has_no_way_to_name_a_digest(name: str) -> None:
+    scopes = [Scope.of({"tenant": tenant, name: A}) for tenant in ("acme", "other")]
+    assert len({scope_digest(scope) for scope in scopes}) == 2
+    assert [scope.parameters for scope in scopes] == [{name: A}] * 2
+    with pytest.raises(TypeError):
+        Scope(**{name: A})  # type: ignore[arg-type]  # what a caller may try all the same
+
+
+def test_a_parameter_that_is_given_twice_is_refused_instead_of_lost() -> None:
+    with pytest.raises(ContractError, match="'temperature' of the scope is given twice"):
+        Scope.of({"parameters": {"temperature": 0}, "temperature": 1})

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """
 Shows the thresholds that were set while processes run, or changes them: of the whole namespace, of a tenant
-(--tenant), or of one scope (--scope, with --tenant where it has one). Every process goes by them within seconds,
-without a restart. The most particular one holds: the scope's, else the tenant's, else the namespace's, else
-NEARHIT_THRESHOLD. None may be below NEARHIT_THRESHOLD_FLOOR, which is NEARHIT_THRESHOLD where it is not set.
+(--tenant), or of one scope (--scope, with --tenant where it has one, or --scope-digest). Every process goes by them
+within seconds, without a restart. The most particular one holds: the scope's, else the tenant's, else the namespace's,
+else NEARHIT_THRESHOLD. None may be below NEARHIT_THRESHOLD_FLOOR, which is NEARHIT_THRESHOLD where it is not set.
 """
 EXAMPLES = """
 nearhit threshold
 nearhit threshold set 0.94 --why "wrong answers about prices"
 nearhit threshold set 0.97 --tenant acme
 nearhit threshold set 0.97 --scope model=gpt-5 --scope temperature=0
+nearhit threshold set 0.97 --scope-digest 5d0d337a27229f39a766e386cd6c92f8
 nearhit threshold unset --tenant acme
 """
 
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("value", metavar="SIMILARITY", type=float, nargs="?", help="the threshold to set")
     parser.add_argument("--why", default="", metavar="TEXT", help="for those who wonder later")
     options.add_scope(parser)
+    parser.add_argument("--scope-digest", metavar="HEX", help="one scope by its digest, as Miss.scope says it")
     options.add_json(parser)
     options.add_settings(parser, (*options.SERVERS, "threshold", "model", "log_url"))
 
@@ -62,7 +64,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             there = thresholds.unset(**whom)
             _say(screen, [], "unset" if there else "there was none", removed=there)
             return exits.OK if there else exits.MISS
-        entries = [thresholds.in_force(whom.get("scope") or whom)] if whom else thresholds.entries()
+        entries = [thresholds.in_force(whom.get("scope", whom))] if whom else thresholds.entries()
     _show(screen, entries, settings.threshold, settings.lowest_threshold)
     return exits.OK
 
@@ -70,6 +72,12 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 def _whom(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return scope or tenant: a tenant alone is all of its scopes, with ``--scope`` it is a part of the scope."""
     scope = options.scope_of(arguments)
+    if arguments.scope_digest is not None:
+        if scope:
+            raise ConfigError("--scope-digest stands for the whole scope: it goes with neither --scope nor --tenant")
+        from nearhit.scope import Scope  # noqa: PLC0415 - help needs none of it
+
+        return {"scope": Scope.from_digest(arguments.scope_digest)}
     if arguments.scope:
         return {"scope": scope}
     return {"tenant": scope["tenant"]} if scope else {}

@@ -93,12 +93,32 @@ def test_an_answer_that_is_neither_json_nor_a_literal_makes_the_entry_unreadable
 
 
 def test_a_row_of_a_bulk_load_can_name_litellms_scope() -> None:
-    row = {"prompt": "is it open on sunday?", "answer": "Yes, from nine.", "scope": {"digest": SCOPE}}
+    row = {"prompt": "is it open on sunday?", "answer": "Yes, from nine.", "scope_digest": SCOPE}
     _, blob = fill_of(row, Lifetimes())
     assert decode(blob).scope == SCOPE
 
 
 @pytest.mark.parametrize("digest", ["ff", SCOPE.upper(), SCOPE + "0", "*" * 64, "a" * 40])
 def test_a_scope_that_is_no_digest_is_refused(digest: str) -> None:
-    with pytest.raises(EntryError, match="bypass_scope"):
-        fill_of({"prompt": "x", "answer": "y", "scope": {"digest": digest}}, Lifetimes())
+    with pytest.raises(EntryError, match="scope_digest"):
+        fill_of({"prompt": "x", "answer": "y", "scope_digest": digest}, Lifetimes())
+
+
+def test_a_row_that_names_its_scope_twice_is_refused() -> None:
+    row = {"prompt": "x", "answer": "y", "scope_digest": SCOPE, "scope": {"tenant": "acme"}}
+    with pytest.raises(EntryError, match="'scope_digest'"):
+        fill_of(row, Lifetimes())
+
+
+def test_a_digest_in_the_scope_of_a_row_is_one_of_its_parameters() -> None:
+    rows = [{"prompt": "x", "answer": "y", "scope": {"tenant": name, "digest": SCOPE}} for name in ("acme", "other")]
+    scopes = {decode(fill_of(row, Lifetimes())[1]).scope for row in rows}
+    assert len(scopes) == 2
+    assert SCOPE not in scopes
+
+
+def test_the_turns_before_the_question_count_beside_the_digest_of_a_row() -> None:
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+    asked = {"role": "user", "content": "is it open?"}
+    rows = [{"prompt": prompt, "answer": "y", "scope_digest": SCOPE} for prompt in ([asked], [*turns, asked])]
+    assert len({decode(fill_of(row, Lifetimes())[1]).scope for row in rows}) == 2

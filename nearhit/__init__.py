@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         MessageError,
         NearhitError,
         StoreUnavailableError,
+        TooLargeError,
         UnavailableError,
         VectorError,
     )
@@ -69,6 +70,7 @@ __all__ = [
     "ThresholdEntry",
     "Thresholds",
     "Tier",
+    "TooLargeError",
     "UnavailableError",
     "Usage",
     "VectorError",

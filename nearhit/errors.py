@@ -6,6 +6,7 @@ NearhitError
 │   ├── VectorError         not a finite, non-zero vector of the right dimension
 │   ├── EntryError          an entry that cannot be encoded or decoded
 │   ├── MessageError        a fill message that cannot be encoded or decoded
+│   ├── TooLargeError       a scope or a conversation that is too large to be digested before a lookup
 │   └── IndexMismatchError  an index of that name exists with another shape
 └── UnavailableError        try later: retried with backoff and a ceiling
     ├── StoreUnavailableError     the cache server or the broker does not answer
@@ -39,6 +40,10 @@ class EntryError(ContractError):
 
 class MessageError(ContractError):
     """A fill message cannot be encoded or decoded."""
+
+
+class TooLargeError(ContractError):
+    """A scope or a conversation has more values or bytes than a lookup digests before its first step."""
 
 
 class IndexMismatchError(ContractError):

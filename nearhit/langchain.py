@@ -19,6 +19,7 @@ from nearhit.errors import EntryError
 from nearhit.outcome import FillOutcome, Hit, Miss, MissReason, Tier
 from nearhit.parts import read_question
 from nearhit.pending import PendingMisses
+from nearhit.scope import MAX_BYTES
 
 if TYPE_CHECKING:
     from nearhit.aio import AsyncSemanticCache
@@ -130,6 +131,8 @@ class NearhitCache(BaseCache):  # type: ignore[misc]  # langchain-core is not fo
 
 def read_chat(prompt: str) -> Any:
     """Return the messages that LangChain wrote into ``prompt``, in the form of chat messages; else the text itself."""
+    if len(prompt) > MAX_BYTES:  # a lookup would not digest them
+        return prompt
     try:
         rows = json.loads(prompt) if prompt.startswith("[") else None
     except (ValueError, RecursionError):
@@ -140,22 +143,31 @@ def read_chat(prompt: str) -> Any:
 
 
 def _is_message(row: Any) -> bool:
-    said = row.get("kwargs") if isinstance(row, dict) and row.get("lc") == 1 else None
+    written = isinstance(row, dict) and row.get("lc") == 1 and row.get("type") == "constructor"
+    said = row.get("kwargs") if written else None
     return isinstance(said, dict) and "content" in said
 
 
 def _message(said: dict[str, Any]) -> dict[str, Any]:
+    """Return a message of LangChain in the form of a chat message; what is not known to be harmless stays in it."""
     kind = str(said.get("type") or said.get("role") or "")
-    called = said.get("tool_calls") or ()
-    calls = [{"function": {"name": one.get("name"), "arguments": one.get("args")}} for one in called]
-    more = said.get("additional_kwargs") or {}
-    return {
-        "role": _ROLES.get(kind.removesuffix("MessageChunk").lower(), said.get("role") or kind),
-        "name": said.get("name"),
-        "content": said["content"] or None,
-        "tool_calls": calls or more.get("tool_calls"),
-        "function_call": more.get("function_call"),
-    }
+    role = _ROLES.get(kind.removesuffix("MessageChunk").lower(), said.get("role") or kind)
+    rest = {name: value for name, value in said.items() if name not in _NOT_SENT and name not in {"type", "role"}}
+    more = rest.pop("additional_kwargs", None)
+    if isinstance(more, dict):
+        rest["additional_kwargs"] = {name: value for name, value in more.items() if name not in _READ_APART}
+        rest["provider_tool_calls"] = more.get("tool_calls")
+        rest["function_call"] = more.get("function_call")
+    else:
+        rest["additional_kwargs"] = more
+    return {**rest, "role": role}
+
+
+_NOT_SENT = frozenset({"response_metadata", "usage_metadata"})
+"""What a provider said of an earlier answer, with ids and times of its own; LangChain sends it to no model."""
+
+_READ_APART = frozenset({"tool_calls", "function_call", "__openai_function_call_ids__"})
+"""Calls hold ids that differ from run to run; the last of these holds nothing else."""
 
 
 def _write(generation: Generation) -> dict[str, Any]:
@@ -178,7 +190,9 @@ def _read(answer: Any) -> list[Generation]:
 
 def _calls_tools(generation: Generation) -> bool:
     message = getattr(generation, "message", None)
-    return bool(getattr(message, "tool_calls", None))
+    more = getattr(message, "additional_kwargs", None) or {}
+    called = (getattr(message, "tool_calls", None), getattr(message, "invalid_tool_calls", None))
+    return any(called) or bool(more.get("tool_calls") or more.get("function_call"))
 
 
 def _usage(generations: Sequence[Generation]) -> Usage | None:

@@ -37,6 +37,7 @@ class MissReason(StrEnum):
     ERROR = "error"
     BYPASS_EMPTY = "bypass_empty"
     BYPASS_TOO_LONG = "bypass_too_long"
+    BYPASS_TOO_LARGE = "bypass_too_large"
     BYPASS_NOT_TEXT = "bypass_not_text"
     BYPASS_NOT_UNICODE = "bypass_not_unicode"
     BYPASS_UNKNOWN_PART = "bypass_unknown_part"

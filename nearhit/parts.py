@@ -18,7 +18,7 @@ from nearhit.embedding.deadline import DeadlineEmbedder
 from nearhit.embedding.resolve import embedder_for
 from nearhit.embedding.vector_cache import VectorCache
 from nearhit.entry import Usage
-from nearhit.errors import ConfigError, ContractError, EntryError
+from nearhit.errors import ConfigError, ContractError, EntryError, TooLargeError
 from nearhit.judge.held import HeldJudge
 from nearhit.judge.resolve import judge_for
 from nearhit.judge.stage import Judging
@@ -180,6 +180,8 @@ def read_question(prompt: Any, scope: Scope | Mapping[str, Any] | None) -> Query
     try:
         who = Scope.of(scope)
         return Query(question.text, scope_digest(who, question.context), tenant_digest(who.tenant))
+    except TooLargeError as error:
+        return Miss(reason=MissReason.BYPASS_TOO_LARGE, detail=str(error))
     except ContractError as error:
         return Miss(reason=MissReason.BYPASS_SCOPE, detail=str(error))
 

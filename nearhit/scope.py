@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
-from nearhit.errors import ContractError
+from nearhit.errors import ContractError, TooLargeError
 
 PARAMETERS_THAT_DO_NOT_SPLIT = frozenset(
     {"user", "seed", "stream", "stream_options", "metadata", "timeout", "n_retries", "extra_headers"}
 )
 """Call parameters that leave an answer's meaning alone; ``split_by`` brings one back."""
 
+MAX_VALUES = 8_000
+"""How many values one digest covers: messages, fields, parameters, parts of tool definitions."""
+
+MAX_BYTES = 2 * 1024 * 1024
+"""How many bytes of text and media one digest covers, a character beyond ASCII as four. That takes about 4 ms of CPU on
+one core of 2020, as many values as allowed another 4; see ``tests/unit/test_large_input.py``."""
+
 _MAX_DEPTH = 64
+_TINY = 64
+"""Texts up to this size are counted as a value, not by their bytes."""
+
+_SHORT = 256
+"""Texts up to this size stand in the canonical form themselves, longer ones by their digest, which is faster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +102,8 @@ class Scope:
             return values
         if not isinstance(values, Mapping):
             raise ContractError(f"a scope is a Scope or a mapping, not {type(values).__name__}")
+        if len(values) > MAX_VALUES:
+            raise TooLargeError(f"the scope has more than {MAX_VALUES} values")
         own = {name: value for name, value in values.items() if name in _OWN_NAMES and value is not None}
         rest = {name: value for name, value in values.items() if name not in _OWN_NAMES}
         named = own.get("parameters", {})
@@ -111,15 +126,16 @@ _OWN_NAMES = frozenset(item.name for item in fields(Scope) if item.init)
 _EMPTY = Scope()
 
 
-def scope_digest(scope: Scope, context: Any = None) -> str:
+def scope_digest(scope: Scope, context: str = "") -> str:
     """Return the hex digits that stand for ``scope`` in keys and tags: 32, or the digest itself that it was made from.
 
     Args:
         scope: who may share the answer.
-        context: what else of the conversation changes the answer; see ``prompt.Question``.
+        context: digest of what else of the conversation changes the answer; see ``prompt.Question``.
 
     Raises:
         ContractError: a value has no canonical form: a generator, an object, a lone surrogate, or nested too deep.
+        TooLargeError: there is more than ``MAX_VALUES`` or ``MAX_BYTES`` of it.
     """
     if scope is _EMPTY and not context:
         return _EMPTY_DIGEST
@@ -129,7 +145,7 @@ def scope_digest(scope: Scope, context: Any = None) -> str:
     return _digest(scope, context)
 
 
-def _digest(scope: Scope, context: Any) -> str:
+def _digest(scope: Scope, context: str) -> str:
     kept = {
         name: value
         for name, value in scope.parameters.items()
@@ -142,7 +158,7 @@ def _digest(scope: Scope, context: Any) -> str:
         scope.tools,
         scope.response_format,
         kept,
-        context or None,
+        context,
     ]
     return digest_of(whole)
 
@@ -158,50 +174,132 @@ def digest_of(value: Any) -> str:
 
     Raises:
         ContractError: it has no canonical form.
+        TooLargeError: there is more than ``MAX_VALUES`` or ``MAX_BYTES`` of it.
     """
     return hashlib.sha256(canonical_json(value)).hexdigest()[:32]
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return ``value`` as JSON with sorted keys, whole floats as ints, bytes as digests, sets as sorted lists.
+    """Return ``value`` as JSON with sorted keys, whole floats as ints, sets as sorted lists.
+
+    Bytes and long texts stand in it by their digests.
 
     Raises:
         ContractError: it has no canonical form.
+        TooLargeError: there is more than ``MAX_VALUES`` or ``MAX_BYTES`` of it.
     """
     try:
-        plain = _plain(value, 0)
+        plain = _plain(value, 0, _Room())
         return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
-    except (TypeError, ValueError) as error:
-        raise ContractError(f"a scope value has no canonical form: {error}") from error
+    except ContractError:
+        raise
+    except Exception as error:  # the methods of a caller's own objects raise whatever they like
+        raise ContractError(f"a scope value has no canonical form: {type(error).__name__}") from error
 
 
-def _plain(value: Any, depth: int) -> Any:
-    if value is None or isinstance(value, str | bool | int):
+class _Room:
+    """How much more one digest covers."""
+
+    __slots__ = ("bytes", "values")
+
+    def __init__(self) -> None:
+        self.values = MAX_VALUES
+        self.bytes = MAX_BYTES
+
+    @property
+    def spent(self) -> TooLargeError:
+        """What to raise where there are more values."""
+        return TooLargeError(f"a scope or a conversation has more than {MAX_VALUES} values")
+
+    def take_bytes(self, count: int) -> None:
+        self.bytes -= count
+        if self.bytes < 0:
+            raise TooLargeError(f"a scope or a conversation has more than {MAX_BYTES} bytes")
+
+
+def _plain(value: Any, depth: int, room: _Room) -> Any:
+    kind = type(value)  # asking for the very type first: nearly all values are of one of these
+    if kind is str:
+        return _text(value, room)
+    if kind is bool or value is None:
         return value
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else value
     if depth > _MAX_DEPTH:
         raise ContractError(f"a scope value is nested deeper than {_MAX_DEPTH}")
+    if kind is dict or isinstance(value, Mapping):
+        return _mapping(value, depth + 1, room)
+    if kind is list or kind is tuple:
+        return _sequence(value, depth + 1, room)
+    if isinstance(value, int | float):
+        return _number(value, room)
+    return _other(value, depth, room)
+
+
+def _number(value: float, room: _Room) -> Any:
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            room.take_bytes(value.bit_length())  # to write down a number of many digits takes long
+        return value
+    if not math.isfinite(value):
+        raise ContractError(f"a scope value has no canonical form: {value}")
+    return int(value) if value.is_integer() else value
+
+
+def _other(value: Any, depth: int, room: _Room) -> Any:
+    if isinstance(value, str):
+        return _text(value, room)
     if isinstance(value, bytes | bytearray | memoryview):
-        return {"\0sha256": hashlib.sha256(value).hexdigest()}
-    if isinstance(value, Mapping):
-        return {_key(key): _plain(item, depth + 1) for key, item in value.items()}
+        room.take_bytes(value.nbytes if isinstance(value, memoryview) else len(value))
+        return {"\0bytes": hashlib.sha256(value).hexdigest()}
     if isinstance(value, Set):
-        return sorted((_plain(item, depth + 1) for item in value), key=repr)
+        return sorted(_sequence(value, depth + 1, room), key=repr)
     if isinstance(value, Sequence) and not isinstance(value, range):  # a range can be longer than any memory
-        return [_plain(item, depth + 1) for item in value]
+        return _sequence(value, depth + 1, room)
+    return _plain(_dumped(value), depth + 1, room)
+
+
+def _dumped(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)  # pydantic models, the form in which clients pass messages and tools
     if callable(dump) and not isinstance(value, type):
-        return _plain(dump(), depth + 1)
+        return dump()
     if isinstance(value, type) and callable(schema := getattr(value, "model_json_schema", None)):
-        return _plain(schema(), depth + 1)  # a pydantic class as a response format
+        return schema()  # a pydantic class as a response format
     raise ContractError(f"a scope value has no canonical form: {type(value).__name__}")
 
 
-def _key(key: Any) -> str:
+def _text(value: str, room: _Room) -> Any:
+    size = len(value) if value.isascii() else 4 * len(value)
+    room.take_bytes(size)
+    return value if size <= _SHORT else {"\0text": hashlib.sha256(value.encode()).hexdigest()}
+
+
+def _mapping(value: Mapping[Any, Any], depth: int, room: _Room) -> dict[str, Any]:
+    plain = {}
+    for key, item in value.items():
+        room.values -= 1
+        if type(key) is not str or len(key) > _SHORT or key[:1] == "\0":
+            key = _key(key, room)
+        plain[key] = item if type(item) is str and len(item) <= _TINY else _plain(item, depth, room)
+        if room.values < 0:
+            raise room.spent
+    return plain
+
+
+def _key(key: Any, room: _Room) -> str:
     if not isinstance(key, str):
         raise ContractError(f"a key of a scope value is text, not {type(key).__name__}")
-    return key
+    room.take_bytes(4 * len(key))
+    # our own marks begin with a NUL: a caller's key that does gets another one
+    return f"\0{key}" if key.startswith("\0") else key
 
 
-_EMPTY_DIGEST = _digest(_EMPTY, None)
+def _sequence(value: Any, depth: int, room: _Room) -> list[Any]:
+    plain = []
+    for item in value:
+        room.values -= 1
+        plain.append(item if type(item) is str and len(item) <= _TINY else _plain(item, depth, room))
+        if room.values < 0:
+            raise room.spent
+    return plain
+
+
+_EMPTY_DIGEST = _digest(_EMPTY, "")

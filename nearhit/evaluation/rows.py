@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nearhit.errors import ConfigError
-from nearhit.scope import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,8 +63,8 @@ def format_of(path: str | Path) -> RowFormat:
 def read_pairs(path: str | Path) -> list[PairRow]:
     """Return the rows of a file of pairs: ``prompt``, ``candidate``, ``same``; maybe ``kind``, ``source``, whose.
 
-    Whose they are, ``tenant`` and ``namespace`` (texts) and ``scope`` (an object as lookups take it, kept as its
-    canonical JSON) may say; ``judge``, who gave the label where it was no person.
+    Whose they are, ``tenant`` and ``namespace`` (texts) and ``scope`` (an object as lookups take it, kept as JSON
+    with sorted keys) may say; ``judge``, who gave the label where it was no person.
 
     Raises:
         ConfigError: the file cannot be read, or a row is wrong; the message names the line and the field.
@@ -149,13 +148,13 @@ def label_of(row: dict[str, Any], field: str, path: str, line: int) -> str:
 
 
 def scope_of(row: dict[str, Any], path: str, line: int) -> str:
-    """Return the field ``scope`` as canonical JSON, empty where it is not there; raises as ``text_of`` does."""
+    """Return the field ``scope`` as JSON with sorted keys, empty where it is not there; raises as ``text_of`` does."""
     value = row.get("scope")
     if value is None:
         return ""
     if not isinstance(value, dict):
         raise ConfigError(f"{path} line {line}: field 'scope' must be an object, not {value!r}")
-    return canonical_json(value).decode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _truth(row: dict[str, Any], field: str, path: str, line: int) -> bool:

@@ -134,7 +134,7 @@ def select(which: Mapping[str, Any]) -> Selection:
     if not given:
         raise ConfigError("invalidate needs prompt, scope, tenant, older_than_seconds, embedder or everything=True")
     who = Scope.of(given.get("scope"))
-    text, context = _read(given["prompt"]) if "prompt" in given else ("", None)
+    text, context = _read(given["prompt"]) if "prompt" in given else ("", "")
     order = ("prompt", "scope", "tenant", "older_than_seconds", "embedder", "everything")
     first = next(name for name in order if name in given)
     names = {"prompt": "entry", "older_than_seconds": "age", "everything": "namespace"}
@@ -207,7 +207,7 @@ def _by_embedder(names: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _read(prompt: Any) -> tuple[str, Any]:
+def _read(prompt: Any) -> tuple[str, str]:
     question = read_prompt(prompt)
     if isinstance(question, Bypass):
         raise ContractError(f"the prompt cannot be cached: {question.value}")

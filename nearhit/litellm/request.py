@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from nearhit.conversation import MAX_FIELDS
 from nearhit.scope import Scope
 
 QUESTIONS = ("messages", "prompt", "input")
@@ -27,7 +28,7 @@ _NEVER_IN_SCOPE = frozenset(
         # who asks, and how: none of it changes what is said
         *("api_key", "extra_headers", "timeout", "request_timeout", "organization", "max_retries", "num_retries"),
         *("safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "service_tier"),
-        *("store", "drop_params", "additional_drop_params", "parent_otel_span", "litellm_logging_obj", "client"),
+        *("store", "drop_params", "parent_otel_span", "litellm_logging_obj", "client"),
         *("text_completion", "acompletion", "atext_completion", "dynamic_cache_object"),
         *("api_type", "deployment_id", "specific_deployment", "model_list", "fallbacks"),
     }
@@ -38,6 +39,8 @@ _OURS_TO_WATCH = frozenset(
         *("mock_response", "litellm_system_prompt", "merge_reasoning_content_in_choices", "custom_prompt_dict"),
         *("prompt_id", "prompt_label", "prompt_version", "prompt_environment", "prompt_variables", "guardrails"),
         *("assistant_continue_message", "user_continue_message", "ensure_alternating_roles"),
+        *("roles", "initial_prompt_value", "final_prompt_value", "bos_token", "eos_token", "supports_system_message"),
+        *("hf_model_name", "model_alias_map", "allowed_openai_params", "search_tool_name", "max_agentic_loops"),
     }
 )
 """Parameters that LiteLLM keeps for itself but that change an answer."""
@@ -144,14 +147,14 @@ def unreadable() -> Any:
     return _UNREADABLE
 
 
-def limits_of(call: Mapping[str, Any], control: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a call says of caching: ``cache={…}``, and ``ttl`` as LiteLLM's facade passes it."""
-    ttl = control.get("ttl", call.get("ttl"))
 def continues(call: Mapping[str, Any]) -> bool:
     """Return whether a call of the Responses API goes on with a conversation that the provider keeps."""
     return any(call.get(name) for name in ("conversation", "previous_response_id"))
 
 
+def limits_of(call: Mapping[str, Any], control: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a call says of caching: ``cache={…}``, and ``ttl`` as LiteLLM's facade passes it."""
+    ttl = control.get("ttl", call.get("ttl"))
     ages = [control.get(name) for name in ("s-maxage", "s-max-age")]
     age = next((age for age in ages if _is_number(age)), None)
     return {
@@ -209,7 +212,7 @@ def _namespace(control: Mapping[str, Any], metadata: Mapping[str, Any]) -> str |
 
 def _question(value: Any) -> Any:
     """Return the question, or one that a lookup refuses by name where a part would not reach the scope."""
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes) and len(value) <= MAX_FIELDS:
         for item in value:
             kind = _get(item, "type")
             if (isinstance(kind, str) or kind is None) and kind in _READABLE_ITEMS and not _get(item, "audio"):

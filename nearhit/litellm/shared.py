@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from nearhit.conversation import Reader, mapping_of
 from nearhit.litellm.request import (
     QUESTIONS,
     Request,
@@ -60,8 +61,14 @@ def read_shared(call: Mapping[str, Any], key: str, reading: Reading) -> Request:
 
 
 def _only_text(value: Any) -> bool:
-    question = read_prompt(value)
-    if isinstance(question, Bypass):
+    """Return whether a question is text in all of its turns, and no turn says anything besides."""
+    if isinstance(read_prompt(value), Bypass):
         return False
-    before, media, after = (question.context or ([], [], []))[:3]
-    return not media and not any(any(turn[3:]) for turn in (*before, *after))
+    return isinstance(value, str | bytes) or all(map(_says_text_alone, value))
+
+
+def _says_text_alone(message: Any) -> bool:
+    said = Reader().turn(mapping_of(message))
+    return said.keys() <= {"role", "content"} and (
+        isinstance(content := said.get("content", ""), str) or all(isinstance(part, str) for part in content)
+    )

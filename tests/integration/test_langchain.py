@@ -142,6 +142,38 @@ def test_an_answer_that_calls_tools_is_served_to_the_same_words_only(cache: Sett
     assert cache.lookup(AGAIN, "m") is None
 
 
+def test_an_answer_that_calls_a_function_in_the_older_way_is_served_to_the_same_words_only(cache: Settled) -> None:
+    called = {"function_call": {"name": "restore", "arguments": "{}"}}
+    answer = [ChatGeneration(message=AIMessage("I will.", additional_kwargs=called))]
+    cache.update(ASKED, "m", answer)
+    assert cache.lookup(ASKED, "m") == answer
+    assert cache.lookup(AGAIN, "m") is None
+
+
+def test_a_tool_that_failed_and_one_that_did_not_are_two_conversations(cache: Settled) -> None:
+    def ask(**changes: Any) -> str:
+        call = {"name": "f", "args": {}, "id": "1"}
+        result = ToolMessage("42", tool_call_id="1", **changes)
+        return str(
+            model.invoke([HumanMessage("hi"), AIMessage("", tool_calls=[call]), result, HumanMessage(ASKED)]).content
+        )
+
+    model = GenericFakeChatModel(messages=iter(["one", "two", "three"]), cache=cache)
+    assert [ask(), ask(status="error"), ask(artifact={"rows": 3}), ask()] == ["one", "two", "three", "one"]
+
+
+def test_results_of_two_tools_that_change_places_are_two_conversations(cache: Settled) -> None:
+    def ask(first: str, second: str) -> str:
+        calls = [{"name": "capital", "args": {"of": of}, "id": of} for of in ("France", "Italy")]
+        results = [ToolMessage(first, tool_call_id="France"), ToolMessage(second, tool_call_id="Italy")]
+        return str(
+            model.invoke([HumanMessage("?"), AIMessage("", tool_calls=calls), *results, HumanMessage(ASKED)]).content
+        )
+
+    model = GenericFakeChatModel(messages=iter(["one", "two"]), cache=cache)
+    assert [ask("Paris", "Rome"), ask("Rome", "Paris"), ask("Paris", "Rome")] == ["one", "two", "one"]
+
+
 def test_an_empty_answer_is_not_stored(cache: Settled, client: redis.Redis) -> None:
     cache.update(ASKED, "m", [Generation(text=" ")])
     assert cache.lookup(ASKED, "m") is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from typing import Any
 
@@ -146,7 +145,7 @@ def test_the_longest_text_is_still_a_question() -> None:
     "prompt",
     [
         *("what is it", b"what is it", [user("what is it")], (user(" what  is it"),), [Model(**user("what is it"))]),
-        *([user([{"type": "text", "text": "what is it"}])], [user(["what is it"])], [user(["what", "is it"])]),
+        *([user([{"type": "text", "text": "what is it"}])], [user(["what is it"])]),
         [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "what is it"}]}],
         [user([Model(type="text", text="what is it")])],
     ],
@@ -195,7 +194,7 @@ def test_an_image_counts_by_what_it_is_and_where_it_stands() -> None:
 
 def test_a_large_image_is_kept_as_a_digest() -> None:
     found = question([user(["hi", image("data:image/png;base64," + "A" * 2_000_000)])])
-    assert len(json.dumps(found.context)) < 200
+    assert len(found.context) == 32
 
 
 def turn(**changes: Any) -> list[Any]:
@@ -219,7 +218,8 @@ def test_ids_of_tool_calls_do_not_split_but_names_and_arguments_do() -> None:
 
 def responses(**changes: Any) -> list[Any]:
     call = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "find", "arguments": "{}", **changes}
-    return [user("Where?"), call, {"type": "function_call_output", "call_id": "c1", "output": "here"}, user("Now?")]
+    result = {"type": "function_call_output", "call_id": call["call_id"], "output": "here"}
+    return [user("Where?"), call, result, user("Now?")]
 
 
 def test_function_calls_of_the_responses_api_split_as_tool_calls_do() -> None:
@@ -253,6 +253,101 @@ def test_a_turn_dumped_with_its_empty_fields_is_the_same_turn() -> None:
     short = {"role": "assistant", "content": "a"}
     full = Model(**short, refusal=None, annotations=[], audio=None, function_call=None, tool_calls=None, id="msg_7")
     assert scope_of([user("A?"), full, user("B?")]) == scope_of([user("A?"), short, user("B?")])
+
+
+def results(*pairs: tuple[str, str], ids: str = "ab") -> list[dict[str, Any]]:
+    """A chat in which two calls are answered, by the number of the call and in the order given."""
+    calls = [
+        {"id": name, "type": "function", "function": {"name": "capital", "arguments": f'{{"of": "{of}"}}'}}
+        for name, of in zip(ids, ("France", "Italy"), strict=True)
+    ]
+    said = [{"role": "tool", "tool_call_id": ids[int(number)], "content": text} for number, text in pairs]
+    return [user("?"), {"role": "assistant", "content": None, "tool_calls": calls}, *said, user("Capital of France?")]
+
+
+def test_results_of_two_calls_that_change_places_are_another_conversation() -> None:
+    right = scope_of(results(("0", "Paris"), ("1", "Rome")))
+    assert scope_of(results(("0", "Rome"), ("1", "Paris"))) != right
+    assert scope_of(results(("1", "Paris"), ("0", "Rome"))) != right
+    assert scope_of(results(("0", "Paris"), ("1", "Rome"), ids="xy")) == right
+
+
+def test_results_of_two_items_that_change_places_are_another_conversation() -> None:
+    def ask(first: str, second: str, ids: str = "ab") -> str:
+        calls = [
+            {
+                "type": "function_call",
+                "id": f"fc_{name}",
+                "call_id": name,
+                "name": "capital",
+                "arguments": f'{{"of": "{of}"}}',
+            }
+            for name, of in zip(ids, ("France", "Italy"), strict=True)
+        ]
+        said = [
+            {"type": "function_call_output", "call_id": name, "output": text}
+            for name, text in zip(ids, (first, second), strict=True)
+        ]
+        return scope_of([user("?"), *calls, *said, user("Capital of France?")])
+
+    assert ask("Paris", "Rome") != ask("Rome", "Paris")
+    assert ask("Paris", "Rome", "xy") == ask("Paris", "Rome")
+
+
+@pytest.mark.parametrize("change", [{"name": "shell"}, {"input": "DROP TABLE users"}], ids=str)
+def test_a_custom_call_counts_by_its_name_and_its_input(change: dict[str, str]) -> None:
+    said = {"name": "sql", "input": "SELECT 1"}
+
+    def ask(custom: dict[str, str]) -> str:
+        call = {"id": "c1", "type": "custom", "custom": custom}
+        result = {"role": "tool", "tool_call_id": "c1", "content": "ok"}
+        return scope_of([user("?"), {"role": "assistant", "tool_calls": [call]}, result, user("Now?")])
+
+    assert ask({**said, **change}) != ask(said)
+
+
+def test_words_that_move_across_an_image_make_another_question_to_the_semantic_tier_too() -> None:
+    one = [user(["what is", image("data:1"), "this animal"])]
+    other = [user(["what is this", image("data:1"), "animal"])]
+    assert scope_of(one) != scope_of(other)
+
+
+def test_a_question_with_an_image_before_or_after_it_has_one_scope_in_all_words() -> None:
+    one, other = "what is this", "what do you see"
+    assert scope_of([user([image("data:1"), one])]) == scope_of([user([image("data:1"), other])])
+    assert scope_of([user([one, image("data:1")])]) == scope_of([user([other, image("data:1")])])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ['{"a": 1, "a": 2}', '{"a": 12345678901234567890.5}', '{"a": NaN}', '{"a": 1e999}', '"{}"', "[]"],
+)
+def test_arguments_that_lose_something_when_they_are_read_stand_for_themselves(arguments: str) -> None:
+    texts = [arguments, arguments.replace("1", "3", 1), arguments.replace("NaN", "Infinity"), "{}", '{"a":2}']
+    scopes = {scope_of(turn(function={"name": "find", "arguments": one})) for one in texts}
+    assert len(scopes) == len(set(texts))
+
+
+def test_the_id_of_an_item_that_stands_for_what_the_provider_keeps_counts() -> None:
+    def ask(kind: str, name: str) -> str:
+        return scope_of([user("?"), {"type": kind, "id": name, "summary": []}, user("Now?")])
+
+    assert ask("reasoning", "rs_1") != ask("reasoning", "rs_2")
+    assert ask("message", "msg_1") == ask("message", "msg_2")
+
+
+class Broken(dict[str, Any]):
+    """A mapping that fails when it is read."""
+
+    def items(self) -> Any:
+        raise RuntimeError("no items")
+
+    def get(self, *_: Any) -> Any:
+        raise RuntimeError("nothing to get")
+
+
+def test_a_message_that_fails_when_it_is_read_is_a_bypass() -> None:
+    assert read_prompt([Broken(role="user"), user("hi")]) is Bypass.UNKNOWN_PART
 
 
 def test_arguments_nested_without_end_are_a_bypass() -> None:

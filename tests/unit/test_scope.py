@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -9,8 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearhit.errors import ContractError
-from nearhit.scope import PARAMETERS_THAT_DO_NOT_SPLIT, Scope, canonical_json, digest_of, scope_digest, tenant_digest
+from nearhit.errors import ContractError, TooLargeError
+from nearhit.scope import (
+    MAX_BYTES,
+    MAX_VALUES,
+    PARAMETERS_THAT_DO_NOT_SPLIT,
+    Scope,
+    canonical_json,
+    digest_of,
+    scope_digest,
+    tenant_digest,
+)
 
 SCALARS = (
     st.none()
@@ -65,7 +75,7 @@ def same(one: Any, other: Any) -> bool:
 
 @given(JSON)
 def test_a_digest_is_hex_whatever_goes_in(value: Any) -> None:
-    assert re.fullmatch("[0-9a-f]{32}", scope_digest(Scope(parameters={"x": value}), [value]))
+    assert re.fullmatch("[0-9a-f]{32}", scope_digest(Scope(parameters={"x": value}), "0" * 32))
 
 
 @given(st.dictionaries(st.sampled_from(sorted(PARAMETERS_THAT_DO_NOT_SPLIT)), JSON))
@@ -221,3 +231,40 @@ def test_a_mapping_has_no_way_to_name_a_digest(name: str) -> None:
 def test_a_parameter_that_is_given_twice_is_refused_instead_of_lost() -> None:
     with pytest.raises(ContractError, match="'temperature' of the scope is given twice"):
         Scope.of({"parameters": {"temperature": 0}, "temperature": 1})
+
+
+@pytest.mark.parametrize("value", [b"x", "x" * 1000], ids=["bytes", "a long text"])
+def test_a_mapping_cannot_pass_for_what_stands_by_its_digest(value: Any) -> None:
+    shown = json.loads(canonical_json(value))
+    assert canonical_json(shown) != canonical_json(value)
+
+
+@pytest.mark.parametrize("size", [256, 257, 5000])
+def test_a_long_text_counts_to_its_last_letter(size: int) -> None:
+    texts = ["x" * size, "x" * (size - 1) + "y", "é" * size, "x" * (size - 1) + "é"]
+    assert len({digest_of(text) for text in texts}) == len(texts)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [0] * (MAX_VALUES + 1),
+        dict.fromkeys(map(str, range(MAX_VALUES + 1))),
+        [[[0] * 100] * 10] * 10,
+        "x" * (MAX_BYTES + 1),
+        "é" * (MAX_BYTES // 4 + 1),
+        bytes(MAX_BYTES + 1),
+        memoryview(bytes(MAX_BYTES + 8)).cast("d"),
+        {"k" * (MAX_BYTES + 1): 1},
+        [10**4000] * 200,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_more_than_a_lookup_digests_is_refused_by_name(value: Any) -> None:
+    with pytest.raises(TooLargeError):
+        scope_digest(Scope(parameters={"x": value}))
+
+
+def test_a_scope_of_too_many_parameters_is_refused_before_they_are_copied() -> None:
+    with pytest.raises(TooLargeError):
+        Scope.of(dict.fromkeys(map(str, range(MAX_VALUES + 1)), 1))

@@ -75,3 +75,9 @@ def test_a_broken_gzip_file_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="cannot be read"):
         format_of(path)
+
+
+def test_a_scope_of_many_words_is_kept_as_it_is(tmp_path: Path) -> None:
+    scope = {"model": "m", "system": "x" * 1_000, "\0own": {"b": 1, "a": 2}}
+    (row,) = read_pairs(_write(tmp_path / "p.jsonl", {**PAIR, "scope": scope}))
+    assert json.loads(row.scope) == scope

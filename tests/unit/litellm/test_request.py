@@ -14,7 +14,11 @@ from nearhit.litellm.shared import read_shared
 from nearhit.outcome import Miss, MissReason
 from nearhit.parts import read_question
 
-READING = Reading(owned=frozenset({"litellm_call_id", "litellm_logging_obj", "mock_response", "api_base", "ttl"}))
+READING = Reading(
+    owned=frozenset(
+        {"litellm_call_id", "litellm_logging_obj", "mock_response", "api_base", "ttl", "supports_system_message"}
+    )
+)
 TURN = {"role": "user", "content": "what is the limit?"}
 BASE: dict[str, Any] = {"model": "openai/gpt-4o-mini", "messages": [TURN], "temperature": 0.5}
 
@@ -64,6 +68,8 @@ def test_the_order_of_parameters_never_matters(pairs: list[tuple[str, Any]]) -> 
         {"tool_choice": "none"},
         {"response_format": {"type": "json_object"}},
         {"extra_body": {"a": 1}},
+        {"additional_drop_params": ["temperature"]},
+        {"supports_system_message": False},
         {"mock_response": "x"},
         {"api_base": "http://127.0.0.1:1/v1"},
         {"messages": [{"role": "system", "content": "be brief"}, TURN]},
@@ -193,6 +199,23 @@ def test_a_call_that_goes_on_with_what_the_provider_keeps_is_left_alone(name: st
     assert reason_of(messages=None, input="and now?", **{name: "x_1"}) is MissReason.BYPASS_UNKNOWN_PART
     shared = read_shared({"model": "m", "input": "and now?", name: "x_1"}, "key", READING)
     assert isinstance(read_question(shared.question, shared.scope), Miss)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{**TURN, "name": "ann"}],
+        [*tool_turns("{}"), TURN],
+        with_part(image("data:1")),
+        [{"role": "system", "content": "be brief", "x_new": 1}, TURN],
+    ],
+    ids=["name", "tool call", "image", "unknown field"],
+)
+def test_what_litellms_own_text_and_key_leave_out_is_not_shared_with_it(messages: Any) -> None:
+    shared = read_shared({"model": "m", "messages": messages}, "key", READING)
+    assert isinstance(read_question(shared.question, shared.scope), Miss)
+    plain = read_shared({"model": "m", "messages": [{"role": "system", "content": "be brief"}, TURN]}, "key", READING)
+    assert not isinstance(read_question(plain.question, plain.scope), Miss)
 
 
 def test_a_list_of_prompts_is_left_alone() -> None:

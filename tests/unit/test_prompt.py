@@ -77,13 +77,46 @@ def test_the_canonical_text_of_a_canonical_text_is_itself(text: str) -> None:
     if isinstance(found, Question):
         assert read_prompt(found.text) == found
         assert unicodedata.is_normalized("NFC", found.text)
-        assert found.text == found.text.strip()
-        assert "  " not in found.text
+        assert found.text == found.text.rstrip()
+        assert not any(line.endswith((" ", "\t")) for line in found.text.split("\n"))
+        assert "\r" not in found.text
 
 
-@given(st.lists(st.text("abcé", min_size=1, max_size=5), min_size=1, max_size=6), st.sampled_from(" \t\n\r\f\v\u2003"))
-def test_white_space_is_folded(words: list[str], space: str) -> None:
-    assert question(space.join(words) + space).text == " ".join(words)
+SPACE = st.sampled_from([" ", "\t", "  \t", ""])
+LINES = st.lists(st.text("abcé  \t", max_size=6), min_size=1, max_size=5)
+
+
+@given(LINES, st.sampled_from(["\n", "\r\n", "\r"]), SPACE, st.sampled_from(["", "\n", " \r\n\n"]))
+def test_line_ends_and_space_that_nobody_sees_are_folded(lines: list[str], end: str, space: str, around: str) -> None:
+    plain, shown = (
+        read_prompt("\n".join(lines)),
+        read_prompt(around + end.join(line + space for line in lines) + around),
+    )
+    assert plain == shown
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("if a:\n    b()\n    c()", "if a:\n    b()\nc()"),
+        ("a:\n  b: 1\n  c: 2", "a:\n  b: 1\nc: 2"),
+        ("    a: 1\n  b: 2", "  a: 1\n  b: 2"),
+        ("x = 'a  b'", "x = 'a b'"),
+        ("a\tb", "a b"),
+        ("a\n\nb", "a\nb"),
+        ("a\nb", "a b"),
+    ],
+)
+def test_white_space_within_and_before_a_line_counts(one: str, other: str) -> None:
+    assert question(one).text != question(other).text
+    assert question([user(one)]).text != question([user(other)]).text
+    turns = [{"role": "assistant", "content": one}], [{"role": "assistant", "content": other}]
+    assert scope_of([*turns[0], user("why?")]) != scope_of([*turns[1], user("why?")])
+
+
+def test_blank_lines_around_and_the_indentation_of_a_single_line_do_not_count() -> None:
+    assert question("\n \n  what is it \n\t").text == "what is it"
+    assert question("\n  a\n  b\n").text == "  a\n  b"
 
 
 def test_two_spellings_of_one_letter_are_one_text() -> None:
@@ -144,7 +177,7 @@ def test_the_longest_text_is_still_a_question() -> None:
 @pytest.mark.parametrize(
     "prompt",
     [
-        *("what is it", b"what is it", [user("what is it")], (user(" what  is it"),), [Model(**user("what is it"))]),
+        *("what is it", b"what is it", [user("what is it")], (user(" what is it"),), [Model(**user("what is it"))]),
         *([user([{"type": "text", "text": "what is it"}])], [user(["what is it"])]),
         [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "what is it"}]}],
         [user([Model(type="text", text="what is it")])],
@@ -310,6 +343,9 @@ def test_words_that_move_across_an_image_make_another_question_to_the_semantic_t
     one = [user(["what is", image("data:1"), "this animal"])]
     other = [user(["what is this", image("data:1"), "animal"])]
     assert scope_of(one) != scope_of(other)
+    joined = [user(["what\nis", image("data:1"), "this"])], [user(["what", image("data:1"), "is\nthis"])]
+    assert question(joined[0]).text == question(joined[1]).text
+    assert scope_of(joined[0]) != scope_of(joined[1])
 
 
 def test_a_question_with_an_image_before_or_after_it_has_one_scope_in_all_words() -> None:

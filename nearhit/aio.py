@@ -20,7 +20,7 @@ from nearhit.lookup import lookup as lookup_flow
 from nearhit.memo import CallReader
 from nearhit.opening import open_space
 from nearhit.outcome import FillOutcome, Hit, Miss
-from nearhit.parts import FillOptions, Parts, build, encode_fill, lane_of, read_question, sampler_of
+from nearhit.parts import FillOptions, Parts, build, encode_fill, lane_of, listed_prompts, read_question, sampler_of
 from nearhit.publisher import Publisher
 from nearhit.refresh import Refreshes
 from nearhit.settings import Settings
@@ -161,18 +161,20 @@ class AsyncSemanticCache:
 
         Returns:
             A ``Hit`` or a ``Miss`` for each, all within ``deadline_ms``; a batch that takes longer to embed should be
-            given in parts, or a longer deadline. Never raises.
+            given in parts, or a longer deadline. Where ``prompts`` is no list, one ``Miss`` that says so. Never raises.
         """
         started = time.monotonic()
-        prompts = list(prompts)
-        asked = [read_question(prompt, scope) for prompt in prompts]
+        listed = listed_prompts(prompts)
+        if isinstance(listed, Miss):
+            return [self._edge.finish(listed, started)]
+        asked = [read_question(prompt, scope) for prompt in listed]
         queries = [one for one in asked if not isinstance(one, Miss)]
         try:
             found = iter(await self._look_up_many(queries, started))
         except Exception as error:  # noqa: BLE001 - the edge of the read path: a broken cache never breaks its caller
             found = iter([self._edge.lookup_broke(error, query) for query in queries])
         outcomes = [self._edge.finish(one if isinstance(one, Miss) else next(found), started) for one in asked]
-        for outcome, prompt in zip(outcomes, prompts, strict=True):
+        for outcome, prompt in zip(outcomes, listed, strict=True):
             self._ask_refresh(outcome)
             self._sampler.consider(outcome, prompt, scope)
         return outcomes

@@ -184,6 +184,19 @@ def read_question(prompt: Any, scope: Scope | Mapping[str, Any] | None) -> Query
         return Miss(reason=MissReason.BYPASS_TOO_LARGE, detail=str(error))
     except ContractError as error:
         return Miss(reason=MissReason.BYPASS_SCOPE, detail=str(error))
+    except Exception as error:  # noqa: BLE001 - the methods of a caller's own mapping raise whatever they like
+        return Miss(reason=MissReason.BYPASS_SCOPE, detail=f"the scope cannot be read: {type(error).__name__}")
+
+
+def listed_prompts(prompts: Any) -> list[Any] | Miss:
+    """Return the prompts of a ``lookup_many``, or the miss that says why there are none. Never raises."""
+    if isinstance(prompts, str | bytes | bytearray | Mapping):  # their letters and keys are no prompts
+        return Miss(reason=MissReason.BYPASS_NOT_TEXT, detail=f"prompts are a list, not {type(prompts).__name__}")
+    try:
+        return list(prompts)
+    except Exception as error:  # noqa: BLE001 - a caller's own iterable raises whatever it likes
+        detail = f"prompts are a list, not {type(prompts).__name__}: {type(error).__name__}"
+        return Miss(reason=MissReason.BYPASS_NOT_TEXT, detail=detail)
 
 
 def lane_of(options: Mapping[str, Any]) -> str:
@@ -276,7 +289,9 @@ def _scope_of(row: Mapping[str, Any]) -> Any:
     """
     digest = row.get("scope_digest")
     if digest is None:
-        return asked
+        return row.get("scope")
+    if row.get("scope"):
+        raise EntryError("the row has a field 'scope' and a field 'scope_digest', which stands for a whole scope")
     tenant = row.get("tenant_digest") or ""
     for name, value in (("scope_digest", digest), ("tenant_digest", tenant or "0" * 32)):
         if not isinstance(value, str) or not _DIGESTS[name].fullmatch(value):
@@ -287,9 +302,7 @@ def _scope_of(row: Mapping[str, Any]) -> Any:
 def _with_vector(row: Mapping[str, Any], asked: Query) -> Query | Miss:
     """Return the question with the vector that the row carries, checked for being a unit vector."""
     if not row.get("vector") or not row.get("embedder"):
-        return row.get("scope")
-    if row.get("scope"):
-        raise EntryError("the row has a field 'scope' and a field 'scope_digest', which stands for a whole scope")
+        return asked
     try:
         blob = base64.b64decode(row["vector"], validate=True)
     except (TypeError, ValueError) as error:

@@ -118,7 +118,7 @@ def test_outcomes_come_in_the_order_of_the_prompts_whatever_each_is(pair: Any) -
 
 def test_texts_are_embedded_in_one_call_each_once_and_exact_hits_not_at_all(pair: Any, counting: Counting) -> None:
     cache, _ = pair()
-    outcomes = many(cache, ["near 1", "near 2", " near  1 ", "text 4", "near 600", "near 1"])
+    outcomes = many(cache, ["near 1", "near 2", " near 1 ", "text 4", "near 600", "near 1"])
     assert counting.calls == [("near 1", "near 2", "near 600")]
     assert [getattr(one, "answer", None) for one in outcomes] == [1, 2, 1, 4, None, 1]
     many(cache, ["near 1", "near 600"])

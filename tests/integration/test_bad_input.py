@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from nearhit import ConfigError, EntryError, FillOutcome, Hit, Miss, MissReason, Settings, Usage
 from nearhit.message import decode
 from nearhit.vectors import to_bytes
+from tests.support import nonsense
 from tests.support.outcomes import FAR, NOTHING
 from tests.support.writer import written
 
@@ -291,6 +293,19 @@ def test_valkey_search_on_a_server_without_it_is_a_clear_error(face: Callable[..
     missed = face(engine="valkey-search").lookup("What is it?")
     assert reason(missed) is MissReason.MISCONFIGURED
     assert "search module" in detail(missed)
+
+
+def test_lookups_of_nonsense_beside_an_entry_return_a_hit_or_a_miss(
+    cache: Face, settings: Callable[..., Settings]
+) -> None:
+    cache.fill("hi", "x")
+    written(settings())
+    random = Random(3)
+    for _ in range(2_000):
+        found = [cache.lookup(nonsense.prompt(random), nonsense.scope(random))]
+        found += cache.run(cache.cache.lookup_many(nonsense.nonsense(random), nonsense.scope(random)))
+        assert all(isinstance(one, Hit | Miss) for one in found)
+        assert MissReason.ERROR not in [one.reason for one in found if isinstance(one, Miss)]
 
 
 def test_a_wrong_setting_is_an_error_at_once(settings: Callable[..., Settings]) -> None:

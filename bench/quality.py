@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from bench.guard_data import FOLDS, Vectors, examples, read
 from bench.guard_folds import by_fold, by_source
 from bench.guard_network import Recipe
-from bench.quality_text import FAILURES, HEAD, TRIED
+from bench.quality_text import FAILURES, HEAD, SIGHT, TRIED
 from nearhit.evaluation import Replay, evaluate_pairs, pair_similarities, refusals, share
 from nearhit.guard import Guard
 from nearhit.guard.analysis import analyse
@@ -52,7 +52,7 @@ def main() -> None:
     folded = by_fold(data, made, recipe, DEFAULT_LEVEL)
     sourced = by_source(data, made, replace(recipe, networks=1), DEFAULT_LEVEL)
     print("guards trained")
-    page = [HEAD.format(folds=FOLDS, level=DEFAULT_LEVEL, examples=len(made.right))]
+    page = [HEAD.format(folds=FOLDS, level=DEFAULT_LEVEL, examples=len(made.right)), SIGHT]
     page += _pairs(data.pairs, vectors, folded, sourced)
     for name, stream in data.streams.items():
         page += _stream(name, stream, vectors, folded, sourced)

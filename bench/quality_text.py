@@ -25,6 +25,40 @@ the pen. They are trained on at a small weight and never measured.
 Where a figure is given in brackets, it is the 95 % interval (Wilson).
 """
 
+SIGHT: Final = """## What the embedder did not read
+
+A vector says nothing about text behind the model's limit (256 tokens of `local/minilm`, some 1,200 characters), and
+words that the model does not know all become the same token. So two long texts with another question at their end are
+1.000 alike, and “如何重置我的密码？” and “如何删除我的账户？” are, too. Neither threshold nor guard can tell them
+apart. Such a neighbour is refused before the guard is asked, also with `NEARHIT_GUARD=false`. The miss is named
+`unseen`, and `miss.nearest.refusal` says how the texts differ:
+
+- `cut_text`: behind the model's limit. The texts are compared from their ends; the same end is no difference.
+- `unknown_tokens`: in pieces that became the unknown token or no token: scripts, emoji and symbols that the model never
+  learned, words of more than 100 letters.
+- `accents`: in the accents of a word, which the model drops: *bán*, *bạn*; かき, がき. A plain spelling of a Latin,
+  Greek, Arabic or Hebrew word is no difference.
+
+`local/minilm` looks at its own tokens. That costs nothing for an ASCII text of up to 254 characters, 0.03 ms for a
+short text with other letters, and 1 ms for one of 2,000 characters. The last 512 texts are remembered.
+
+The tokenizer of a hosted model is not at hand, so this is assumed:
+
+- its limit is `max_input_tokens` of LiteLLM's table, counted in bytes of UTF-8, since no text has more tokens than
+  bytes; 512 where the table says nothing;
+- it reads everything: by name, OpenAI's `text-embedding-3` and `ada-002`, Mistral, Voyage 3 and later, Qwen3;
+- it reads letters of all scripts, not symbols and emoji: by name, `multilingual`, Gemini, Cohere 4 and later, `bge-m3`,
+  Titan 2 and others (`nearhit/embedding/litellm_sight.py`);
+- it reads Latin letters alone: all others, and embedders of your own that say nothing.
+
+`litellm.register_model({"name": {"max_input_tokens": 2048}})` tells it the limit of a model that is not in the table.
+An embedder of your own says what it reads with a method `sight(text)` that returns a `nearhit.embedding.sight.Sight`.
+
+Measured on the development files with `local/minilm` at 0.90: of the 9,682 pairs of one meaning none is refused. Of 450
+pairs with the same 1,200 to 2,000 characters of context and another question behind it, the guard alone let 57 to 82 %
+through; now none is served.
+"""
+
 FAILURES: Final = (
     ("The red tram is slower and far older.", "The red tram is older and much slower.", True),
     ("The east tower is older than the tall west tower.", "The tall east tower is older than the west tower.", False),

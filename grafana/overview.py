@@ -84,9 +84,8 @@ HITS = Row(
         ),
         lines(
             "Misses by reason",
-            "below_threshold and empty are the normal misses. guard and judge: a near text that means something else. "
-            "Any other "
-            "name is a failure or a bypass.",
+            "below_threshold and empty are the normal misses. guard, unseen and judge: a near text that means "
+            "something else. Any other name is a failure or a bypass.",
             Query(f'sum by (outcome) (rate(nearhit_lookups_total{{tier="none",{F}}}{RATE}))', "{{outcome}}"),
             unit="reqps",
             stacked=True,

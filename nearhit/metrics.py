@@ -171,7 +171,9 @@ class Metrics:
         self._stages = {name: stage.labels(space, name) for name in STAGES}
         self.errors = self._counter("errors_total", "Failures by stage and class of error.", ("stage", "kind"))
         self._errors = Held(self.errors, space, _MOST_KINDS)
-        refusals = self._counter("guard_refusals_total", "Neighbours that the guard refused, by reason.", ("reason",))
+        refusals = self._counter(
+            "guard_refusals_total", "Neighbours refused by the guard, or as unseen, by reason.", ("reason",)
+        )
         self._refusals = Held(refusals, space, _MOST_REASONS)
         self.judgements = self._counter(
             "judgements_total", "Neighbours that the judge was to decide on, by verdict.", ("verdict", "source")

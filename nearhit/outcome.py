@@ -22,6 +22,7 @@ class MissReason(StrEnum):
 
     EMPTY = "empty"
     BELOW_THRESHOLD = "below_threshold"
+    UNSEEN = "unseen"
     GUARD = "guard"
     JUDGE = "judge"
     EXPIRED = "expired"
@@ -62,7 +63,8 @@ class Nearest:
         prompt: its canonical text.
         similarity: its cosine similarity to the question.
         refusal: the guard's reason, where it was the guard that refused, or the judge's (``different``, ``unsure``,
-            ``failed``); else empty.
+            ``failed``); of an ``unseen`` one, which difference the embedder did not read (``cut_text``,
+            ``unknown_tokens``, ``accents``); else empty.
     """
 
     prompt: str

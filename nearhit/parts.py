@@ -16,6 +16,7 @@ from nearhit.broker import broker_of
 from nearhit.connection import Server, server_of
 from nearhit.embedding.deadline import DeadlineEmbedder
 from nearhit.embedding.resolve import embedder_for
+from nearhit.embedding.sight import sight_of
 from nearhit.embedding.vector_cache import VectorCache
 from nearhit.entry import Usage
 from nearhit.errors import ConfigError, ContractError, EntryError, TooLargeError
@@ -133,7 +134,9 @@ def build(
         settings=settings,
         embedder=embedder,
         metrics=metrics,
-        rules=policy.Rules(settings.threshold, guard or _guard(settings), settings.neighbours),
+        rules=policy.Rules(
+            settings.threshold, guard or _guard(settings), settings.neighbours, sight_of=sight_of(embedder)
+        ),
         lifetimes=settings.lifetimes(),
         gate=Gate(Breaker(), Breaker(), metrics, "read", _judge_breaker() if judging is not None else None),
         log_keys=LogKeys(settings.namespace),

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nearhit.embedding.sight import unseen
 from nearhit.entry import Entry, from_fields
 from nearhit.errors import ConfigError, EntryError
 from nearhit.outcome import MissReason, Nearest
@@ -13,6 +14,7 @@ from nearhit.outcome import MissReason, Nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from nearhit.embedding.sight import SightOf
     from nearhit.engine.port import Neighbour
 
 MAX_TTL_SECONDS = 366 * 86_400
@@ -48,6 +50,7 @@ class Rules:
         k: how many neighbours are looked at before a lookup is a miss.
         origin: where the threshold comes from: ``settings``, or the field of the entry that was set at run time.
         since_ms: when that entry was set, milliseconds since the epoch; 0 for the setting.
+        sight_of: how much the embedder reads of a text; ``None`` takes it to read everything.
     """
 
     threshold: float
@@ -55,6 +58,7 @@ class Rules:
     k: int = 4
     origin: str = "settings"
     since_ms: int = 0
+    sight_of: SightOf | None = None
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
@@ -148,9 +152,9 @@ def judge_exact(fields: Mapping[bytes, bytes], asked: Asked, now_ms: int) -> Ent
 def choose(neighbours: Iterable[Neighbour], asked: Asked, rules: Rules, now_ms: int) -> Chosen | Refused:
     """Return the nearest neighbour that may be served, or why none may.
 
-    Neighbours come nearest first. Each is verified here whatever the server said: scope, embedder, life, similarity and
-    guard; one that fails lets the next be looked at. The reason is that of the nearest one that failed. Of an iterator,
-    no more is taken than was looked at.
+    Neighbours come nearest first. Each is verified here whatever the server said: scope, embedder, life, similarity,
+    guard, and whether the embedder read the difference; one that fails lets the next be looked at. The reason is that
+    of the nearest one that failed. Of an iterator, no more is taken than was looked at.
     """
     first: Refused | None = None
     for neighbour in neighbours:
@@ -179,7 +183,12 @@ def _weigh(neighbour: Neighbour, asked: Asked, rules: Rules, now_ms: int) -> Cho
         return Refused(MissReason.BELOW_THRESHOLD, nearest)
     if now_ms >= found.expires_ms:
         return Refused(MissReason.EXPIRED, nearest)
-    if rules.guard is None or found.prompt == asked.text:
+    if found.prompt == asked.text:
+        return Chosen(neighbour.key, found, similarity)
+    missed = unseen(asked.text, found.prompt, rules.sight_of) if rules.sight_of is not None else None
+    if missed is not None:
+        return Refused(MissReason.UNSEEN, Nearest(found.prompt, similarity, missed.value))
+    if rules.guard is None:
         return Chosen(neighbour.key, found, similarity)
     verdict = rules.guard.judge(asked.text, found.prompt, similarity)
     if not verdict.accepted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import unicodedata
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -11,6 +12,7 @@ from zlib import crc32
 import numpy as np
 
 from nearhit.embedding.port import Embeddings
+from nearhit.embedding.sight import ALL, Sight
 from nearhit.errors import ConfigError
 from nearhit.vectors import unit_rows
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _WORD = re.compile(r"\w+")
+_SYMBOLS = frozenset("$+<=>^`|~")
 _PLACES_PER_WORD = 8
 _MAX_DIMENSION = 32_768
 
@@ -55,6 +58,13 @@ class HashEmbedder:
     async def embed_async(self, texts: Sequence[str], timeout_seconds: float) -> Embeddings:
         """Embed ``texts`` as ``embed`` does."""
         return self.embed(texts, timeout_seconds)
+
+    def sight(self, text: str) -> Sight:
+        """Return how much of ``text`` is hashed: all but symbols, of which it knows nothing."""
+        if text.isascii() and _SYMBOLS.isdisjoint(text):
+            return ALL
+        unknown = tuple(one for one in text if unicodedata.category(one)[0] == "S")
+        return Sight(unknown=unknown) if unknown else ALL
 
     def _vector(self, text: str) -> list[float]:
         dimension = self._dimension

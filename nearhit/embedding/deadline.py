@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nearhit.deadline import MAX_ABANDONED, HeldCalls
+from nearhit.embedding.sight import sight_of
 from nearhit.errors import EmbedderUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nearhit.embedding.port import Embedder, Embeddings
+    from nearhit.embedding.sight import Sight
 
 
 class DeadlineEmbedder:
@@ -28,12 +30,17 @@ class DeadlineEmbedder:
         self.name = inner.name
         self.in_process = inner.in_process
         self.inner = inner
+        self._sight = sight_of(inner)
         self._calls: HeldCalls[Embeddings] = HeldCalls(
             inner.name, EmbedderUnavailableError, "nearhit-embed", max_abandoned
         )
 
     def __repr__(self) -> str:
         return f"DeadlineEmbedder({self.inner!r})"
+
+    def sight(self, text: str) -> Sight:
+        """Return how much of ``text`` the inner embedder reads, or what is assumed where it does not say."""
+        return self._sight(text)
 
     def embed(self, texts: Sequence[str], timeout_seconds: float) -> Embeddings:
         """Embed ``texts``; raises what the inner embedder raises.

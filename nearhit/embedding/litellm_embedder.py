@@ -10,11 +10,15 @@ import numpy as np
 
 from nearhit.embedding.litellm_client import NoRetries, error_types, load_litellm, provider_of, translate
 from nearhit.embedding.litellm_reply import tokens_of, vectors_of
+from nearhit.embedding.litellm_sight import bytes_of, reads_of
 from nearhit.embedding.port import Embeddings
+from nearhit.embedding.sight import ASSUMED_BYTES, assumed_sight
 from nearhit.errors import ConfigError, ContractError, EmbedderUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
+
+    from nearhit.embedding.sight import Sight
 
 Request = dict[str, Any]
 
@@ -58,6 +62,8 @@ class LiteLLMEmbedder:
         if max_texts_per_call < 1:
             raise ConfigError(f"max_texts_per_call={max_texts_per_call} is less than 1")
         self.name = model
+        self._max_bytes: int | None = None
+        self._reads = reads_of(model)
         self._dimensions = dimensions
         self._api_base = api_base
         self._api_key = api_key
@@ -110,6 +116,17 @@ class LiteLLMEmbedder:
         except StopIteration as done:
             result: Embeddings = done.value
             return result
+
+    def sight(self, text: str) -> Sight:
+        """Return how much of ``text`` the model reads for certain, by its name and litellm's table of limits.
+
+        Raises:
+            ConfigError: litellm is not installed, or knows no such provider.
+        """
+        most = self._max_bytes
+        if most is None and len(text) * 4 > ASSUMED_BYTES:
+            most = self._max_bytes = bytes_of(self.name, self._connect().litellm.model_cost)
+        return assumed_sight(text, most or ASSUMED_BYTES, self._reads)
 
     def _connect(self) -> _Connection:
         connection = self._connection

@@ -30,6 +30,9 @@ class Embeddings:
 class Embedder(Protocol):
     """Turns texts into unit vectors.
 
+    It may say besides how much of a text it reads, with ``sight(text) -> Sight``; of one that does not, a cautious
+    assumption is made (``nearhit.embedding.sight``). A text that was cut may answer no other text by similarity.
+
     Attributes:
         name: the model string, for example ``local/minilm``.
         in_process: the work is bounded CPU work of this process, so that it may run on the caller's thread.

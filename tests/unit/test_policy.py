@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nearhit.embedding.sight import Sight
 from nearhit.engine.port import Neighbour
 from nearhit.errors import ConfigError
 from nearhit.outcome import MissReason
@@ -144,6 +145,18 @@ def test_no_neighbour_is_an_empty_miss() -> None:
 def test_the_same_text_needs_no_guard() -> None:
     bad = Asked("what is bad", SCOPE, EMBEDDER)
     assert isinstance(choose([near(1.0, "what is bad")], bad, Rules(0.85, Guard()), NOW_MS), Chosen)
+
+
+@pytest.mark.parametrize("guard", [Guard(), None])
+def test_a_neighbour_of_which_the_difference_was_not_read_is_refused_before_any_guard(guard: Guard | None) -> None:
+    rules = Rules(0.85, guard, sight_of=lambda text: Sight(cut=8))
+    choice = choose([near(1.0, "what is bad")], ASKED, rules, NOW_MS)
+    assert isinstance(choice, Refused)
+    assert choice.nearest is not None
+    assert (choice.reason, choice.nearest.refusal) == (MissReason.UNSEEN, "cut_text")
+    served = choose([near(1.0, "what is bad"), near(0.9, "what is it")], ASKED, rules, NOW_MS)
+    assert isinstance(served, Chosen)
+    assert isinstance(choose([near(1.0, "This is it")], ASKED, replace(rules, guard=None), NOW_MS), Chosen)
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nearhit.embedding.sight import Sight
+
 NAME = "local/minilm"
 Runtime = Literal["auto", "onnxruntime", "numpy"]
 _RUNTIMES = ("auto", "onnxruntime", "numpy")
+_LOAD_SECONDS = 10.0
 _BATCH = 16  # measured: larger batches are no faster on one thread and pad more
 
 
@@ -99,6 +102,21 @@ class MiniLMEmbedder:
     async def embed_async(self, texts: Sequence[str], timeout_seconds: float) -> Embeddings:
         """Embed ``texts`` on a thread of the event loop's pool; raises as ``embed`` does."""
         return await asyncio.to_thread(self.embed, texts, timeout_seconds)
+
+    def sight(self, text: str) -> Sight:
+        """Return how much of ``text`` the model reads: 256 tokens, without accents, unknown words all alike.
+
+        Costs nothing for a short text in ASCII, else splitting it into tokens once: 0.5 ms for 1,000 characters.
+
+        Raises:
+            ConfigError: the model or a package is missing.
+            ContractError: the text is not valid Unicode.
+            EmbedderUnavailableError: another thread has been loading the model for ten seconds.
+        """
+        tokenizer = self._models.get().tokenizer
+        if tokenizer is None:
+            tokenizer, _ = self._load(time.monotonic() + _LOAD_SECONDS, _LOAD_SECONDS)
+        return tokenizer.sight(text)
 
     def _load(self, deadline: float, timeout_seconds: float) -> tuple[Tokenizer, _Forward]:
         model = self._models.get()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import unicodedata
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nearhit.embedding.minilm.architecture import MAX_TOKENS
+from nearhit.embedding.sight import ALL, Sight, is_punctuation, spellings, visible
 from nearhit.errors import ConfigError, ContractError
 
 if TYPE_CHECKING:
@@ -17,6 +20,14 @@ if TYPE_CHECKING:
 
 MAX_CHARACTERS = 8_000
 """What is read of a text: 256 tokens are some 1,200 characters; splitting a whole megabyte takes 1 s."""
+
+_LONGEST_WORD = 100
+"""A word of more letters is unknown to this tokenizer; all shorter ones in ASCII are known."""
+_NEVER_CUT = MAX_TOKENS - 2
+"""An ASCII text of so many characters fits, with the two tokens around it."""
+_UNKNOWN = "[UNK]"
+_SIGHTS = 512
+"""Texts whose sight is remembered; the longest have 32,000 characters."""
 
 
 class Tokenizer:
@@ -38,6 +49,9 @@ class Tokenizer:
         # the file asks for padding to a fixed 128, which would make a short prompt cost ten times as much
         self._pieces.no_padding()
         self._pieces.enable_truncation(MAX_TOKENS)
+        self._unknown: int | None = self._pieces.token_to_id(_UNKNOWN)
+        self._look = lru_cache(maxsize=_SIGHTS)(self._read_again)
+        self._is_dropped = lru_cache(maxsize=4096)(self._normalises_away)
 
     def rows(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token numbers of every text, at most 256 each.
@@ -47,11 +61,62 @@ class Tokenizer:
         """
         try:
             return [self._pieces.encode(text[:MAX_CHARACTERS]).ids for text in texts]
-        except (
-            TypeError,
-            UnicodeEncodeError,
-        ) as error:  # a TypeError is how the library names a lone surrogate
+        except _NOT_UNICODE as error:
             raise ContractError(f"a text is not a string of valid Unicode: {error}") from error
+
+    def sight(self, text: str) -> Sight:
+        """Return how much of ``text`` the model reads; nothing to do for a short text in ASCII, else remembered.
+
+        Raises:
+            ContractError: the text is not valid Unicode.
+        """
+        if len(text) <= _NEVER_CUT and text.isascii() and (len(text) <= _LONGEST_WORD or _has_short_words(text)):
+            return ALL
+        return self._look(text)
+
+    def _read_again(self, text: str) -> Sight:
+        try:
+            pieces = self._pieces.encode(text[:MAX_CHARACTERS])
+        except _NOT_UNICODE as error:
+            raise ContractError(f"a text is not a string of valid Unicode: {error}") from error
+        cut = _end_of(pieces.offsets) if pieces.overflowing else None
+        if cut is None and len(text) > MAX_CHARACTERS:
+            cut = MAX_CHARACTERS
+        unknown = self._lost(text, pieces, cut)
+        words = {} if text.isascii() else spellings(text[:cut])
+        return Sight(cut, unknown, words) if cut is not None or unknown or words else ALL
+
+    def _lost(self, text: str, pieces: Any, cut: int | None) -> tuple[str, ...]:
+        """Return the pieces that became the unknown token and the characters that became none, in their order."""
+        found = []
+        if self._unknown in pieces.ids:
+            known = zip(pieces.offsets, pieces.ids, strict=True)
+            found = [(start, visible(text[start:end])) for (start, end), number in known if number == self._unknown]
+        if not text.isascii():
+            found += [
+                (place, one) for place, one in enumerate(text[:cut]) if not one.isascii() and self._is_dropped(one)
+            ]
+        return tuple(piece for _, piece in sorted(found) if not is_punctuation(piece))
+
+    def _normalises_away(self, character: str) -> bool:
+        """Return whether nothing is left of a character that says something."""
+        if unicodedata.category(character) in _SILENT:
+            return False
+        return not self._pieces.normalizer.normalize_str(character).strip()
+
+
+_NOT_UNICODE = (TypeError, UnicodeEncodeError)  # a TypeError is how the library names a lone surrogate
+_SILENT = frozenset({"Cc", "Cf", "Mn", "Zs", "Zl", "Zp"})
+"""Kinds of characters that may vanish: control characters and joiners, accents, white space."""
+
+
+def _has_short_words(text: str) -> bool:
+    return max(map(len, text.split()), default=0) <= _LONGEST_WORD
+
+
+def _end_of(offsets: Sequence[tuple[int, int]]) -> int:
+    """Return the place behind the last character that was read; the closing token has none."""
+    return max(end for _, end in offsets)
 
 
 def padded(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,0 +1,66 @@
+"""No semantic hit where the embedder did not read the difference, on both twins and engines, guard or not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nearhit import Hit, Miss, MissReason
+from nearhit.embedding.minilm.embedder import MiniLMEmbedder
+from tests.support.chosen import eventually
+from tests.support.nodes import sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.faces import Face
+    from tests.support.shelf import Shelf
+
+CONTEXT = "The tram to the harbour leaves every ten minutes and stops at the museum. " * 22
+CASES = {
+    "cut_text": (f"{CONTEXT} How do I cancel my ticket?", f"{CONTEXT} Which seats have a table?"),
+    "unknown_tokens": ("如何重置我的密码？", "如何删除我的账户？"),
+    "accents": ("tôi bán hàng ở đâu", "tôi bạn hàng ở đâu"),
+}
+
+
+@pytest.fixture(scope="module")
+def minilm() -> MiniLMEmbedder:
+    return MiniLMEmbedder()
+
+
+@pytest.mark.parametrize("guard", [True, False])
+@pytest.mark.parametrize("unread", CASES)
+def test_texts_that_differ_only_in_what_was_not_read_share_no_answer(
+    face: Callable[..., Face], shelf: Callable[..., Shelf], minilm: MiniLMEmbedder, unread: str, *, guard: bool
+) -> None:
+    cached, asked = CASES[unread]
+    values = {"model": "local/minilm", "threshold": 0.9, "guard": guard, "deadline_ms": 5_000}
+    one = face({"embedder": minilm}, **values)
+    assert one.warm_up(60.0)
+    shelf(minilm, **values).add(cached, "the other answer")
+    hit = eventually(one, cached)
+    assert hit.answer == "the other answer"
+    outcome = one.lookup(asked)
+    assert isinstance(outcome, Miss)
+    assert outcome.nearest is not None
+    assert (outcome.reason, outcome.nearest.refusal) == (MissReason.UNSEEN, unread)
+    assert outcome.nearest.similarity > 0.99
+    assert sample(one.metrics, "nearhit_lookups_total", tier="none", outcome="unseen") == 1
+    assert sample(one.metrics, "nearhit_guard_refusals_total", reason=unread) == 1
+
+
+def test_a_rewording_that_was_read_is_still_a_hit(
+    face: Callable[..., Face], shelf: Callable[..., Shelf], minilm: MiniLMEmbedder
+) -> None:
+    values = {"model": "local/minilm", "threshold": 0.9, "deadline_ms": 5_000}
+    one = face({"embedder": minilm}, **values)
+    assert one.warm_up(60.0)
+    rows = shelf(minilm, **values)
+    rows.add("How do I reset my password?", "by the link")
+    rows.add(f"How do I cancel my ticket? {CONTEXT}", "at the desk")
+    eventually(one, "How do I reset my password?")
+    assert isinstance(one.lookup("How can I reset my password?"), Hit)
+    eventually(one, f"How do I cancel my ticket? {CONTEXT}")
+    assert isinstance(one.lookup(f"How can I cancel my ticket? {CONTEXT}"), Hit)

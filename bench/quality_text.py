@@ -25,7 +25,15 @@ the pen. They are trained on at a small weight and never measured.
 Where a figure is given in brackets, it is the 95 % interval (Wilson).
 """
 
-SIGHT: Final = """## What the embedder did not read
+SIGHT: Final = """## What lies in no word
+
+Before it looks at words, the guard compares two things that rules settle in any language. In texts of several lines the
+depth of each line counts, as in Python and YAML: `indentation` refuses a line that both texts have at another depth, and
+the same words broken into other lines. Two columns or four, spaces or tabs, and a shift of the whole text are the same.
+And where both texts have mathematical signs, emoji or other symbols, these must be the same in their order: `symbol`
+refuses ≤ for ≥, ∀ for ∃ and 👍 for 👎, also with a model that knows them.
+
+## What the embedder did not read
 
 A vector says nothing about text behind the model's limit (256 tokens of `local/minilm`, some 1,200 characters), and
 words that the model does not know all become the same token. So two long texts with another question at their end are

@@ -9,6 +9,7 @@ from nearhit.errors import ConfigError
 from nearhit.guard.analysis import MAX_CHARACTERS, analyse
 from nearhit.guard.compare import Comparison, compare
 from nearhit.guard.features import FEATURES, features
+from nearhit.guard.layout import layout_difference
 from nearhit.guard.network import Network, default_network
 from nearhit.guard.reasons import differences, first_reason
 from nearhit.guard.rules import veto
@@ -56,6 +57,9 @@ class Guard:
         """
         if prompt == candidate:
             return _SAME_WORDS
+        other_layout = layout_difference(prompt, candidate)
+        if other_layout is not None:
+            return Verdict(accepted=False, reason=other_layout.reason, probability=None)
         pair = _compare(prompt, candidate)
         return _TOO_LONG if pair is None else self._verdict(pair, similarity)
 
@@ -70,6 +74,9 @@ class Guard:
         found = differences(pair)
         if pair.first is not analyse(prompt[:MAX_CHARACTERS]):
             found = tuple(Difference(one.reason, one.candidate, one.prompt) for one in found)
+        other_layout = layout_difference(prompt, candidate)
+        if other_layout is not None:
+            found = (other_layout, *found)
         return Explanation(verdict, self.level, found, MappingProxyType(values))
 
     def _verdict(self, pair: Comparison, similarity: float) -> Verdict:

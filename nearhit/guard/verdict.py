@@ -32,6 +32,8 @@ class RefusalReason(StrEnum):
     ORDER = "order"
     SLOT_VALUE = "slot_value"
     DETAIL = "detail"
+    INDENTATION = "indentation"
+    SYMBOL = "symbol"
     TOO_LONG = "too_long"
     LOW_CONFIDENCE = "low_confidence"
 

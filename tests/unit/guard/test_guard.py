@@ -166,5 +166,5 @@ def test_an_explanation_keeps_prompt_and_candidate_apart_in_both_directions(guar
 
 
 def test_the_reasons_are_a_closed_set_of_label_values() -> None:
-    assert len(REASONS) == len(set(REASONS)) == 21
+    assert len(REASONS) == len(set(REASONS)) == 23
     assert all(reason.value.replace("_", "").isalpha() for reason in REASONS)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from nearhit import entry, policy, protocol, vectors
 from nearhit.errors import (
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from nearhit.judge.stage import Judging
     from nearhit.keys import CacheKeys
     from nearhit.policy import Rules
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +113,10 @@ def lookup(
             vector = yield from embed_once(query.text, space)
         nearest = yield from space.engine.search(query.scope, vector, 1)
         others: Iterator[Neighbour] | None = None
-        choice = _choose(nearest, asked, rules, stages)
+        choice = yield from _choose(nearest, asked, rules, stages)
         if rules.k > 1 and policy.looks_further(choice):
             others = _without((yield from space.engine.search(query.scope, vector, rules.k)), nearest)
-            choice = policy.nearer(choice, _choose(others, asked, rules, stages))
+            choice = policy.nearer(choice, (yield from _choose(others, asked, rules, stages)))
         if known and (space.engine.backfilling or not policy.settles(choice)):
             exact = yield from _exact(key, asked)
             if exact is not None:
@@ -152,9 +155,25 @@ def embed_once(text: str, space: Space) -> Flow[NDArray[np.float32]]:
 
 def _choose(
     neighbours: Iterable[Neighbour], asked: policy.Asked, rules: Rules, stages: dict[str, float]
-) -> policy.Chosen | policy.Refused:
+) -> Flow[policy.Chosen | policy.Refused]:
+    """Choose among neighbours; of those that differ in a few sentences of long texts, these are embedded."""
+    left = iter(neighbours)
+    first: policy.Refused | None = None
+    while True:
+        choice = _timed(partial(policy.choose, left, asked, rules, int(time.time() * 1000)), rules, stages)
+        if isinstance(choice, policy.Undecided):
+            first = first or choice.before
+            one, other = (yield Embed(choice.excerpts)).vectors
+            choice = _timed(partial(policy.settle, choice, min(1.0, float(one @ other)), rules), rules, stages)
+            if isinstance(choice, policy.Refused):
+                first = first or choice
+                continue
+        return choice if isinstance(choice, policy.Chosen) or first is None else first
+
+
+def _timed(decide: Callable[[], T], rules: Rules, stages: dict[str, float]) -> T:
     started = time.monotonic()
-    choice = policy.choose(neighbours, asked, rules, int(time.time() * 1000))
+    choice = decide()
     if rules.guard is not None:
         stages["guard"] = stages.get("guard", 0.0) + time.monotonic() - started
     return choice
@@ -179,7 +198,7 @@ def _following(
         if others is None:
             found = yield from case.space.engine.search(case.query.scope, vector, case.rules.k)
             others = _without(found, seen)
-        return _choose(others, asked, case.rules, case.stages)
+        return (yield from _choose(others, asked, case.rules, case.stages))
 
     return choose
 

@@ -64,7 +64,7 @@ class Nearest:
         similarity: its cosine similarity to the question.
         refusal: the guard's reason, where it was the guard that refused, or the judge's (``different``, ``unsure``,
             ``failed``); of an ``unseen`` one, which difference the embedder did not read (``cut_text``,
-            ``unknown_tokens``, ``accents``); else empty.
+            ``unknown_tokens``, ``accents``), or that it lies in an ``excerpt``; else empty.
     """
 
     prompt: str

@@ -135,7 +135,11 @@ def build(
         embedder=embedder,
         metrics=metrics,
         rules=policy.Rules(
-            settings.threshold, guard or _guard(settings), settings.neighbours, sight_of=sight_of(embedder)
+            settings.threshold,
+            guard or _guard(settings),
+            settings.neighbours,
+            sight_of=sight_of(embedder),
+            closer=embedder.in_process,
         ),
         lifetimes=settings.lifetimes(),
         gate=Gate(Breaker(), Breaker(), metrics, "read", _judge_breaker() if judging is not None else None),

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nearhit.embedding.sight import unseen
+from nearhit.embedding.excerpt import excerpts
+from nearhit.embedding.sight import Unseen, unseen
 from nearhit.entry import Entry, from_fields
 from nearhit.errors import ConfigError, EntryError
 from nearhit.outcome import MissReason, Nearest
@@ -51,6 +52,8 @@ class Rules:
         origin: where the threshold comes from: ``settings``, or the field of the entry that was set at run time.
         since_ms: when that entry was set, milliseconds since the epoch; 0 for the setting.
         sight_of: how much the embedder reads of a text; ``None`` takes it to read everything.
+        closer: long texts that share nearly everything are compared by the sentences in which they differ, which takes
+            an embedding call for each such neighbour.
     """
 
     threshold: float
@@ -59,6 +62,7 @@ class Rules:
     origin: str = "settings"
     since_ms: int = 0
     sight_of: SightOf | None = None
+    closer: bool = False
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
@@ -129,6 +133,21 @@ class Refused:
     nearest: Nearest | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """An entry that is to be compared by excerpts, see ``settle``.
+
+    Attributes:
+        chosen: the entry, if its excerpt is near enough.
+        excerpts: of the question and of the cached text.
+        before: why a nearer entry was refused.
+    """
+
+    chosen: Chosen
+    excerpts: tuple[str, str]
+    before: Refused | None = None
+
+
 def check_threshold(threshold: Any) -> float:
     """Return ``threshold``, or raise ``ConfigError`` when it is no similarity above 0 and up to 1."""
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
@@ -149,8 +168,8 @@ def judge_exact(fields: Mapping[bytes, bytes], asked: Asked, now_ms: int) -> Ent
     return found if same and now_ms < found.expires_ms else None
 
 
-def choose(neighbours: Iterable[Neighbour], asked: Asked, rules: Rules, now_ms: int) -> Chosen | Refused:
-    """Return the nearest neighbour that may be served, or why none may.
+def choose(neighbours: Iterable[Neighbour], asked: Asked, rules: Rules, now_ms: int) -> Chosen | Refused | Undecided:
+    """Return the nearest neighbour that may be served, or that excerpts must decide about, or why none may.
 
     Neighbours come nearest first. Each is verified here whatever the server said: scope, embedder, life, similarity,
     guard, and whether the embedder read the difference; one that fails lets the next be looked at. The reason is that
@@ -161,13 +180,15 @@ def choose(neighbours: Iterable[Neighbour], asked: Asked, rules: Rules, now_ms: 
         verdict = _weigh(neighbour, asked, rules, now_ms)
         if isinstance(verdict, Chosen):
             return verdict
+        if isinstance(verdict, Undecided):
+            return replace(verdict, before=first)
         first = first or verdict
         if verdict.reason is MissReason.BELOW_THRESHOLD:
             break
     return first or Refused(MissReason.EMPTY)
 
 
-def _weigh(neighbour: Neighbour, asked: Asked, rules: Rules, now_ms: int) -> Chosen | Refused:
+def _weigh(neighbour: Neighbour, asked: Asked, rules: Rules, now_ms: int) -> Chosen | Refused | Undecided:
     try:
         found = from_fields(neighbour.fields)
     except EntryError:
@@ -183,17 +204,39 @@ def _weigh(neighbour: Neighbour, asked: Asked, rules: Rules, now_ms: int) -> Cho
         return Refused(MissReason.BELOW_THRESHOLD, nearest)
     if now_ms >= found.expires_ms:
         return Refused(MissReason.EXPIRED, nearest)
-    if found.prompt == asked.text:
-        return Chosen(neighbour.key, found, similarity)
-    missed = unseen(asked.text, found.prompt, rules.sight_of) if rules.sight_of is not None else None
+    chosen = Chosen(neighbour.key, found, similarity)
+    return chosen if found.prompt == asked.text else _compare(chosen, asked, rules)
+
+
+def _compare(chosen: Chosen, asked: Asked, rules: Rules) -> Chosen | Refused | Undecided:
+    """Return what becomes of a neighbour that is near enough and has another text."""
+    cached = chosen.entry.prompt
+    missed = unseen(asked.text, cached, rules.sight_of) if rules.sight_of is not None else None
+    parts = excerpts(asked.text, cached) if rules.closer and missed in {None, Unseen.CUT} else None
+    if parts is not None and (rules.sight_of is None or unseen(*parts, rules.sight_of) is None):
+        return Undecided(chosen, parts)
     if missed is not None:
-        return Refused(MissReason.UNSEEN, Nearest(found.prompt, similarity, missed.value))
+        return Refused(MissReason.UNSEEN, Nearest(cached, chosen.similarity, missed.value))
+    return _guarded(chosen, (asked.text, cached), rules)
+
+
+def settle(undecided: Undecided, similarity: float, rules: Rules) -> Chosen | Refused:
+    """Return what becomes of a neighbour whose excerpts have ``similarity``: the lesser one counts from now on."""
+    whole = undecided.chosen
+    chosen = replace(whole, similarity=min(whole.similarity, similarity))
+    if not similarity >= rules.threshold:
+        return Refused(MissReason.UNSEEN, Nearest(whole.entry.prompt, chosen.similarity, Unseen.EXCERPT.value))
+    return _guarded(chosen, undecided.excerpts, rules)
+
+
+def _guarded(chosen: Chosen, texts: tuple[str, str], rules: Rules) -> Chosen | Refused:
     if rules.guard is None:
-        return Chosen(neighbour.key, found, similarity)
-    verdict = rules.guard.judge(asked.text, found.prompt, similarity)
+        return chosen
+    verdict = rules.guard.judge(*texts, chosen.similarity)
     if not verdict.accepted:
-        return Refused(MissReason.GUARD, Nearest(found.prompt, similarity, str(verdict.reason or "")))
-    return Chosen(neighbour.key, found, similarity, getattr(verdict, "probability", None))
+        nearest = Nearest(chosen.entry.prompt, chosen.similarity, str(verdict.reason or ""))
+        return Refused(MissReason.GUARD, nearest)
+    return replace(chosen, probability=getattr(verdict, "probability", None))
 
 
 def looks_further(choice: Chosen | Refused) -> bool:

@@ -24,6 +24,7 @@ class Unseen(StrEnum):
     CUT = "cut_text"
     UNKNOWN = "unknown_tokens"
     ACCENTS = "accents"
+    EXCERPT = "excerpt"
 
 
 class Reads(StrEnum):

@@ -20,9 +20,11 @@ from nearhit.policy import (
     Lifetimes,
     Refused,
     Rules,
+    Undecided,
     check_threshold,
     choose,
     judge_exact,
+    settle,
 )
 
 NOW_MS = 1_700_000_000_000
@@ -157,6 +159,41 @@ def test_a_neighbour_of_which_the_difference_was_not_read_is_refused_before_any_
     served = choose([near(1.0, "what is bad"), near(0.9, "what is it")], ASKED, rules, NOW_MS)
     assert isinstance(served, Chosen)
     assert isinstance(choose([near(1.0, "This is it")], ASKED, replace(rules, guard=None), NOW_MS), Chosen)
+
+
+LONG = "It is a long story. " * 20
+
+
+@pytest.mark.parametrize("cut", [None, 300])
+def test_long_texts_that_share_nearly_all_are_settled_by_their_excerpts(cut: int | None) -> None:
+    asked = replace(ASKED, text=LONG + "What is it?")
+    rules = Rules(0.85, Guard(), sight_of=lambda text: Sight(cut=cut) if len(text) > 300 else Sight(), closer=True)
+    found = [near(1.0, "so bad"), near(0.99, LONG + "What is that?")]
+    undecided = choose(found, asked, rules, NOW_MS)
+    assert isinstance(undecided, Undecided)
+    assert undecided.excerpts == ("What is it?", "What is that?")
+    assert undecided.before is not None
+    assert undecided.before.nearest is not None
+    assert undecided.before.nearest.prompt == "so bad"
+    served = settle(undecided, 0.9, rules)
+    assert isinstance(served, Chosen)
+    assert (served.similarity, served.entry.prompt) == (0.9, LONG + "What is that?")
+    for far in (0.84, float("nan")):
+        refused = settle(undecided, far, rules)
+        assert isinstance(refused, Refused)
+        assert refused.nearest is not None
+        assert (refused.reason, refused.nearest.refusal) == (MissReason.UNSEEN, "excerpt")
+
+
+def test_the_guard_judges_excerpts_by_themselves_and_a_remote_embedder_is_not_asked_for_them() -> None:
+    asked = replace(ASKED, text=LONG + "What is it?")
+    rules = Rules(0.85, Guard(), closer=True)
+    undecided = choose([near(0.99, LONG + "What is bad?")], asked, rules, NOW_MS)
+    assert isinstance(undecided, Undecided)
+    refused = settle(undecided, 0.95, rules)
+    assert isinstance(refused, Refused)
+    assert refused.reason is MissReason.GUARD
+    assert isinstance(choose([near(0.99, LONG + "What is that?")], asked, replace(rules, closer=False), NOW_MS), Chosen)
 
 
 @pytest.mark.parametrize(

@@ -65,12 +65,12 @@ An embedder of your own says what it reads with a method `sight(text)` that retu
 ### The same context before another question
 
 The vector of a long text is a mean over its words. The same context before two questions makes them alike: at 800
-characters, all of which the model reads, nine of ten pairs of two questions at random lie above 0.90. So two texts of 254
+characters, all of which the model reads, nine of ten pairs of two questions at random lie above 0.90. So texts of 254
 characters or more that differ only in sentences at their beginning or at their end, at most a third of the longer one,
-are compared by these sentences alone (their excerpts): these are embedded, 2 to 10 ms in this process, the lesser of the
-two similarities counts from then on, and the guard judges the excerpts. The miss is named `unseen` with the refusal
-`excerpt`, or `guard`. This also wins hits back where only text behind the limit differs. It is done for embedders of this
-process; of a hosted model it would be a second call for each such neighbour.
+are compared by these sentences alone, their excerpts. The two excerpts are embedded, some 8 ms in this process. The
+lesser of the two similarities counts from then on, and the guard judges the excerpts. The miss is named `unseen` with
+the refusal `excerpt`, or `guard`. This also wins hits back where only text behind the limit differs. It is done for
+embedders of this process; of a hosted model it would be a second call for each such neighbour.
 
 Measured on the development files with `local/minilm` at 0.90 and the guard, by `before → now`, the share that is served
 (200 labelled pairs and 100 pairs of two questions at random for each context; alone, without a context, 68.4 % of the
@@ -85,7 +85,7 @@ labelled pairs of one meaning are served and 2.5 % of the others):
 | 2,000 | 93 % → 62 % | 70 % → 1 % | 76 % → 0 % |
 
 What was served before was served for its context: the same question behind a context is now found as often as alone.
-Pairs without a context are as they were: of the 9,682 of one meaning none is refused for what was not read, and excerpts
+Pairs without a context are as they were: of the 9,682 of one meaning none is refused for what was not read. Excerpts
 touch those of 254 characters or more alone (188 pairs of one meaning: 53 % → 49 %; 191 others: 0.5 % → 1.0 %).
 """
 

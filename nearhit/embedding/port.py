@@ -31,7 +31,7 @@ class Embedder(Protocol):
     """Turns texts into unit vectors.
 
     It may say besides how much of a text it reads, with ``sight(text) -> Sight``; of one that does not, a cautious
-    assumption is made (``nearhit.embedding.sight``). A text that was cut may answer no other text by similarity.
+    assumption is made (``nearhit.embedding.sight``). Texts that differ in what was not read share no answer.
 
     Attributes:
         name: the model string, for example ``local/minilm``.

@@ -20,6 +20,7 @@ import redis.asyncio
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as ConnectionLostError
 
+from nearhit.background import start_thread
 from nearhit.embedding.per_process import PerProcess
 from nearhit.errors import StoreUnavailableError
 from nearhit.flow import ReplyError
@@ -232,9 +233,8 @@ class ClusterLink:
     def _refresh(self, client: redis.RedisCluster) -> None:
         """Read slots and nodes anew in the background: a node that hangs must not cost a lookup its deadline."""
         turn = self._refreshing.get()
-        if turn.acquire(blocking=False):
-            arguments = (client, turn)
-            threading.Thread(target=self._read_nodes, args=arguments, name="nearhit-cluster", daemon=True).start()
+        if turn.acquire(blocking=False) and not start_thread("nearhit-cluster", self._read_nodes, client, turn):
+            turn.release()  # the next failure tries again
 
     def _read_nodes(self, client: redis.RedisCluster, turn: threading.Lock) -> None:
         try:

@@ -12,6 +12,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from nearhit.background import start_thread
 from nearhit.embedding.per_process import PerProcess
 from nearhit.errors import ConfigError, UnavailableError
 
@@ -54,15 +55,16 @@ class HeldCalls(Generic[T]):
         """Return what ``work`` returns, or raise what it raises.
 
         Raises:
-            UnavailableError: of the class given, when nothing came within ``timeout_seconds``, or when too many
-                earlier calls still hang.
+            UnavailableError: of the class given, when nothing came within ``timeout_seconds``, when too many
+                earlier calls still hang, or when the machine gives no thread.
         """
         abandoned = self._counts.get()
         if abandoned.count >= self._max_abandoned:
             raise self._error(f"{self._name}: {abandoned.count} earlier calls still hang")
         answer: Future[T] = Future()
         context = contextvars.copy_context()  # tracing of the application goes along
-        threading.Thread(target=context.run, args=(_run, work, answer), name=self._thread, daemon=True).start()
+        if not start_thread(self._thread, context.run, _run, work, answer):
+            raise self._error(f"{self._name}: no thread can be started")
         try:
             return answer.result(timeout_seconds)
         except TimeoutError as error:

@@ -7,14 +7,13 @@ model, through LiteLLM ─▶ the entry, written anew.
 from __future__ import annotations
 
 import hashlib
-import queue
-import threading
 import time
 from typing import TYPE_CHECKING
 
 import msgpack
 
 from nearhit import filllog
+from nearhit.background import Background, Inbox
 from nearhit.embedding.per_process import PerProcess
 from nearhit.errors import MessageError, StoreUnavailableError
 from nearhit.flow import ReplyError
@@ -89,41 +88,43 @@ class Refreshes:
         self._link = link
         self._wakeup = wakeup
         self._metrics = metrics
-        self._state = PerProcess(_State)
+        self._next_ask: PerProcess[dict[str, float]] = PerProcess(dict)
+        self._thread = Background("nearhit-refresh", self._run, _MOST_WAITING)
 
     def ask(self, key: str) -> None:
         """Ask for a refresh of the entry at ``key``; returns at once and never raises."""
-        state = self._state.get()
+        next_ask = self._next_ask.get()
         now = time.monotonic()
-        if now < state.next_ask.get(key, 0.0):
+        if now < next_ask.get(key, 0.0):
             return
-        with state.lock:
-            if now < state.next_ask.get(key, 0.0):
-                return
-            if len(state.next_ask) >= _MOST_WAITING:
-                state.next_ask = {one: due for one, due in state.next_ask.items() if now < due}
-            if len(state.next_ask) >= _MOST_WAITING:
-                return  # so many entries wait already; this one is asked for at a later hit
-            state.next_ask[key] = now + AGAIN_MS / 1000
-            if state.thread is None:
-                state.thread = threading.Thread(target=self._run, args=(state,), name="nearhit-refresh", daemon=True)
-                state.thread.start()
-        state.waiting.put(key)
+        if len(next_ask) >= _MOST_WAITING:
+            for one, due in list(next_ask.items()):
+                if due <= now:
+                    next_ask.pop(one, None)
+        if len(next_ask) >= _MOST_WAITING:
+            return  # so many entries wait already; this one is asked for at a later hit
+        next_ask[key] = now + AGAIN_MS / 1000  # two threads that meet here ask twice, and the server takes one
+        if not self._thread.put(key):
+            next_ask.pop(key, None)
 
     def close(self) -> None:
         """Send what is waiting, within a moment, and stop the thread."""
-        state = self._state.get()
-        if state.thread is not None:
-            state.waiting.put("")
-            state.thread.join(_SECONDS)
+        self._thread.close(_SECONDS)
 
-    def _run(self, state: _State) -> None:
-        while key := state.waiting.get():
+    def end(self) -> None:
+        """Stop the thread without waiting for it: the cache was dropped."""
+        self._thread.end()
+
+    def _run(self, inbox: Inbox[str]) -> None:
+        while not inbox.ended:
+            key = inbox.take()
+            if key is None:
+                continue
             try:
                 added = self._send(key)
             except StoreUnavailableError as error:
                 self._metrics.count_error("refresh", error)
-                state.next_ask[key] = time.monotonic() + 1.0
+                self._next_ask.get()[key] = time.monotonic() + 1.0
             else:
                 if added:
                     self._wakeup.notify(LANE)
@@ -133,13 +134,3 @@ class Refreshes:
         if isinstance(reply, ReplyError):
             raise StoreUnavailableError(f"{self._keys.log(LANE)}: {reply.kind}: {reply.text}")
         return bool(reply)
-
-
-class _State:
-    """What one process has: keys to be asked for, and when each may be asked for again."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self.next_ask: dict[str, float] = {}
-        self.thread: threading.Thread | None = None

@@ -8,11 +8,9 @@ caller's path.
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nearhit.embedding.per_process import PerProcess
+from nearhit.background import Background, Inbox
 
 if TYPE_CHECKING:
     from nearhit.metrics import Metrics
@@ -28,13 +26,7 @@ WAKE_UP_SECONDS = 60.0
 """How long a wake-up is worth delivering: a broker that was down for long must not flood the workers afterwards."""
 
 
-class _State:
-    """What one process has: lanes to be told of, and the thread that tells."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.lanes: queue.Queue[str | None] = queue.Queue(maxsize=16)
-        self.thread: threading.Thread | None = None
+_MOST_WAITING = 16
 
 
 def queue_name(namespace: str, lane: str) -> str:
@@ -51,6 +43,9 @@ class WakeUp(Protocol):
     def close(self) -> None:
         """Stop the background thread."""
 
+    def end(self) -> None:
+        """Stop the background thread without waiting for it."""
+
 
 class NoWakeUp:
     """Wakes nobody: the workers' timers find the work."""
@@ -59,6 +54,9 @@ class NoWakeUp:
         """Do nothing."""
 
     def close(self) -> None:
+        """Do nothing."""
+
+    def end(self) -> None:
         """Do nothing."""
 
 
@@ -75,35 +73,27 @@ class CeleryWakeUp:
         self._url = broker_url
         self._namespace = namespace
         self._sent = {name: metrics.wakeups.labels(metrics.namespace, name) for name in ("sent", "failed", "skipped")}
-        self._state = PerProcess(_State)  # a forked child has neither its parent's thread nor its locks
+        self._thread: Background[str] = Background("nearhit-wakeup", self._run, _MOST_WAITING)
 
     def notify(self, lane: str) -> None:
         """Hand a wake-up to the thread; when it is behind, the one it has yet to send stands for this one."""
-        state = self._state.get()
-        if state.thread is None:
-            with state.lock:
-                if state.thread is None:
-                    state.thread = threading.Thread(target=self._run, args=(state.lanes,), daemon=True)
-                    state.thread.name = "nearhit-wakeup"
-                    state.thread.start()
-        try:
-            state.lanes.put_nowait(lane)
-        except queue.Full:
+        if not self._thread.put(lane):
             self._sent["skipped"].inc()
 
     def close(self, timeout_seconds: float = 2.0) -> None:
         """Send what is waiting and stop the thread; a broker that hangs is waited for no longer than said."""
-        state = self._state.get()
-        if state.thread is not None:
-            try:
-                state.lanes.put(None, timeout=timeout_seconds)
-            except queue.Full:
-                return
-            state.thread.join(timeout_seconds)
+        self._thread.close(timeout_seconds)
 
-    def _run(self, lanes: queue.Queue[str | None]) -> None:
+    def end(self) -> None:
+        """Stop the thread without waiting for it: what it would have sent, the workers' timers find."""
+        self._thread.end()
+
+    def _run(self, inbox: Inbox[str]) -> None:
         app: Any = None
-        while (lane := lanes.get()) is not None:
+        while not inbox.ended:
+            lane = inbox.take()
+            if lane is None:
+                continue
             try:
                 app = app or self._app()
                 app.send_task(

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING
 
+from nearhit.background import Background, Inbox
 from nearhit.embedding.per_process import PerProcess
 from nearhit.errors import NearhitError, StoreUnavailableError
 from nearhit.thresholds import store
@@ -45,6 +47,9 @@ class LiveRules:
         rules: as they are configured.
         floor: no entry is taken below this.
         metrics: where the threshold in force is shown, and failures are counted.
+
+    Attributes:
+        tried: set in each process once the first read has ended, one way or the other.
     """
 
     def __init__(self, keys: LogKeys, link: Link, rules: Rules, floor: float, metrics: Metrics) -> None:
@@ -56,31 +61,29 @@ class LiveRules:
         self._table = Table({}, {})
         self._rows: dict[str, bytes] = {}
         self._failing = False
-        self._state = PerProcess(_State)
+        self.tried = PerProcess(threading.Event)
+        self._thread: Background[None] = Background("nearhit-thresholds", partial(_follow, weakref.ref(self)))
+        weakref.finalize(self, self._thread.end).atexit = False
 
     def of(self, query: Query) -> Rules:
         """Return the rules for a question: by its scope's threshold, its tenant's, its namespace's, or the setting."""
         return in_force(self._table.rules, query.scope, query.tenant, self._configured)
 
-    def start(self) -> None:
-        """Start to read the entries, in a thread that ends with this object."""
-        state = self._state.get()
-        with state.lock:
-            if state.thread is None:
-                name, words = "nearhit-thresholds", (weakref.ref(self), state)
-                state.thread = threading.Thread(target=_follow, args=words, name=name, daemon=True)
-                state.thread.start()
+    def start(self) -> bool:
+        """Start to read the entries, in a thread that ends with this object; return whether it runs."""
+        return self._thread.start()
 
-    def wait(self) -> None:
-        """Wait for the first read to end, one way or the other, for ``FIRST_SECONDS`` at most."""
-        self._state.get().tried.wait(FIRST_SECONDS)
+    def wait(self, timeout_seconds: float = FIRST_SECONDS) -> bool:
+        """Wait for the first read to end, one way or the other; return whether it has."""
+        return self.tried.get().wait(timeout_seconds)
 
     def close(self) -> None:
         """Stop the thread."""
-        state = self._state.get()
-        state.stop.set()
-        if state.thread is not None:
-            state.thread.join(_STOP_SECONDS)
+        self._thread.close(_STOP_SECONDS)
+
+    def end(self) -> None:
+        """Stop the thread without waiting for it: the cache was dropped."""
+        self._thread.end()
 
     def refresh(self) -> None:
         """Read the entries now; never raises. An outage leaves everything as it is."""
@@ -119,23 +122,12 @@ class LiveRules:
         raise StoreUnavailableError(f"{self._keys.thresholds} was not read in one step")
 
 
-class _State:
-    """What one process has: a thread, and what it is told and tells."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.thread: threading.Thread | None = None
-        self.stop = threading.Event()
-        self.tried = threading.Event()
-
-
-def _follow(whose: weakref.ref[LiveRules], state: _State) -> None:
-    while True:
+def _follow(whose: weakref.ref[LiveRules], inbox: Inbox[None]) -> None:
+    while not inbox.ended:
         rules = whose()
         if rules is None:  # a cache that was forgotten without being closed
             return
         rules.refresh()
+        rules.tried.get().set()
         del rules
-        state.tried.set()
-        if state.stop.wait(POLL_SECONDS):
-            return
+        inbox.take(POLL_SECONDS)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import queue
 import random
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nearhit import entry, filllog
-from nearhit.embedding.per_process import PerProcess
+from nearhit.background import Background, Inbox
 from nearhit.errors import ContractError, NearhitError, StoreUnavailableError
 from nearhit.flow import ReplyError
 from nearhit.message import FIELD
@@ -81,7 +79,7 @@ class Sampler:
         self._live = live
         self._metrics = metrics
         self._drawing = drawing
-        self._state = PerProcess(_State)
+        self._thread: Background[Drawn] = Background("nearhit-verify", self._run, _MOST_WAITING)
 
     def consider(self, outcome: Hit | Miss, prompt: Any, scope: Scope | Mapping[str, Any] | None) -> None:
         """Draw a semantic hit by chance; returns at once and never raises.
@@ -101,28 +99,22 @@ class Sampler:
             list(prompt) if isinstance(prompt, list) else prompt,
             dict(scope) if isinstance(scope, Mapping) else scope,
         )
-        state = self._state.get()
-        with state.lock:
-            if state.thread is None:
-                state.thread = threading.Thread(target=self._run, args=(state,), name="nearhit-verify", daemon=True)
-                state.thread.start()
-        try:
-            state.waiting.put_nowait(drawn)
-        except queue.Full:
+        if not self._thread.put(drawn):
             self._count("dropped")
 
     def close(self) -> None:
         """Send what is waiting, within a moment, and stop the thread."""
-        state = self._state.get()
-        if state.thread is not None:
-            try:
-                state.waiting.put(None, timeout=_SECONDS)
-            except queue.Full:
-                return
-            state.thread.join(_SECONDS)
+        self._thread.close(_SECONDS)
 
-    def _run(self, state: _State) -> None:
-        while (drawn := state.waiting.get()) is not None:
+    def end(self) -> None:
+        """Stop the thread without waiting for it: the cache was dropped."""
+        self._thread.end()
+
+    def _run(self, inbox: Inbox[Drawn]) -> None:
+        while not inbox.ended:
+            drawn = inbox.take()
+            if drawn is None:
+                continue
             try:
                 added = self._send(encode(self._request(*drawn)))
             except ContractError:
@@ -167,12 +159,3 @@ class Sampler:
 
     def _count(self, outcome: str) -> None:
         self._metrics.verify_requests.labels(self._metrics.namespace, outcome).inc()
-
-
-class _State:
-    """What one process has: hits that were drawn, and the thread that sends them."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.waiting: queue.Queue[Drawn | None] = queue.Queue(maxsize=_MOST_WAITING)
-        self.thread: threading.Thread | None = None

@@ -24,6 +24,7 @@ from tests.integration.local_server import (
     vectors,
     wait_until,
 )
+from tests.support.threads import no_threads, ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -383,6 +384,28 @@ def test_nothing_runs_before_the_first_search(make: Callable[..., LocalEngine]) 
     engine = make()
     assert not engine.stats().ready
     assert all(thread.name != "nearhit-replica" for thread in threading.enumerate())
+
+
+def test_a_replica_that_gets_no_thread_loads_when_there_is_one(
+    make: Callable[..., LocalEngine], client: redis.Redis
+) -> None:
+    engine = make()
+    with no_threads():
+        assert not engine.wait_ready(0.01)
+        with pytest.raises(UnavailableError, match="no thread can be started"):
+            search(engine, client, ROWS[0])
+        assert engine.stats().error == "no thread can be started"
+    assert engine.wait_ready(10)
+    assert search(engine, client, ROWS[0]) == []
+
+
+def test_an_engine_that_nobody_holds_any_more_ends_its_thread(server: Server) -> None:
+    before = ours()
+    engine: Any = LocalEngine(KEYS, DIMENSION, server.connect)
+    assert engine.wait_ready(10)
+    assert ours() - before
+    engine = None
+    wait_until(lambda: not ours() - before, 5, "the thread ends")
 
 
 def test_a_refusal_of_the_server_is_an_error_and_no_miss(engine: LocalEngine) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,6 +102,7 @@ class LocalEngine:
         self._now_seconds = now_seconds
         self._followers: dict[int, Follower] = {}
         self._closed = False
+        weakref.finalize(self, _end, self._followers).atexit = False
 
     def search(self, scope: str, vector: NDArray[np.float32], k: int) -> Flow[list[Neighbour]]:
         """Return up to ``k`` entries of ``scope``, nearest first, for a ``(dim,) float32`` unit vector.
@@ -132,7 +135,7 @@ class LocalEngine:
 
     def wait_ready(self, timeout_seconds: float) -> bool:
         """Return whether the replica serves, after waiting for its first load up to ``timeout_seconds``."""
-        return self._started().ready.wait(timeout_seconds)
+        return not self._closed and self._started().ready.wait(timeout_seconds)
 
     def stats(self) -> ReplicaStats:
         """Return how this process's replica is; starts nothing."""
@@ -170,10 +173,11 @@ class LocalEngine:
         return follower
 
     def _make(self) -> Follower:
-        return Follower(self._keys, self._dimension, self._max_entries, self._connect, self._now_ms)
+        now_ms = partial(_milliseconds, self._now_seconds)  # not a method: the thread must not hold the engine
+        return Follower(self._keys, self._dimension, self._max_entries, self._connect, now_ms)
 
     def _now_ms(self) -> int:
-        return int(1000 * self._now_seconds())
+        return _milliseconds(self._now_seconds)
 
     def _read_all(
         self, found: Sequence[tuple[bytes, float]], scope: str, vector: NDArray[np.float32]
@@ -200,6 +204,17 @@ class LocalEngine:
             return None
         similarity = max(-1.0, min(1.0, float(vector @ current)))  # np.clip takes 5 µs for it
         return Neighbour(key=key, similarity=similarity, fields=fields)
+
+
+def _milliseconds(now_seconds: Callable[[], float]) -> int:
+    return int(1000 * now_seconds())
+
+
+def _end(followers: dict[int, Follower]) -> None:
+    """End this process's thread of an engine that nobody holds any more."""
+    follower = followers.get(os.getpid())
+    if follower is not None:
+        follower.end()
 
 
 def _differing(found: Sequence[tuple[bytes, float]], neighbours: Sequence[Neighbour | None]) -> list[bytes]:

@@ -9,6 +9,7 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
+from nearhit.background import Background, Inbox
 from nearhit.engine.local import changes
 from nearhit.engine.local.client import ReplicaClient
 from nearhit.engine.local.codes import Codes
@@ -70,9 +71,7 @@ class Follower:
         self._max_entries = max_entries
         self._connect = connect
         self._now_ms = now_ms
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._stopped = threading.Event()
+        self._thread: Background[None] = Background("nearhit-replica", self._run)
         self._suspects: deque[bytes] = deque(maxlen=READ_COUNT)
         self._codes: Codes | None = None
         self._run_id = b""
@@ -92,31 +91,27 @@ class Follower:
         return 0.0 if since is None else time.monotonic() - since
 
     def ensure_started(self) -> None:
-        """Start the thread unless it runs or was stopped."""
-        if self._thread is not None and self._thread.is_alive():
-            return
-        with self._lock:
-            if self._stopped.is_set() or (self._thread is not None and self._thread.is_alive()):
-                return
-            self._thread = threading.Thread(target=self._run, name="nearhit-replica", daemon=True)
-            self._thread.start()
+        """Start the thread unless it runs or was stopped; where the machine gives none, the next call tries again."""
+        if not self._thread.start() and not self._thread.closed:
+            self.error = "no thread can be started"
 
     def stop(self, timeout_seconds: float) -> None:
         """Stop the thread for good and wait for its end, not longer than the timeout."""
-        with self._lock:
-            self._stopped.set()
-            thread = self._thread
-        if thread is not None:
-            thread.join(timeout_seconds)
+        self.end()
+        self._thread.join(timeout_seconds)
+
+    def end(self) -> None:
+        """Stop the thread for good without waiting for it."""
+        self._thread.end()
 
     def recheck(self, keys: Iterable[bytes]) -> None:
         """Have entries read again soon, as they were met in another state than the replica's."""
         self._suspects.extend(keys)
 
-    def _run(self) -> None:
+    def _run(self, inbox: Inbox[None]) -> None:
         self._codes = self._codes or Codes(self._dimension)
         backoff_seconds = FIRST_BACKOFF_SECONDS
-        while not self._stopped.is_set():
+        while not self._thread.closed:
             try:
                 client = ReplicaClient(self._connect)
                 try:
@@ -129,11 +124,11 @@ class Follower:
                     backoff_seconds = FIRST_BACKOFF_SECONDS
                 self.error = str(error)
                 self._mark_behind()
-                self._stopped.wait(backoff_seconds)
+                inbox.take(backoff_seconds)
                 backoff_seconds = min(2 * backoff_seconds, LAST_BACKOFF_SECONDS)
 
     def _follow(self, client: ReplicaClient) -> None:
-        while not self._stopped.is_set():
+        while not self._thread.closed:
             reason = self._difference(client)
             if reason:
                 self._load(client, reason)
@@ -144,7 +139,7 @@ class Follower:
 
     def _read(self, client: ReplicaClient, until: float) -> None:
         """Apply changes as they come, for a while."""
-        while time.monotonic() < until and not self._stopped.is_set():
+        while time.monotonic() < until and not self._thread.closed:
             command = changes.read(self._keys, self._state.last_id, count=READ_COUNT, block_ms=client.wait_ms)
             self._absorb(client, changes.parse_changes(client.call(command)))
 
@@ -221,7 +216,7 @@ class Follower:
     def _scan(self, client: ReplicaClient) -> Iterable[list[bytes]]:
         pattern = _GLOB.sub(r"\\\1", self._keys.prefix) + "*"
         cursor = b"0"
-        while not self._stopped.is_set():
+        while not self._thread.closed:
             cursor, keys = client.call(("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT))
             yield list(dict.fromkeys(keys))
             if int(cursor) == 0:

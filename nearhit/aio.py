@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
+import sys
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
+from nearhit.background import end_all, off_loop
 from nearhit.broker import broker_of
 from nearhit.door import OPEN_SECONDS, Door, closed
 from nearhit.edge import Edge
-from nearhit.errors import IndexLostError, NearhitError
 from nearhit.index import request
 from nearhit.index.invalidate import PAGE_SECONDS, TASK_INVALIDATE, Invalidated, Which, select, sweep
 from nearhit.layouts.litellm import check_own_layout
-from nearhit.link import AsyncPoolLink, keep_inherited, link_to
+from nearhit.link import AsyncPoolLink, link_to
 from nearhit.lookup import lookup as lookup_flow
 from nearhit.memo import CallReader
-from nearhit.opening import open_space
-from nearhit.outcome import FillOutcome, Hit, Miss
+from nearhit.opener import AsyncOpener
+from nearhit.outcome import FillOutcome, Hit, Miss, MissReason
 from nearhit.parts import FillOptions, Parts, build, encode_fill, lane_of, listed_prompts, read_question, sampler_of
 from nearhit.publisher import Publisher
 from nearhit.refresh import Refreshes
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from nearhit.embedding.port import Embedder
     from nearhit.judge.port import PairJudge
-    from nearhit.lookup import Query, Space
+    from nearhit.lookup import Query
     from nearhit.metrics import Metrics
     from nearhit.policy import Judge
     from nearhit.scope import Scope
@@ -98,9 +99,13 @@ class AsyncSemanticCache:
         self._flights = Flights(parts.log_keys, self._spool_link, parts.metrics, settings.single_flight_ms / 1000)
         self._door = Door(parts.metrics)
         self._edge = Edge(parts.metrics)
+        self._opener = AsyncOpener(parts, self._shell, self._door, self._live, self._edge)
         self._closed = False
-        self._pid = os.getpid()
-        self._task: asyncio.Task[None] | None = None
+        self._exiting = sys.is_finalizing  # held here: while the interpreter ends, modules lose their names
+        self._at_exit = Miss(reason=MissReason.CLOSED, detail="the interpreter is exiting")
+        ending = (self._refreshes, self._sampler, self._live, parts.wakeup, self._door, self._link, self._log_link)
+        self._dropped = weakref.finalize(self, end_all, *ending)
+        self._dropped.atexit = False
 
     @classmethod
     def from_env(cls, **changes: Any) -> Self:
@@ -136,6 +141,8 @@ class AsyncSemanticCache:
         Returns:
             A ``Hit`` or a ``Miss``, within ``deadline_ms`` whatever fails. Never raises.
         """
+        if self._exiting():
+            return self._at_exit
         started = time.monotonic()
         query: Query | None = None
         try:
@@ -167,6 +174,8 @@ class AsyncSemanticCache:
         listed = listed_prompts(prompts)
         if isinstance(listed, Miss):
             return [self._edge.finish(listed, started)]
+        if self._exiting():
+            return [self._at_exit for _ in listed]
         asked = [read_question(prompt, scope) for prompt in listed]
         queries = [one for one in asked if not isinstance(one, Miss)]
         try:
@@ -200,6 +209,8 @@ class AsyncSemanticCache:
             ``refused``: it can never be stored; logged. ``bypassed``: the prompt cannot be cached. Within
             ``enqueue_deadline_ms``; never raises.
         """
+        if self._exiting():
+            return FillOutcome.DROPPED
         try:
             query = asked if isinstance(asked, Miss) else read_question(asked, scope)
             if isinstance(query, Miss) and query.bypass:
@@ -229,6 +240,8 @@ class AsyncSemanticCache:
             scope: as for ``lookup``.
             **options: as for ``fill``.
         """
+        if self._exiting():
+            return await create()
         outcome = await self.lookup(prompt, scope)
         if isinstance(outcome, Hit):
             return outcome.answer
@@ -273,12 +286,10 @@ class AsyncSemanticCache:
         """Load the model and open the index; return whether both are ready. Never raises."""
         end = time.monotonic() + timeout_seconds
         while time.monotonic() < end and not self._closed:
-            space = await self._space(end - time.monotonic())
-            if space is not None:
-                left = max(0.0, end - time.monotonic())
-                if await asyncio.to_thread(space.engine.wait_ready, left):
-                    return True
-            await asyncio.sleep(0.05)
+            space = await self._opener.space(end - time.monotonic())
+            if space is not None and space.engine.wait_ready(0.0):
+                return True
+            await asyncio.sleep(0.01)
         return False
 
     async def invalidate(self, *, dry_run: bool = False, queued: bool = False, **which: Unpack[Which]) -> Invalidated:
@@ -312,15 +323,11 @@ class AsyncSemanticCache:
     async def close(self) -> None:
         """Send what is spooled, within a second, and close what this cache opened."""
         self._closed = True
-        if self._task is not None and not self._task.done() and self._task.get_loop() is asyncio.get_running_loop():
-            self._task.cancel()
-        await asyncio.to_thread(self._refreshes.close)
-        await asyncio.to_thread(self._sampler.close)
-        await asyncio.to_thread(self._live.close)
-        await asyncio.to_thread(self._flights.close)
-        await asyncio.to_thread(self._publisher.close)
-        if self._door.space is not None:
-            await asyncio.to_thread(self._door.space.engine.close)
+        if self._exiting():  # its threads stand still, and may hold what closing would wait for
+            return
+        self._dropped.detach()
+        self._opener.cancel()
+        await off_loop(self._close_threads)
         await self._link.close()
         await self._log_link.close()
         self._spool_link.close()
@@ -333,6 +340,14 @@ class AsyncSemanticCache:
     ) -> None:
         await self.close()
 
+    def _close_threads(self) -> None:
+        self._refreshes.close()
+        self._sampler.close()
+        self._live.close()
+        self._flights.close()
+        self._publisher.close()
+        self._door.close()
+
     def _ask_refresh(self, outcome: Hit | Miss) -> None:
         if isinstance(outcome, Hit) and outcome.refreshable and not outcome.fresh:
             self._refreshes.ask(outcome.key)
@@ -341,7 +356,7 @@ class AsyncSemanticCache:
         if self._closed:
             return closed(query)
         budget = self._parts.settings.deadline_ms / 1000
-        space = await self._space(budget)
+        space = await self._opener.space(budget)
         if space is None:
             return self._door.miss(query)
         stages: dict[str, float] = {}
@@ -354,7 +369,7 @@ class AsyncSemanticCache:
         if self._closed:
             return [closed(query) for query in queries]
         budget = self._parts.settings.deadline_ms / 1000
-        space = await self._space(budget)
+        space = await self._opener.space(budget)
         if space is None:
             return [self._door.miss(query) for query in queries]
         judging = self._parts.judging
@@ -363,33 +378,3 @@ class AsyncSemanticCache:
         for outcome in outcomes:
             self._door.heed(outcome)
         return outcomes
-
-    async def _space(self, wait_seconds: float) -> Space | None:
-        """Return the open space, starting to open it where needed and waiting for the first one."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            keep_inherited(self._task)  # with it goes its loop, and with that the parent's wake-ups
-            self._door.forget()
-        if self._door.try_to_enter():
-            self._task = asyncio.create_task(self._open(), name="nearhit-open")
-        task = self._task
-        if self._door.waiting and task is not None and task.get_loop() is asyncio.get_running_loop():
-            await asyncio.wait({task}, timeout=max(0.0, wait_seconds))
-        return self._door.space
-
-    async def _open(self) -> None:
-        self._live.start()
-        try:
-            opened = await self._shell.run(open_space(self._parts.plan, self._door.space), OPEN_SECONDS)
-            await asyncio.to_thread(self._live.wait)
-            if self._parts.judging is not None:
-                await asyncio.to_thread(self._parts.judging.warm_up)
-            self._door.opened(opened)
-        except asyncio.CancelledError:  # the loop ends before the opening does: the next loop opens again
-            self._door.failed(IndexLostError("the event loop ended while the cache was opening"))
-            raise
-        except NearhitError as error:
-            self._door.failed(error)
-        except Exception as error:  # noqa: BLE001 - the edge of the opening task: a bug must not end it unseen
-            self._edge.lookup_broke(error, None)
-            self._door.failed(IndexLostError(f"opening failed: {type(error).__name__}"))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-import os
-import threading
+import sys
 import time
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
+from nearhit.background import end_all
 from nearhit.broker import broker_of
 from nearhit.door import OPEN_SECONDS, Door, closed
 from nearhit.edge import Edge
-from nearhit.errors import IndexLostError, NearhitError
 from nearhit.index import request
 from nearhit.index.invalidate import PAGE_SECONDS, TASK_INVALIDATE, Invalidated, Which, select, sweep
 from nearhit.layouts.litellm import check_own_layout
@@ -20,8 +20,8 @@ from nearhit.link import link_for, link_to
 from nearhit.lookup import Query
 from nearhit.lookup import lookup as lookup_flow
 from nearhit.memo import CallReader
-from nearhit.opening import open_space
-from nearhit.outcome import FillOutcome, Hit, Miss
+from nearhit.opener import Opener
+from nearhit.outcome import FillOutcome, Hit, Miss, MissReason
 from nearhit.parts import FillOptions, Parts, build, encode_fill, lane_of, listed_prompts, read_question, sampler_of
 from nearhit.publisher import Publisher
 from nearhit.refresh import Refreshes
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from nearhit.embedding.port import Embedder
     from nearhit.judge.port import PairJudge
-    from nearhit.lookup import Space
     from nearhit.metrics import Metrics
     from nearhit.policy import Judge
     from nearhit.scope import Scope
@@ -101,8 +100,13 @@ class SemanticCache:
         self._flights = Flights(parts.log_keys, self._log_link, parts.metrics, settings.single_flight_ms / 1000)
         self._door = Door(parts.metrics)
         self._edge = Edge(parts.metrics)
+        self._opener = Opener(parts, self._shell, self._door, self._live, self._edge)
         self._closed = False
-        self._pid = os.getpid()
+        self._exiting = sys.is_finalizing  # held here: while the interpreter ends, modules lose their names
+        self._at_exit = Miss(reason=MissReason.CLOSED, detail="the interpreter is exiting")
+        ending = (self._refreshes, self._sampler, self._live, parts.wakeup, self._door)
+        self._dropped = weakref.finalize(self, end_all, *ending)
+        self._dropped.atexit = False
 
     @classmethod
     def from_env(cls, **changes: Any) -> Self:
@@ -138,6 +142,8 @@ class SemanticCache:
         Returns:
             A ``Hit`` or a ``Miss``, within ``deadline_ms`` whatever fails. Never raises.
         """
+        if self._exiting():
+            return self._at_exit
         started = time.monotonic()
         query: Query | None = None
         try:
@@ -167,6 +173,8 @@ class SemanticCache:
         listed = listed_prompts(prompts)
         if isinstance(listed, Miss):
             return [self._edge.finish(listed, started)]
+        if self._exiting():
+            return [self._at_exit for _ in listed]
         asked = [read_question(prompt, scope) for prompt in listed]
         queries = [one for one in asked if not isinstance(one, Miss)]
         try:
@@ -200,6 +208,8 @@ class SemanticCache:
             ``refused``: it can never be stored; logged. ``bypassed``: the prompt cannot be cached. Within
             ``enqueue_deadline_ms``; never raises.
         """
+        if self._exiting():
+            return FillOutcome.DROPPED
         try:
             query = asked if isinstance(asked, Miss) else read_question(asked, scope)
             if isinstance(query, Miss) and query.bypass:
@@ -228,6 +238,8 @@ class SemanticCache:
             scope: as for ``lookup``.
             **options: as for ``fill``.
         """
+        if self._exiting():
+            return create()
         outcome = self.lookup(prompt, scope)
         if isinstance(outcome, Hit):
             return outcome.answer
@@ -272,7 +284,7 @@ class SemanticCache:
         """Load the model and open the index; return whether both are ready. Never raises."""
         end = time.monotonic() + timeout_seconds
         while time.monotonic() < end and not self._closed:
-            space = self._space(end - time.monotonic())
+            space = self._opener.space(end - time.monotonic())
             if space is not None and space.engine.wait_ready(max(0.0, end - time.monotonic())):
                 return True
             self._door.changed.wait(0.05)
@@ -309,13 +321,15 @@ class SemanticCache:
     def close(self) -> None:
         """Send what is spooled, within a second, and close what this cache opened."""
         self._closed = True
+        if self._exiting():  # its threads stand still, and may hold what closing would wait for
+            return
+        self._dropped.detach()
         self._refreshes.close()
         self._sampler.close()
         self._live.close()
         self._flights.close()
         self._publisher.close()
-        if self._door.space is not None:
-            self._door.space.engine.close()
+        self._door.close()
         self._link.close()
         self._log_link.close()
         self._fill_link.close()
@@ -336,7 +350,7 @@ class SemanticCache:
         if self._closed:
             return closed(query)
         budget = self._parts.settings.deadline_ms / 1000
-        space = self._space(budget)
+        space = self._opener.space(budget)
         if space is None:
             return self._door.miss(query)
         stages: dict[str, float] = {}
@@ -349,7 +363,7 @@ class SemanticCache:
         if self._closed:
             return [closed(query) for query in queries]
         budget = self._parts.settings.deadline_ms / 1000
-        space = self._space(budget)
+        space = self._opener.space(budget)
         if space is None:
             return [self._door.miss(query) for query in queries]
         judging = self._parts.judging
@@ -358,28 +372,3 @@ class SemanticCache:
         for outcome in outcomes:
             self._door.heed(outcome)
         return outcomes
-
-    def _space(self, wait_seconds: float) -> Space | None:
-        """Return the open space, starting to open it where needed and waiting for the first one."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._door.forget()
-        if self._door.try_to_enter():
-            threading.Thread(target=self._open, name="nearhit-open", daemon=True).start()
-        if self._door.waiting:
-            self._door.changed.wait(max(0.0, wait_seconds))
-        return self._door.space
-
-    def _open(self) -> None:
-        self._live.start()
-        try:
-            opened = self._shell.run(open_space(self._parts.plan, self._door.space), OPEN_SECONDS)
-            self._live.wait()
-            if self._parts.judging is not None:
-                self._parts.judging.warm_up()
-            self._door.opened(opened)
-        except NearhitError as error:
-            self._door.failed(error)
-        except Exception as error:  # noqa: BLE001 - the edge of the opening thread: a bug must not end it unseen
-            self._edge.lookup_broke(error, None)
-            self._door.failed(IndexLostError(f"opening failed: {type(error).__name__}"))

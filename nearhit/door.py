@@ -52,44 +52,58 @@ class Door:
         self._failure: NearhitError | None = None
         self._next_try = 0.0
         self._opening = False
+        self._closed = False
+        self._turn = 0
         self._due: float | None = 0.0
         self.space: Space | None = None
         self.changed = threading.Event()
 
-    def try_to_enter(self) -> bool:
-        """Return whether the caller must start an opening now; at most one runs at a time."""
+    def try_to_enter(self) -> int:
+        """Return the number of the opening that the caller must start now, or 0; at most one runs at a time."""
         if self._due is None:  # read without the lock: this is on every lookup's path
-            return False
+            return 0
         with self._lock.get():
             now = time.monotonic()
-            if self._opening or self._due is None or now < max(self._due, self._next_try):
-                return False
+            if self._opening or self._closed or self._due is None or now < max(self._due, self._next_try):
+                return 0
             self._opening = True
+            self._turn += 1
             self._next_try = now + REOPEN_SECONDS
             self.changed.clear()
-            return True
+            return self._turn
+
+    @property
+    def opening(self) -> int:
+        """The number of the opening that is under way, or 0."""
+        return self._turn if self._opening else 0
 
     @property
     def waiting(self) -> bool:
         """Whether an opening is under way that a first lookup may wait for."""
         return self._opening and self.space is None
 
-    def opened(self, opened: Opened) -> None:
-        """Take the space that an opening gave."""
-        with self._lock.get():
-            if opened.healed is not None:  # otherwise it was never lost, or somebody else has made it again
-                self._metrics.heals.labels(self._metrics.namespace, opened.healed.value).inc()
-                log.warning("index made again", extra={"action": "heal", "reason": opened.healed.value})
-            self.space = opened.space
-            self._metrics.watch_engine(opened.space.engine)
-            self._failure = None
-            self._opening = False
-            self._due = None if opened.verified else time.monotonic() + VERIFY_SECONDS
-        self.changed.set()
+    def opened(self, opened: Opened, turn: int) -> None:
+        """Take the space that an opening gave, unless it was given up or the cache was closed meanwhile.
 
-    def failed(self, error: NearhitError) -> None:
-        """Take note of an opening that failed; it is tried again after a moment."""
+        Args:
+            opened: what it gave.
+            turn: its number.
+        """
         with self._lock.get():
+            current = turn == self._turn and not self._closed
+            if current:
+                self._take(opened)
+            unused = opened.space.engine if self.space is None or self.space.engine is not opened.space.engine else None
+        if unused is not None:
+            unused.close()
+        if current:
+            self.changed.set()
+
+    def failed(self, error: NearhitError, turn: int) -> None:
+        """Take note that the opening of number ``turn`` failed; another one is tried after a moment."""
+        with self._lock.get():
+            if turn != self._turn or not self._opening:
+                return
             self._opening = False
             changed = type(error) is not type(self._failure)
             self._failure = error
@@ -101,6 +115,19 @@ class Door:
             level = logging.ERROR if isinstance(error, ConfigError | ContractError) else logging.WARNING
             log.log(level, "the cache cannot be opened: %s", error, extra={"action": "open"})
         self.changed.set()
+
+    def close(self) -> None:
+        """Close the space, and whatever an opening that is still under way will give."""
+        self.end()
+        with self._lock.get():
+            space = self.space
+        self.changed.set()
+        if space is not None:
+            space.engine.close()
+
+    def end(self) -> None:
+        """Take no other space. Waits for nothing and takes no lock: for finalizers."""
+        self._closed = True
 
     def lost(self) -> None:
         """Ask for another opening: a lookup or a write found the index gone."""
@@ -145,6 +172,17 @@ class Door:
             self.space = None
             self._failure = None
             self._opening = False
+            self._turn += 1
             self._due = 0.0
             self._next_try = 0.0
         self.changed = threading.Event()
+
+    def _take(self, opened: Opened) -> None:
+        if opened.healed is not None:  # otherwise it was never lost, or somebody else has made it again
+            self._metrics.heals.labels(self._metrics.namespace, opened.healed.value).inc()
+            log.warning("index made again", extra={"action": "heal", "reason": opened.healed.value})
+        self.space = opened.space
+        self._metrics.watch_engine(opened.space.engine)
+        self._failure = None
+        self._opening = False
+        self._due = None if opened.verified else time.monotonic() + VERIFY_SECONDS

@@ -150,6 +150,18 @@ class AsyncPoolLink:
         if client is not None and self._own:
             await client.close()
 
+    def end(self) -> None:
+        """Have each loop close its connections; waits for nothing: the cache was dropped."""
+        if not self._own or self._pid != os.getpid():
+            return
+        for loop, client in list(self._clients.items()):
+            if isinstance(client, AsyncCluster):  # its nodes are left to the collector
+                continue
+            try:
+                loop.call_soon_threadsafe(client.end)
+            except RuntimeError:  # it has ended
+                client.abandon()
+
     def _client(self) -> AsyncSingle | AsyncCluster:
         if self._pid != os.getpid():  # a forked child must not share its parent's sockets
             _INHERITED.extend(self._clients.items())
@@ -202,6 +214,11 @@ class AsyncSingle:
         while self._idle:
             await self._drop(self._idle.pop())
         await self._client.aclose()
+
+    def end(self) -> None:
+        """Close the connections without waiting for that; called by the loop."""
+        while self._idle:
+            self._idle.pop()._close()  # noqa: SLF001 - redis-py's other ways are coroutines
 
     def abandon(self) -> None:
         """Close the sockets after the loop has ended, which can close no transport any more."""

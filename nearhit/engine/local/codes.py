@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nearhit.engine.local import products
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -21,6 +23,8 @@ _SEED = 20_261
 _MISS_PROBABILITY = 1e-7
 _LEVELS = 200
 _FULL_SCALE = 32_767
+_LEAST_TURNS = 16
+_TURNS_A_DOUBLING = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class Codes:
 
     def bits(self, vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
         """Return the sign bits of ``(n, dim)`` rows as ``(n, WORDS) uint64``."""
-        return np.packbits(vectors @ self._planes > 0, axis=1).view(np.uint64)
+        return np.packbits(products.signs(vectors, self._planes), axis=1).view(np.uint64)
 
     def limit(self, similarity: float) -> int:
         """Return in how many bits a row of at least ``similarity`` differs; one in 10 million in more."""
@@ -71,13 +75,26 @@ class Codes:
 
 
 def _random_planes(dimension: int) -> NDArray[np.float32]:
-    """Return ``(dim, BITS)`` unit columns, orthogonal within every group of ``dim``."""
+    """Return ``(BITS, dim)`` unit rows of random directions, orthogonal within every group of ``dim``.
+
+    Each group is turned by plane rotations of random pairs of coordinates, drawn anew at every step: after some steps
+    more than the logarithm of the dimension no direction is preferred. A QR decomposition of random numbers gives the
+    same, but LAPACK starts threads for it.
+    """
     generator = np.random.default_rng(_SEED)
-    groups = [
-        np.linalg.qr(generator.standard_normal((dimension, min(dimension, BITS))))[0]
-        for _ in range(-(-BITS // dimension))
-    ]
-    return np.ascontiguousarray(np.concatenate(groups, axis=1)[:, :BITS], dtype=np.float32)
+    groups, width, pairs = -(-BITS // dimension), min(dimension, BITS), dimension // 2
+    planes = np.zeros((groups, dimension, width), np.float32)
+    planes[:, np.arange(width), np.arange(width)] = generator.choice(np.array([-1, 1], np.float32), (groups, width))
+    which = np.arange(groups)[:, None]
+    for _ in range(_LEAST_TURNS + _TURNS_A_DOUBLING * dimension.bit_length() if pairs else 0):
+        order = generator.permuted(np.tile(np.arange(dimension), (groups, 1)), axis=1)
+        one, other = order[:, :pairs], order[:, pairs : 2 * pairs]
+        angles = generator.uniform(0.0, 2 * math.pi, (groups, pairs, 1)).astype(np.float32)
+        cosines, sines = np.cos(angles), np.sin(angles)
+        x, y = planes[which, one], planes[which, other]
+        planes[which, one] = cosines * x - sines * y
+        planes[which, other] = sines * x + cosines * y
+    return np.ascontiguousarray(planes.transpose(0, 2, 1).reshape(-1, dimension)[:BITS])
 
 
 def _limits() -> list[int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nearhit.engine.local import products
 from nearhit.engine.local.codes import WORDS
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ def _score(query: _Query, blocks: tuple[_Block, ...], numbers: NDArray[np.intp])
     """Add rows, given by ascending numbers, to what the query has seen."""
     for start in range(0, numbers.size, _RESCORE_ROWS):
         part = numbers[start : start + _RESCORE_ROWS]
-        rows = np.empty((part.size, query.vector.size), np.int16)
+        rows = np.empty((products.padded(part.size, query.vector.size), query.vector.size), np.int16)
         scales = np.empty(part.size, np.float32)
         expires = np.empty(part.size, np.int64)
         for index in range(int(part[0]) // BLOCK_ROWS, int(part[-1]) // BLOCK_ROWS + 1):
@@ -259,7 +260,7 @@ def _score(query: _Query, blocks: tuple[_Block, ...], numbers: NDArray[np.intp])
             block.rows.take(within, axis=0, out=rows[first:last], mode="clip")
             block.scales.take(within, out=scales[first:last], mode="clip")
             block.expires.take(within, out=expires[first:last], mode="clip")
-        similarities = (rows.astype(np.float32) @ query.vector) * scales
+        similarities = products.with_vector(rows, query.vector)[: part.size] * scales
         similarities[expires <= query.now_ms] = _GONE
         query.numbers.append(part)
         query.similarities.append(similarities)

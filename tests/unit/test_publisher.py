@@ -60,6 +60,8 @@ class Bell:
 
     def close(self) -> None: ...
 
+    def end(self) -> None: ...
+
 
 class Desk:
     """A publisher of either kind with its surroundings."""

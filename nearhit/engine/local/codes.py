@@ -58,10 +58,14 @@ class Codes:
 
     def encode(self, vectors: NDArray[np.float32]) -> Coded:
         """Return the codes of ``(n, dim) float32`` unit rows."""
+        rows, scales = self.quantised(vectors)
+        return Coded(bits=self.bits(vectors), rows=rows, scales=scales)
+
+    def quantised(self, vectors: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+        """Return rows and scales of ``(n, dim) float32`` unit rows, as ``Coded`` has them."""
         peaks = np.abs(vectors).max(axis=1)
         scales = (peaks / np.float32(_FULL_SCALE)).astype(np.float32)
-        rows = np.rint(vectors / scales[:, None]).astype(np.int16)
-        return Coded(bits=self.bits(vectors), rows=rows, scales=scales)
+        return np.rint(vectors / scales[:, None]).astype(np.int16), scales
 
     def bits(self, vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
         """Return the sign bits of ``(n, dim)`` rows as ``(n, WORDS) uint64``."""

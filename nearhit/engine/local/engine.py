@@ -47,7 +47,7 @@ class ReplicaStats:
         ready: whether it serves.
         lag_seconds: for how long it has been behind the server, as far as it knows; 0 when caught up.
         bootstraps: how often everything was loaded, by reason (see ``Follower``).
-        memory_bytes: its arrays; keys and directory come on top, about 200 bytes an entry.
+        memory_bytes: its arrays; keys and directory come on top, about 250 bytes an entry.
         left_out: how often an entry found no room since the last load. Above 0: use the valkey-search engine,
             spread the cache over namespaces, or raise ``max_entries``.
         skipped: how often an entry could not be read since the last load.
@@ -108,7 +108,7 @@ class LocalEngine:
         """Return up to ``k`` entries of ``scope``, nearest first, for a ``(dim,) float32`` unit vector.
 
         An entry of similarity 0.5 or more is never left out (but for one in ten million); below that the
-        nearest are approximate in scopes of more than 1024 entries. The similarities and fields are the
+        nearest are approximate in scopes of more than 512 entries. The similarities and fields are the
         server's, not the replica's.
 
         Raises:

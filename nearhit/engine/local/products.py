@@ -8,6 +8,7 @@ instead of 1.4 s. OpenBLAS multiplies a matrix with a vector on one thread below
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ _MULTIPLICATIONS = 262_144
 _MOST_ROWS = 512
 
 
+@cache
 def piece_rows(dimension: int) -> int:
     """Return of how many rows of a matrix a piece is, a power of two."""
     return 1 << min(max(_MATRIX_ELEMENTS // dimension, 1), _MOST_ROWS).bit_length() - 1

@@ -106,7 +106,7 @@ class Replica:
             if vector is None or expires_ms is None or not scope:
                 self.skipped += blob is not None or end is not None
                 self._matrix.drop(scope, name)
-            elif (scope, name) in self._matrix or len(self._matrix) + len(places) < self._max_entries:
+            elif len(self._matrix) + len(places) < self._max_entries or (scope, name) in self._matrix:
                 places.append((scope, name, expires_ms))
                 rows.append(vector)
             else:

@@ -1,4 +1,4 @@
-"""Rows: the vectors of one scope, searched exactly above a similarity."""
+"""Rows: the vectors of one large scope, searched exactly above a similarity."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from nearhit.engine.local import products
 from nearhit.engine.local.codes import WORDS
+from nearhit.engine.local.small import Few
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 BLOCK_ROWS = 8192
 """Rows of a block. Growth beyond it adds a block and copies nothing; a scan's temporaries stay in cache."""
 
-_FIRST_ROWS = 8
+_FIRST_ROWS = 640
 _SCAN_ALL_ROWS = 512
 _FIRST_LOOK_ROWS = 64
 _SAMPLE_STEP = 16
@@ -85,16 +86,29 @@ class _Query:
 
     def best(self) -> tuple[list[int], list[float]]:
         numbers, similarities = np.concatenate(self.numbers), np.concatenate(self.similarities)
-        order = np.arange(similarities.size)
-        if order.size > self.k:
-            order = np.argpartition(similarities, -self.k)[-self.k :]
-        order = order[similarities[order] > _GONE]
-        order = order[np.argsort(-similarities[order], kind="stable")]
+        order = _best(similarities, self.k)
         return numbers[order].tolist(), similarities[order].tolist()
 
 
+def nearest_of(few: Few, vector: NDArray[np.float32], k: int, now_ms: int) -> list[tuple[bytes, float]]:
+    """Return up to ``k`` names of a small scope, as ``ScopeRows.nearest`` of a large one; compares all rows."""
+    similarities = products.with_vector(few.rows, vector)[: len(few.names)] * few.scales
+    similarities[few.expires <= now_ms] = _GONE
+    order = _best(similarities, k)
+    return [(few.names[at], near) for at, near in zip(order.tolist(), similarities[order].tolist(), strict=True)]
+
+
+def _best(similarities: NDArray[np.float32], k: int) -> NDArray[np.intp]:
+    """Return where the ``k`` highest similarities are, highest first, without those of rows that are over."""
+    order = np.arange(similarities.size)
+    if order.size > k:
+        order = np.argpartition(similarities, -k)[-k:]
+    order = order[similarities[order] > _GONE]
+    return order[np.argsort(-similarities[order], kind="stable")]
+
+
 class ScopeRows:
-    """The vectors of one scope. One thread writes, any number search.
+    """The vectors of one scope of many. One thread writes, any number search.
 
     A search takes no lock while it scans: it starts over when a row was written meanwhile, and then it
     holds the writer back. Rows are dense; the last one moves into the place of one that goes.
@@ -125,6 +139,17 @@ class ScopeRows:
     def nbytes(self) -> int:
         """Bytes of the arrays; names come on top, about 200 bytes each."""
         return sum(block.nbytes for block in self._blocks)
+
+    def few(self) -> Few:
+        """Return a copy of all vectors, for a scope that has become small."""
+        size = len(self._names)
+        blocks = [(block, min(block.capacity, size - start)) for start, block in self._numbered()]
+        return Few(
+            list(self._names),
+            np.concatenate([block.rows[:used] for block, used in blocks]),
+            np.concatenate([block.scales[:used] for block, used in blocks]),
+            np.concatenate([block.expires[:used] for block, used in blocks]),
+        )
 
     def put(self, name: bytes, coded: Coded, index: int, expires_ms: int) -> None:
         """Add the vector at ``index`` of ``coded`` under ``name``, or replace the one there."""
@@ -197,7 +222,7 @@ class ScopeRows:
             capacity = BLOCK_ROWS if self._blocks else _FIRST_ROWS
             self._blocks = (*self._blocks, _Block.make(capacity, self._codes.dimension))
             return
-        grown = _Block.make(2 * last.capacity, self._codes.dimension)
+        grown = _Block.make(min(last.capacity * 5 // 4, BLOCK_ROWS), self._codes.dimension)
         grown.copy_all(last)
         self._blocks = (*self._blocks[:-1], grown)
 

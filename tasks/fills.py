@@ -13,7 +13,7 @@ from tasks.door import NearhitTask
 @shared_task(name=TASK_DRAIN, bind=True, base=NearhitTask)  # type: ignore[untyped-decorator]  # Celery has no types
 def drain(self: NearhitTask, lane: str = "interactive") -> int:
     """Empty a lane of the fill log; return how many fills were stored. Safe to run twice and at once."""
-    return self.work(lambda runtime: runtime.drain(lane), again=False)  # the timer comes again by itself
+    return self.work(lambda runtime: runtime.drain(lane))
 
 
 @shared_task(name=TASK_FILL, bind=True, base=NearhitTask)  # type: ignore[untyped-decorator]  # Celery has no types
@@ -25,10 +25,10 @@ def fill(self: NearhitTask, row: dict[str, Any]) -> int:  # noqa: D417 - Celery 
             an export has them), ``ttl_seconds``, ``fresh_seconds``, ``lane``, ``usage`` as ``{"prompt_tokens",
             "completion_tokens", "cost_dollars", "model"}``.
     """
-    return self.work(lambda runtime: runtime.accept([row]), again=True)
+    return self.work(lambda runtime: runtime.accept([row]), kept=[row])
 
 
 @shared_task(name=TASK_FILL_MANY, bind=True, base=NearhitTask)  # type: ignore[untyped-decorator]  # Celery has no types
 def fill_many(self: NearhitTask, rows: list[dict[str, Any]]) -> int:
     """Put many answers into the log, each as for ``nearhit.fill``; return how many it took. Safe to run twice."""
-    return self.work(lambda runtime: runtime.accept(rows), again=True)
+    return self.work(lambda runtime: runtime.accept(rows), kept=[rows])

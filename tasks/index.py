@@ -27,4 +27,4 @@ def invalidate(self: NearhitTask, selection: dict[str, Any], cursor: str = "0") 
             self.apply_async(kwargs=rest, queue=queue_name(runtime.metrics.namespace, "bulk"))
         return done.removed
 
-    return self.work(step, again=True)
+    return self.work(step, kept=[selection])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import sys
 import threading
@@ -18,7 +17,7 @@ from nearhit.door import OPEN_SECONDS
 from nearhit.drain import Drain, Gathering
 from nearhit.durability import CONFIRM_SECONDS, FSYNC, confirmed
 from nearhit.embedding.resolve import embedder_for
-from nearhit.errors import ConfigError, ContractError, NearhitError, UnavailableError
+from nearhit.errors import ContractError, NearhitError, UnavailableError
 from nearhit.fate import Fate, Limits
 from nearhit.index.invalidate import PAGE_SECONDS, Invalidated, sweep
 from nearhit.keys import LogKeys
@@ -38,7 +37,8 @@ from nearhit.wakeup import NoWakeUp
 from nearhit.writer import Writer
 from worker.gauges import LogGauges
 from worker.maintenance import Maintenance
-from worker.rows import fill_at
+from worker.rows import REASON as ROW_REASON
+from worker.rows import sort_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +63,9 @@ LAG_BEHIND_SECONDS = 30.0
 
 WORK_LANES = (*LANES, refresh.LANE, verification.LANE)
 """The lanes that a worker empties: those of fills, and those of refreshes and verifications."""
+
+MAX_REFUSED_BYTES = 65_536
+"""How much of a message that is no fill its dead letter keeps."""
 
 IN_PROCESS_BULK_BATCH = 16
 """Bulk fills in a batch where the model runs in this process: a user's fill waits for no more than these."""
@@ -120,7 +123,7 @@ class Runtime:
 
     @property
     def last_error(self) -> str:
-        """The failure of a background loop that has not succeeded since, of several the last to begin; empty for none."""
+        """The failure of a background loop that did not succeed since, of several the last to begin; empty for none."""
         failing = tuple(self.failures.items())
         return ": ".join(failing[-1]) if failing else ""
 
@@ -140,8 +143,10 @@ class Runtime:
         """Empty a lane; return how many were stored. All but users' fills leave threads free for those.
 
         Raises:
-            NearhitError: a server or the embedder does not answer, or the settings cannot work.
+            NearhitError: a server or the embedder does not answer, the settings cannot work, or there is no such lane.
         """
+        if lane not in WORK_LANES:
+            raise ContractError(f"there is no such lane: {str(lane)[:80]!r}")
         turn = self._turns.get(lane)
         if turn is None:
             return self._drain_of(lane).run(lane)
@@ -152,28 +157,31 @@ class Runtime:
         finally:
             turn.release()
 
-    def accept(self, rows: list[dict[str, Any]]) -> int:
+    def accept(self, rows: Any) -> int:
         """Add rows of other Celery clients to the log; return how many it took. A bad row becomes a dead letter.
 
         Raises:
             StoreUnavailableError: the log's server does not take them; none was added.
         """
         now_ms = time.time_ns() // 1_000_000
-        fills: list[tuple[str, bytes]] = []
-        refused: list[tuple[bytes, str, str]] = []
-        for row in rows:
-            try:
-                fills.append(fill_at(row, self._lifetimes, now_ms))
-            except (ContractError, ConfigError) as error:
-                raw = json.dumps(row, default=str)[:65_536].encode()
-                refused.append((raw, "bad_row", str(error)))
-        self._add(filllog.take_in(self.keys, fills, refused, now_ms))
-        if refused:
-            self.metrics.dead_letters.labels(self.metrics.namespace, "bad_row").inc(len(refused))
-        for lane in {lane for lane, _ in fills}:
+        found = sort_rows(rows, self._lifetimes, now_ms)
+        self._add(filllog.take_in(self.keys, found.fills, found.refused, now_ms))
+        if found.refused:
+            self.metrics.dead_letters.labels(self.metrics.namespace, ROW_REASON).inc(len(found.refused))
+        for lane in {lane for lane, _ in found.fills}:
             # the log has them: an embedder that is down now must not make the task add them once more
             run_quietly(f"tick_{lane}", self, functools.partial(self.drain, lane))
-        return len(fills)
+        return len(found.fills)
+
+    def refuse(self, raw: bytes, reason: str, detail: str) -> None:
+        """Make a dead letter of what is no fill; one that is too long loses its end.
+
+        Raises:
+            StoreUnavailableError: the log's server does not take it.
+        """
+        letter = [(raw[:MAX_REFUSED_BYTES], reason, detail)]
+        self.log.run(filllog.take_in(self.keys, [], letter, time.time_ns() // 1_000_000), _SECONDS)
+        self.metrics.dead_letters.labels(self.metrics.namespace, reason).inc()
 
     def tick(self, lane: str) -> None:
         """Do what a lost wake-up, a silent worker or a waiting retry would leave undone.
@@ -334,7 +342,7 @@ def run_quietly(action: str, runtime: Runtime, step: Callable[[], object]) -> No
     """Run one step of a background loop; a failure is counted, and logged when it is a new one of that loop."""
     try:
         step()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever a step raises, its loop goes on
         text = f"{type(error).__name__}: {error}"
         known = runtime.failures.get(action) == text
         runtime.failures[action] = text

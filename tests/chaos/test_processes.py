@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 
-from nearhit import FillOutcome
+from nearhit import FillOutcome, message
+from nearhit.index.invalidate import TASK_INVALIDATE
 from nearhit.wakeup import TASK_FILL, TASK_FILL_MANY, queue_name
 from tests.chaos.field import CLAIM_IDLE_MS, Field, children_of, end, wait_for
 from tests.embedding_server import EmbeddingServer, reply_to
@@ -190,6 +191,10 @@ def test_the_names_of_two_tasks_are_all_that_a_celery_client_needs(ground: Field
     ground.wait_until_stored(10)
     assert stored(ground)["ordered"] == '"newer"'
     assert [row[b"reason"] for row in ground.dead()] == [b"bad_row"]
+    send(app, TASK_FILL_MANY, (5,))
+    send(app, TASK_INVALIDATE, ({"by": "scope", "scope": "no digest"},))
+    wait_for(lambda: len(ground.dead()) == 3, 20, "what no trying again can mend is a dead letter")
+    assert {row[b"reason"] for row in ground.dead()[1:]} == {b"bad_row", b"refused_message"}
 
 
 def test_a_pickled_message_is_refused_and_the_worker_lives(ground: Field, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ _OWN_FOLDER = "nearhit-metrics-"
 
 
 def main(arguments: list[str]) -> int:
-    """Run a worker until it is told to stop; return its exit code.
+    """Run a worker until it is told to stop; return its exit code, which is 0 only where it was told to.
 
     Args:
         arguments: passed on to Celery's ``worker`` command, for example ``--pool prefork``.
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
         app.worker_main(["worker", *_pool(arguments), *quiet, *arguments])
     finally:
         _drop_own_folder()
-    return 0
+    return int(app.nearhit.exit_code)
 
 
 def _check_durability(settings: Settings) -> None:

@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery import Celery
 from celery.exceptions import WorkerShutdown
@@ -22,7 +22,6 @@ from celery.signals import (
 )
 from kombu import Exchange, Queue
 
-from nearhit import filllog
 from nearhit.broker import broker_of
 from nearhit.embedding.per_process import PerProcess
 from nearhit.metrics import Metrics
@@ -31,9 +30,7 @@ from nearhit.wakeup import CeleryWakeUp, queue_name
 from worker.runtime import WORK_LANES, Runtime, report
 from worker.telemetry import TelemetryServer
 from worker.ticker import Ticker
-
-if TYPE_CHECKING:
-    pass
+from worker.transport import GuardedAMQP
 
 log = logging.getLogger("nearhit")
 
@@ -50,9 +47,6 @@ that is lost leaves its message to be delivered again, which is safe.
 VISIBILITY_SECONDS = 60
 """How long a killed worker's Celery message waits for its next delivery, where the broker is a Valkey server."""
 
-MAX_REFUSED_BYTES = 65_536
-"""How much of a message that is no fill its dead letter keeps."""
-
 
 class Process:
     """One worker: its runtime, its threads and its HTTP endpoint, made when they are first needed.
@@ -67,6 +61,7 @@ class Process:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.main_pid = os.getpid()
+        self.exit_code = 0
         self._runtime = PerProcess(self._make_runtime)
         self._ticker: Ticker | None = None
         self._telemetry: TelemetryServer | None = None
@@ -120,16 +115,15 @@ class Process:
             self._telemetry.stop()
         self.runtime.close()
 
-    def refuse(self, raw: bytes, reason: str, detail: str) -> None:
-        """Make a dead letter of a message that is no fill; one that is too long loses its end."""
+    def refuse(self, raw: bytes, reason: str, detail: str) -> bool:
+        """Make a dead letter of a message that is no fill; return whether the log has it."""
         runtime = self.runtime
-        letter = [(raw[:MAX_REFUSED_BYTES], reason, detail)]
-        runtime.metrics.dead_letters.labels(runtime.metrics.namespace, reason).inc()
-        now_ms = time.time_ns() // 1_000_000
         try:
-            runtime.log.run(filllog.take_in(runtime.keys, [], letter, now_ms), 5.0)
+            runtime.refuse(raw, reason, detail)
         except Exception as error:  # noqa: BLE001 - of a message that is no fill nothing may end the consumer
             report("refuse", runtime, error)
+            return False
+        return True
 
     def _make_runtime(self) -> Runtime:
         settings = self.settings
@@ -162,7 +156,8 @@ class Process:
 def make_app(settings: Settings) -> Celery:
     """Return the Celery application for ``settings``; connects to nothing."""
     broker = _broker_of(settings)
-    app = Celery("nearhit", broker=broker, include=["tasks.fills", "tasks.index"], set_as_current=False)
+    include = ["tasks.fills", "tasks.index"]
+    app = Celery("nearhit", broker=broker, include=include, amqp=GuardedAMQP, set_as_current=False)
     app.conf.update(
         task_queues=[_queue(queue_name(settings.namespace, lane)) for lane in WORK_LANES],
         task_default_queue=queue_name(settings.namespace, "interactive"),
@@ -273,6 +268,8 @@ class _Receivers:
 
     def shut_down(self, sender: Any = None, **_: Any) -> None:
         if getattr(sender, "app", None) is self._app:
+            code = getattr(sender, "exitcode", 0) or 0  # Celery's worker_main keeps it for itself (5.7)
+            self._process.exit_code = code if isinstance(code, int) else 1
             self._process.stop()
 
     def child_started(self, **_: Any) -> None:

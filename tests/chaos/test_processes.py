@@ -6,6 +6,7 @@ import itertools
 import os
 import pickle
 import signal
+import socket
 import sys
 import threading
 import time
@@ -310,3 +311,16 @@ def test_a_stopped_worker_wakes_up_and_writes_nothing_over_what_came_after_it(gr
         time.sleep(2.0)
         ground.wait_until_stored(30)
     assert stored(ground) == {"a question": '"newer"'}
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_worker_that_cannot_start_ends_with_a_code_that_says_so(ground: Field, pool: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        changes = {**ground.variables, "NEARHIT_METRICS_PORT": str(taken.getsockname()[1])}
+        child = Child(
+            "worker",
+            [sys.executable, "-m", "worker", *POOLS[pool]],
+            ground.folder,
+            {**os.environ, **changes, "PYTHONPATH": os.getcwd()},  # noqa: PTH109 - the checkout, as for pytest
+        )
+        assert child.process.wait(60) == 1

@@ -28,6 +28,7 @@ from nearhit.metrics import Metrics
 from nearhit.settings import Settings
 from nearhit.wakeup import CeleryWakeUp, queue_name
 from worker.runtime import WORK_LANES, Runtime, report
+from worker.talk import keep_texts_out
 from worker.telemetry import TelemetryServer
 from worker.ticker import Ticker
 from worker.transport import GuardedAMQP
@@ -198,6 +199,7 @@ def make_app(settings: Settings) -> Celery:
         worker_hijack_root_logger=False,
         worker_concurrency=settings.concurrency,
     )
+    keep_texts_out()
     process = Process(settings)
     app.nearhit = process
     app.nearhit_receivers = _Receivers(app, process)

@@ -157,7 +157,7 @@ def _letter(row: Any) -> Letter:
 
 
 def _whole(text: str | None) -> int:
-    return int(text) if text is not None and text.isdigit() else 0
+    return int(text) if text is not None and text.isdecimal() and text.isascii() and len(text) <= 16 else 0
 
 
 def _checked(id_: str) -> str:

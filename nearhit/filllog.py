@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from nearhit import scripts
 from nearhit.errors import StoreUnavailableError
 from nearhit.flow import Flow, ReplyError, Send
 from nearhit.message import FIELD
@@ -29,74 +30,11 @@ WAKE_MS = 1_000
 MAX_DEAD = 100_000
 """Dead letters kept; the oldest go first, and ``nearhit_dead_letters_total`` has counted them."""
 
-# A worker that was stopped for so long that another took its fills over must move them nowhere any more; and what is
-# added comes before what is taken away, so that a full server (OOM) refuses while the fill is still where it was.
-_IS_MINE = """
-local function mine(id)
-  local row = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)[1]
-  return row and row[2] == ARGV[2]
-end
-"""
+_DIGITS = 16
+"""Digits of the largest count: those of ``entry.MAX_WHOLE``."""
 
-_BURY = (
-    _IS_MINE
-    + """
-if not mine(ARGV[3]) then return 0 end
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', unpack(ARGV, 5))
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
-redis.call('XDEL', KEYS[1], ARGV[3])
-return 1
-"""
-)
-
-_EXCHANGE = (
-    _IS_MINE
-    + """
-if not mine(ARGV[3]) then return 0 end
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', unpack(ARGV, 6))
-redis.call('PEXPIRE', KEYS[2], ARGV[5])
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
-redis.call('XDEL', KEYS[1], ARGV[3])
-return 1
-"""
-)
-
-_PUT_OFF = (
-    _IS_MINE
-    + """
-if not mine(ARGV[3]) then return 0 end
-redis.call('ZADD', KEYS[2], ARGV[4], ARGV[5])
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
-redis.call('XDEL', KEYS[1], ARGV[3])
-return 1
-"""
-)
-
-_KEEP = (
-    _IS_MINE
-    + """
-local kept = 0
-for at = 3, #ARGV do
-  if mine(ARGV[at]) then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[at], 'JUSTID')
-    kept = kept + 1
-  end
-end
-return kept
-"""
-)
-
-_PROMOTE = """
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
-for _, waiting in ipairs(due) do
-  local _, stop, tries, queued = string.find(waiting, '^[^|]*|(%d+)|(%d+)|')
-  if stop then
-    redis.call('XADD', KEYS[2], '*', 'm', string.sub(waiting, stop + 1), 'n', tries, 'q', queued)
-    redis.call('ZREM', KEYS[1], waiting)
-  end
-end
-return #due
-"""
+_PROMOTED_BYTES = 64 * 1024 * 1024
+"""How much goes from the waiting ones to the log in one step, so that the server stands still for no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +162,7 @@ def keep(keys: LogKeys, lane: str, consumer: str, rows: Sequence[Logged]) -> Flo
     """Say that fills are still in work, so that no other worker claims them; return how many are still ours."""
     if not rows:
         return 0
-    command: Command = ("EVAL", _KEEP, 1, keys.log(lane), GROUP, consumer, *(row.id for row in rows))
+    command: Command = ("EVAL", scripts.KEEP, 1, keys.log(lane), GROUP, consumer, *(row.id for row in rows))
     reply = (yield Send((command,)))[0]
     return 0 if isinstance(reply, ReplyError) else int(reply)
 
@@ -240,7 +178,7 @@ def done(keys: LogKeys, lane: str, rows: Sequence[Logged]) -> Flow[None]:
 def exchange(keys: LogKeys, lane: str, row: Logged, kept: Kept) -> Flow[int]:
     """Take a message out of the log and keep what it gave, in one step; return 0 when another worker has taken it."""
     bounds = (GROUP, row.owner, row.id, kept.most, kept.life_ms)
-    command = ("EVAL", _EXCHANGE, 2, keys.log(lane), kept.stream, *bounds, *kept.fields)
+    command = ("EVAL", scripts.EXCHANGE, 2, keys.log(lane), kept.stream, *bounds, *kept.fields)
     return (yield from _moved([command], kept.stream))
 
 
@@ -260,14 +198,14 @@ def put_off(keys: LogKeys, lane: str, waits: Sequence[tuple[Logged, int, int]]) 
         # no msgpack here: the server's reader of it, which takes the fill out again, knows no binary strings
         blob = b"%b|%d|%d|%b" % (row.id, tries, row.queued_ms, row.blob)
         names = (keys.log(lane), keys.retry(lane))
-        commands.append(("EVAL", _PUT_OFF, 2, *names, GROUP, row.owner, row.id, due_ms, blob))
+        commands.append(("EVAL", scripts.PUT_OFF, 2, *names, GROUP, row.owner, row.id, due_ms, blob))
     return (yield from _moved(commands, keys.retry(lane)))
 
 
 def bury(keys: LogKeys, lane: str, row: Logged, reason: str, detail: str) -> Flow[int]:
     """Move a fill to the dead-letter log with its reason; return 0 when another worker has taken it over."""
     letter = (*_fields(row.blob, row.tries, row.queued_ms), *_reason(lane, reason, detail))
-    command = ("EVAL", _BURY, 2, keys.log(lane), keys.dead, GROUP, row.owner, row.id, MAX_DEAD, *letter)
+    command = ("EVAL", scripts.BURY, 2, keys.log(lane), keys.dead, GROUP, row.owner, row.id, MAX_DEAD, *letter)
     return (yield from _moved([command], keys.dead))
 
 
@@ -303,8 +241,22 @@ def take_in(
 
 
 def promote(keys: LogKeys, lane: str, now_ms: int, count: int) -> Flow[int]:
-    """Put fills whose wait is over back into the log, and return how many."""
-    command = ("EVAL", _PROMOTE, 2, keys.retry(lane), keys.log(lane), now_ms, count)
+    """Put fills whose wait is over back into the log; what is no fill becomes a dead letter.
+
+    Args:
+        keys: names of the log.
+        lane: which one.
+        now_ms: now, milliseconds since the epoch.
+        count: how many at most, or a few more; fewer where they are large.
+
+    Returns:
+        How many wait no more.
+
+    Raises:
+        StoreUnavailableError: the log's server does not answer, or refuses.
+    """
+    names = (keys.retry(lane), keys.log(lane), keys.dead)
+    command = ("EVAL", scripts.PROMOTE, 3, *names, now_ms, count, _PROMOTED_BYTES, MAX_DEAD, lane)
     reply = (yield Send((command,)))[0]
     if isinstance(reply, ReplyError):
         raise _log_error(keys.retry(lane), reply)
@@ -379,7 +331,7 @@ def _rows(entries: list[Any], owner: str) -> list[Logged]:
 
 def _whole(value: bytes | None) -> int:
     """Read a count; a foreign entry's garbage is 0, since its message will be buried by the worker anyway."""
-    return int(value) if value is not None and value.isdigit() else 0
+    return int(value) if value is not None and value.isdigit() and len(value) <= _DIGITS else 0
 
 
 def _no_group(reply: ReplyError) -> bool:

@@ -5,8 +5,9 @@ lease reads what nobody else may change now. Then plain HSET and PEXPIREAT write
 valkey-search blocks the whole server while it indexes what a script or a transaction wrote, while a plain HSET blocks
 only its own connection (1.2.1); and one that only takes the lease costs the server 8 µs, where SET and HGET cost 2.
 
-What stands in an entry's place without being one, a key of another type or a time that is no number, is overwritten:
-one such key would otherwise fail its whole batch for ever.
+What stands in an entry's place without being one is overwritten: a key of another type, a time that is no number or
+lies ahead. One such key would otherwise fail its whole batch, or keep every later answer out, for ever. A lease that is
+not from here, one without an end, is given the end that a lease has.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearhit import keys as key_names
 from nearhit.engine.local.changes import changed
-from nearhit.entry import CREATED, Entry, prompt_digest
+from nearhit.entry import CREATED, MAX_WHOLE, Entry, prompt_digest
 from nearhit.errors import StoreUnavailableError
 from nearhit.flow import Flow, ReplyError, Send
 
@@ -38,6 +39,10 @@ WRITE_SECONDS = 5.0
 A worker that was stopped (SIGSTOP, a paused machine, a long collection) wakes up without knowing it, and another one
 may have written a newer answer meanwhile. The half of the lease that is left is for the write itself.
 """
+
+AHEAD_US = 300 * 1_000_000
+"""How far an entry's time may be ahead of a writer's clock before it counts for nothing. A worker writes no time that
+is ahead of its own clock, so that this is how far the clocks of two workers may differ."""
 
 _RELEASE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
@@ -88,8 +93,10 @@ def upsert(
     commands = [command for lease, one in go for command in _written(lease, one, keys)]
     # last, and after all: replies come in order, so that a lease is given back only once its entry stands
     commands += [_release(lease.name, token) for lease in leases if lease.held]
-    if commands:
-        _check((yield Send(tuple(commands), "upsert")))
+    bounds = [_bounded(lease.name) for lease in leases if lease.result is Stored.BUSY]
+    if commands or bounds:
+        replies = yield Send((*commands, *bounds), "upsert")
+        _check(replies[: len(commands)])
     return results
 
 
@@ -127,9 +134,21 @@ def _lease(wanted: list[tuple[str, Entry]], token: str) -> Flow[list[_Lease]]:
 
 
 def _found(name: str, one: Entry, held: bool, created: Any) -> _Lease:
-    newer = isinstance(created, bytes) and created.isdigit() and int(created) > one.created_us
+    newer = one.created_us < _created(created) <= max(one.created_us, time.time_ns() // 1000) + AHEAD_US
     result = Stored.STALE if newer else Stored.STORED if held else Stored.BUSY
     return _Lease(name, result, held, _is_foreign(created))
+
+
+def _created(reply: Any) -> int:
+    """Return the time of the entry that is there; 0 where there is none, or what is there is no time."""
+    if not isinstance(reply, bytes) or not reply.isdigit() or len(reply) > len(str(MAX_WHOLE)):
+        return 0
+    return int(reply)
+
+
+def _bounded(name: str) -> Command:
+    """Return the command that gives another one's lease an end; one that ends earlier keeps its own."""
+    return ("PEXPIRE", key_names.lease(name), LEASE_MS, "LT")
 
 
 def _is_foreign(reply: Any) -> bool:

@@ -36,6 +36,13 @@ DRAIN_SECONDS = 10.0
 """How long one drain goes on with a lane that does not become empty; the timer begins another. A task that runs for
 minutes would outlive its broker's visibility timeout, and could not be stopped in time."""
 
+MAX_BATCH_BYTES = 8 * 1024 * 1024
+"""Bytes after which a batch takes no more fills: the largest answer, or thousands of common ones. A worker holds a
+batch a few times over while it decodes and writes it, and each of its threads has one."""
+
+_AT_ONCE = 16
+"""Fills in one read at most, since nobody knows how large those are that were not read yet."""
+
 _TRUSTED_DELIVERIES = 1
 """A fill that was in one batch with a crash is tried in a batch once more; after a second crash it is tried alone."""
 
@@ -107,6 +114,7 @@ class Drain:
         self._token = secrets.token_hex(4)
         self._lock = threading.Lock()
         self._works: dict[int, _Work] = {}
+        self._sizes: dict[str, int] = {}
         self._users = 0  # batches of users' fills that are being written now
         self._users_at = -_USERS_SECONDS
         self._users_done = threading.Event()
@@ -147,7 +155,7 @@ class Drain:
                 self._gather(lane, rows)
                 if not rows:
                     break
-                if self._recruit is not None and len(rows) >= self._gathering.size(lane):
+                if self._recruit is not None and not self._room(lane, rows):
                     self._recruit(lane)
                 stored += self._write(rows, lane, space)
             took = time.monotonic() - began
@@ -167,9 +175,7 @@ class Drain:
                 break
             space = self._space()
             with self._working(lane) as rows:
-                rows += self._shell.run(
-                    filllog.claim(self._keys, lane, self.consumer, idle, _least_suspect(left)), _SECONDS
-                )
+                self._claim(lane, rows, _least_suspect(left))
                 if not rows:
                     break  # another worker was first
                 stored += self._write(rows, lane, space)
@@ -193,16 +199,51 @@ class Drain:
 
     def _gather(self, lane: str, rows: list[Logged]) -> None:
         """Read a batch; one that is not full waits a moment for more fills to share its embedding call."""
-        size = self._gathering.size(lane)
-        rows += self._read(lane, size, last=False)
+        self._read_all(lane, rows)
         end = time.monotonic() + self._gathering.wait_seconds
-        while rows and len(rows) < size and time.monotonic() < end:
+        while rows and self._room(lane, rows) and time.monotonic() < end:
             time.sleep(self._gathering.wait_seconds / 4)
-            rows += self._read(lane, size - len(rows), last=False)
-        rows += self._read(lane, size - len(rows), last=True)
+            self._read_all(lane, rows)
+        self._read(lane, rows, self._room(lane, rows), last=True)
 
-    def _read(self, lane: str, count: int, *, last: bool) -> list[Logged]:
-        return self._shell.run(filllog.read(self._keys, lane, self.consumer, count, last=last), _SECONDS)
+    def _read_all(self, lane: str, rows: list[Logged]) -> None:
+        """Read until the batch is full or no fill is left."""
+        while count := self._room(lane, rows):
+            if self._read(lane, rows, count, last=False) < count:
+                return
+
+    def _read(self, lane: str, rows: list[Logged], count: int, *, last: bool) -> int:
+        some = self._shell.run(filllog.read(self._keys, lane, self.consumer, count, last=last), _SECONDS)
+        return self._took(lane, rows, some)
+
+    def _claim(self, lane: str, rows: list[Logged], wanted: list[Silent]) -> None:
+        """Take silent fills over until the batch is full; the others stay where they are."""
+        while wanted and (count := self._room(lane, rows)):
+            some, wanted = wanted[:count], wanted[count:]
+            idle = self._gathering.claim_idle_ms
+            self._took(
+                lane, rows, self._shell.run(filllog.claim(self._keys, lane, self.consumer, idle, some), _SECONDS)
+            )
+
+    def _took(self, lane: str, rows: list[Logged], some: list[Logged]) -> int:
+        """Add fills to a batch, and remember how large the largest was; one that was long ago counts for less."""
+        rows += some
+        if some:
+            largest = max(len(row.blob) for row in some)
+            self._sizes[lane] = max(1, largest, self._sizes.get(lane, 0) // 2)
+        return len(some)
+
+    def _room(self, lane: str, rows: Sequence[Logged]) -> int:
+        """Return how many fills the next read of a batch may ask for; 0 when the batch is full, by number or bytes.
+
+        Nobody knows how large those are that were not read yet: the first one of a lane is read alone, and then they
+        are taken to be as large as the largest of the read before.
+        """
+        left = MAX_BATCH_BYTES - sum(len(row.blob) for row in rows)
+        missing = self._gathering.size(lane) - len(rows)
+        if left <= 0 or missing <= 0:
+            return 0
+        return min(missing, _AT_ONCE, max(1, left // self._sizes.get(lane, MAX_BATCH_BYTES)))
 
     def _give_way(self, lane: str, took: float) -> None:
         """Let users' fills go first: both need the same processor, interpreter lock and servers.

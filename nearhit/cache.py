@@ -22,7 +22,17 @@ from nearhit.lookup import lookup as lookup_flow
 from nearhit.memo import CallReader
 from nearhit.opener import Opener
 from nearhit.outcome import FillOutcome, Hit, Miss, MissReason
-from nearhit.parts import FillOptions, Parts, build, encode_fill, lane_of, listed_prompts, read_question, sampler_of
+from nearhit.parts import (
+    FillOptions,
+    Parts,
+    build,
+    encode_fill,
+    lane_of,
+    life_of,
+    listed_prompts,
+    read_question,
+    sampler_of,
+)
 from nearhit.publisher import Publisher
 from nearhit.refresh import Refreshes
 from nearhit.settings import Settings
@@ -252,7 +262,7 @@ class SemanticCache:
             self._flights.abandon(flight)
             raise
         self.fill(outcome, answer, **options)
-        self._flights.land(flight, answer)
+        self._flights.land(flight, answer, life_of(self._parts.lifetimes, options))
         return answer
 
     def cached(
@@ -311,6 +321,8 @@ class SemanticCache:
             row = {"selection": selection.to_message()}
             request.send(url, self._parts.settings.namespace, TASK_INVALIDATE, row)
             return Invalidated(queued=True)
+        if not dry_run:
+            self._flights.forget(self._log_link)
         done = Invalidated()
         while not done.finished:
             flow = sweep(self._parts.settings.namespace, selection, done, dry_run=dry_run)

@@ -69,6 +69,11 @@ class LogKeys:
         """Return the flag that says an entry's model was asked again a moment ago."""
         return f"nearhit:{{{self.namespace}}}:refreshing:{digest}"
 
+    @property
+    def invalidated(self) -> str:
+        """What changes with every invalidation: an answer of before is handed to nobody any more."""
+        return f"nearhit:{{{self.namespace}}}:invalidated"
+
     def flight(self, digest: str) -> str:
         """Return the lease of the one process that asks the model a question, or the answer that it got."""
         return f"nearhit:{{{self.namespace}}}:flight:{digest}"

@@ -218,6 +218,13 @@ def lane_of(options: Mapping[str, Any]) -> str:
     return str(lane)
 
 
+def life_of(lifetimes: Lifetimes, options: Mapping[str, Any]) -> float:
+    """Return how many seconds an entry lives at least that is filled with ``options``."""
+    asked = options.get("ttl_seconds")
+    whole = lifetimes.ttl_seconds if asked is None else asked
+    return whole * (1 - lifetimes.jitter) if isinstance(whole, int | float) else 0.0
+
+
 def encode_fill(lifetimes: Lifetimes, asked: Miss | Query, answer: Any, options: Mapping[str, Any]) -> bytes:
     """Return the message that puts ``answer`` into the cache.
 

@@ -2,27 +2,31 @@
 
 The lease stands on the log's server, which never evicts. Its holder renews it from a thread, so that it may be short:
 the others are released within ``LEASE_SECONDS`` when the holder's process is killed, however long a model may take.
+
+An answer is handed over for no longer than its entry would live, and not beyond an invalidation: each invalidation
+changes the namespace's *mark*, and an answer carries the one that stood when its question was taken.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import random
 import secrets
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nearhit import entry
+from nearhit.breaker import Breaker
 from nearhit.embedding.per_process import PerProcess
 from nearhit.errors import EntryError, StoreUnavailableError
-from nearhit.flow import ReplyError
+from nearhit.flow import Flow, ReplyError, Send
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from nearhit.flow import Command
     from nearhit.keys import LogKeys
@@ -39,6 +43,15 @@ ANSWER_SECONDS = 10.0
 MAX_ANSWER_BYTES = 1024 * 1024
 """Larger answers are not handed over: those who wait ask by themselves."""
 
+JOIN_SECONDS = 0.5
+"""How long a round trip to the log's server may take; when it takes longer, the caller is on its own."""
+
+REST_SECONDS = 5.0
+"""For how long everybody is on his own after such a failure, before one caller tries again."""
+
+MARK_SECONDS = 86_400
+"""How long a mark stands: longer than any model takes. Then there is none, as before the first invalidation."""
+
 _SECONDS = 1.0
 _FIRST_POLL_SECONDS = 0.02
 _LONGEST_POLL_SECONDS = 0.25
@@ -48,6 +61,15 @@ _ANSWERED = b"a:"
 
 _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+_TAKE = """
+local there = redis.pcall('GET', KEYS[1])
+if type(there) == 'table' then there = '' end
+if there ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
+# what stands there without being of use, a key of another type too, makes way for the one who saw it first
+
 _ANSWER = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
@@ -57,10 +79,11 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """A question that one process asks its model for all."""
+    """A question that one process asks its model for all; ``mark`` is that of the namespace when it began."""
 
     name: str
     token: bytes
+    mark: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +113,7 @@ class Flights:
         self._link = link
         self._metrics = metrics
         self._wait_seconds = wait_seconds
+        self._breaker = Breaker(failures=1, cool_down_seconds=REST_SECONDS)
         self._beat = PerProcess(lambda: _Beat(link))
         labels = ("led", "joined", "gave_up", "unavailable")
         self._counts = {outcome: metrics.flights.labels(metrics.namespace, outcome) for outcome in labels}
@@ -104,7 +128,7 @@ class Flights:
                     time.sleep(step.seconds)
                     step = next(steps)
                 else:
-                    step = steps.send(link.send((step,), _SECONDS)[0])
+                    step = steps.send(link.send(step, JOIN_SECONDS))
         except StopIteration as stop:
             return self._joined(stop.value)
         except StoreUnavailableError as error:
@@ -121,48 +145,88 @@ class Flights:
                     await asyncio.sleep(step.seconds)
                     step = next(steps)
                 else:
-                    step = steps.send((await link.send((step,), _SECONDS))[0])
+                    step = steps.send(await link.send(step, JOIN_SECONDS))
         except StopIteration as stop:
             return self._joined(stop.value)
         except StoreUnavailableError as error:
             self._failed(error)
             return None
 
-    def land(self, flight: Flight | None, answer: Any) -> None:
-        """Hand the answer to those who wait; returns at once."""
-        if flight is not None:
-            self._beat.get().end(flight, _answer_command(flight, answer))
+    def land(self, flight: Flight | None, answer: Any, life_seconds: float = ANSWER_SECONDS) -> None:
+        """Hand the answer to those who wait; returns at once.
+
+        Args:
+            flight: what ``join`` gave.
+            answer: what the model said.
+            life_seconds: how long the answer's entry lives.
+        """
+        if flight is None:
+            return
+        life = life_seconds if isinstance(life_seconds, int | float) and life_seconds > 0 else 0.0
+        end = time.monotonic() + min(ANSWER_SECONDS, life)
+        self._beat.get().end(flight, partial(_answer_command, flight, _blob(answer), end))
+
+    def forget(self, link: Link) -> None:
+        """Hand no answer over whose question was taken before now: entries are being invalidated."""
+        try:
+            link.send((_mark_command(self._keys),), _SECONDS)
+        except StoreUnavailableError as error:
+            self._metrics.count_error("single_flight", error)
+
+    async def forget_async(self, link: AsyncLink) -> None:
+        """Do as ``forget`` does, without blocking the loop."""
+        try:
+            await link.send((_mark_command(self._keys),), _SECONDS)
+        except StoreUnavailableError as error:
+            self._metrics.count_error("single_flight", error)
 
     def abandon(self, flight: Flight | None) -> None:
         """Let another one lead: there is no answer. Returns at once."""
         if flight is not None:
-            self._beat.get().end(flight, _release_command(flight))
+            self._beat.get().end(flight, partial(_release_command, flight))
 
     def close(self) -> None:
         """Say what is left to say, within a moment, and stop the thread."""
         self._beat.get().close()
 
-    def _steps(self, miss: Miss) -> Generator[Command | _Wait, Any, Joined | Flight | None]:
+    def _steps(self, miss: Miss) -> Generator[Sequence[Command] | _Wait, Any, Joined | Flight | None]:
         if self._wait_seconds <= 0 or miss.bypass or not miss.prompt:
+            return None
+        if not self._breaker.allows():
+            self._counts["unavailable"].inc()
             return None
         digest = hashlib.sha256(f"{miss.scope}\n{miss.prompt}".encode()).hexdigest()[:32]
         flight = Flight(self._keys.flight(digest), _LEASED + secrets.token_hex(8).encode())
         end = time.monotonic() + self._wait_seconds
         pause = _FIRST_POLL_SECONDS
+        asking = (_lease_command(flight), ("GET", self._keys.invalidated), _bound_command(flight))
         while True:
-            lease = ("SET", flight.name, flight.token, "NX", "GET", "PX", round(LEASE_SECONDS * 1000))
-            reply = yield lease
-            if isinstance(reply, ReplyError):
-                raise StoreUnavailableError(f"{flight.name}: {reply.kind}: {reply.text}")
-            if reply is None:
+            there, mark, _ = yield asking
+            self._breaker.succeeded()
+            flight = replace(flight, mark=mark if isinstance(mark, bytes) else b"")
+            if there is None:
                 return flight
-            if reply.startswith(_ANSWERED):
-                return Joined(json.loads(reply[len(_ANSWERED) :]))
+            if not isinstance(there, bytes) or not there.startswith(_LEASED):
+                joined = self._handed_over(there, flight)
+                if joined is not None:
+                    return joined
+                if (yield (_take_command(flight, there),))[0] == 1:
+                    return flight
             if time.monotonic() >= end:
                 self._counts["gave_up"].inc()
                 return None
             yield _Wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads polls, guards nothing
             pause = min(2 * pause, _LONGEST_POLL_SECONDS)
+
+    def _handed_over(self, there: Any, flight: Flight) -> Joined | None:
+        """Return the answer that stands there; ``None`` where it was invalidated, or is none and is counted."""
+        if isinstance(there, ReplyError) and "WRONGTYPE" not in there.text + there.kind:
+            raise StoreUnavailableError(f"{flight.name}: {there.kind}: {there.text}")
+        try:
+            return _read_answer(there, flight)
+        except EntryError as error:
+            self._metrics.count_error("single_flight", error)
+            return None
 
     def _joined(self, result: Joined | Flight | None) -> Joined | Flight | None:
         if isinstance(result, Flight):
@@ -173,8 +237,20 @@ class Flights:
         return result
 
     def _failed(self, error: StoreUnavailableError) -> None:
+        self._breaker.failed()
         self._counts["unavailable"].inc()
         self._metrics.count_error("single_flight", error)
+
+
+def forget(keys: LogKeys) -> Flow[None]:
+    """Hand no answer over whose question was taken before now, for the worker that invalidates entries.
+
+    Raises:
+        StoreUnavailableError: the log's server does not answer, or refuses.
+    """
+    reply = (yield Send((_mark_command(keys),)))[0]
+    if isinstance(reply, ReplyError):
+        raise StoreUnavailableError(f"{keys.invalidated}: {reply.kind}: {reply.text}")
 
 
 class _Beat:
@@ -184,7 +260,7 @@ class _Beat:
         self._link = link
         self._changed = threading.Condition()
         self._held: set[Flight] = set()
-        self._last_words: list[Command] = []
+        self._last_words: list[Callable[[], Command]] = []
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -193,10 +269,10 @@ class _Beat:
             self._held.add(flight)
             self._wake()
 
-    def end(self, flight: Flight, command: Command) -> None:
+    def end(self, flight: Flight, last_word: Callable[[], Command]) -> None:
         with self._changed:
             self._held.discard(flight)
-            self._last_words.append(command)
+            self._last_words.append(last_word)
             self._wake()
             self._changed.notify()
 
@@ -225,7 +301,7 @@ class _Beat:
         with self._changed:
             if not self._last_words and not self._closed:
                 self._changed.wait(LEASE_SECONDS / 4)
-            commands, self._last_words = self._last_words, []
+            commands, self._last_words = [last_word() for last_word in self._last_words], []
             if not self._closed:
                 commands += [_renew_command(flight) for flight in self._held]
             if not commands:
@@ -234,14 +310,51 @@ class _Beat:
             return commands
 
 
-def _answer_command(flight: Flight, answer: Any) -> Command:
+def _read_answer(there: Any, flight: Flight) -> Joined | None:
+    """Return the answer that stands there; ``None`` where an invalidation came after its question was taken.
+
+    Raises:
+        EntryError: it is none.
+    """
+    if not isinstance(there, bytes) or not there.startswith(_ANSWERED):
+        raise EntryError(f"{flight.name} holds neither a lease nor an answer")
+    mark, _, blob = there[len(_ANSWERED) :].partition(b":")
+    return Joined(entry.decode_response(blob)) if mark == flight.mark else None
+
+
+def _blob(answer: Any) -> bytes:
+    """Return an answer as it is handed over; empty for one that is not."""
     try:
         blob = entry.encode_response(answer)
     except EntryError:
+        return b""
+    return b"" if len(blob) > MAX_ANSWER_BYTES or answer is None or answer == "" else blob
+
+
+def _answer_command(flight: Flight, blob: bytes, end: float) -> Command:
+    """Return what hands an answer over until ``end``, by this machine's monotonic clock."""
+    left_ms = round((end - time.monotonic()) * 1000)
+    if not blob or left_ms <= 0:
         return _release_command(flight)
-    if len(blob) > MAX_ANSWER_BYTES or answer is None or answer == "":
-        return _release_command(flight)
-    return ("EVAL", _ANSWER, 1, flight.name, flight.token, _ANSWERED + blob, round(ANSWER_SECONDS * 1000))
+    return ("EVAL", _ANSWER, 1, flight.name, flight.token, _ANSWERED + flight.mark + b":" + blob, left_ms)
+
+
+def _lease_command(flight: Flight) -> Command:
+    return ("SET", flight.name, flight.token, "NX", "GET", "PX", round(LEASE_SECONDS * 1000))
+
+
+def _bound_command(flight: Flight) -> Command:
+    """Return what gives an end to what another program left there without one."""
+    return ("PEXPIRE", flight.name, round(ANSWER_SECONDS * 1000), "LT")
+
+
+def _take_command(flight: Flight, there: Any) -> Command:
+    seen = there if isinstance(there, bytes) else b""
+    return ("EVAL", _TAKE, 1, flight.name, seen, flight.token, round(LEASE_SECONDS * 1000))
+
+
+def _mark_command(keys: LogKeys) -> Command:
+    return ("SET", keys.invalidated, secrets.token_hex(8), "EX", MARK_SECONDS)
 
 
 def _renew_command(flight: Flight) -> Command:

@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from nearhit import filllog, loghelp, refresh
+from nearhit import filllog, loghelp, refresh, singleflight
 from nearhit.backoff import Backoff
 from nearhit.breaker import Breaker
 from nearhit.door import OPEN_SECONDS
@@ -249,6 +249,7 @@ class Runtime:
         Raises:
             StoreUnavailableError: the server does not answer.
         """
+        self.log.run(singleflight.forget(self.keys), _SECONDS)
         end = time.monotonic() + SLICE_SECONDS
         done = Invalidated(cursor=cursor)
         while not done.finished and time.monotonic() < end:

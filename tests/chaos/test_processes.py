@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 
-from nearhit import FillOutcome, message
+from nearhit import FillOutcome
 from nearhit.index.invalidate import TASK_INVALIDATE
 from nearhit.wakeup import TASK_FILL, TASK_FILL_MANY, queue_name
 from tests.chaos.field import CLAIM_IDLE_MS, Field, children_of, end, wait_for

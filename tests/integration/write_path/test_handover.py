@@ -29,8 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def flights(client: redis.Redis, made: Settings) -> dict[bytes, bytes]:
-    names = list(client.scan_iter(f"nearhit:{{{made.namespace}}}:flight:*"))
-    return {name: bytes(client.get(name) or b"") for name in names}
+    found = {name: client.get(name) for name in client.scan_iter(f"nearhit:{{{made.namespace}}}:flight:*")}
+    return {name: value for name, value in found.items() if isinstance(value, bytes)}
 
 
 def landed(client: redis.Redis, made: Settings) -> bytes:

@@ -8,7 +8,7 @@ from grafana.panels import GREEN, ORANGE, RED, YELLOW, Query, heatmap, lines, st
 F = 'namespace=~"$namespace",instance=~"$instance"'
 RATE = "[$__rate_interval]"
 CACHEABLE = f'sum(rate(nearhit_lookups_total{{outcome!~"bypass_.*",{F}}}{RATE}))'
-FAILED = 'outcome=~"unavailable|embedder_unavailable|embedder_refused|index_lost|misconfigured|error"'
+FAILED = 'outcome=~"unavailable|busy|embedder_unavailable|embedder_refused|index_lost|misconfigured|error"'
 
 
 def quantile(share: float, series: str, by: str, matchers: str = F) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nearhit.embedding.port import Embedder, Embeddings
     from nearhit.entry import Usage
     from nearhit.errors import (
+        BusyError,
         ConfigError,
         ContractError,
         EmbedderUnavailableError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncSemanticCache",
+    "BusyError",
     "ConfigError",
     "ContractError",
     "Embedder",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nearhit.embedding.per_process import PerProcess
 from nearhit.errors import (
+    BusyError,
     ConfigError,
     ContractError,
     EmbedderUnavailableError,
@@ -153,7 +154,7 @@ class Door:
         failure = self._failure
         reason = MissReason.WARMING
         if isinstance(failure, StoreUnavailableError):
-            reason = MissReason.UNAVAILABLE
+            reason = MissReason.BUSY if isinstance(failure, BusyError) else MissReason.UNAVAILABLE
         elif isinstance(failure, EmbedderUnavailableError):
             reason = MissReason.EMBEDDER_UNAVAILABLE
         elif isinstance(failure, ConfigError | ContractError):

@@ -10,6 +10,7 @@ NearhitError
 │   └── IndexMismatchError  an index of that name exists with another shape
 └── UnavailableError        try later: retried with backoff and a ceiling
     ├── StoreUnavailableError     the cache server or the broker does not answer
+    │   └── BusyError             no connection is free yet; the server has not failed
     ├── EmbedderUnavailableError  the embedder does not answer, or not in time
     ├── JudgeUnavailableError     the second stage does not answer, or not in time
     └── IndexLostError            the index is gone; a writer makes it again
@@ -60,6 +61,13 @@ class UnavailableError(NearhitError):
 
 class StoreUnavailableError(UnavailableError):
     """The cache server or the broker does not answer, or not within the deadline."""
+
+
+class BusyError(StoreUnavailableError):
+    """No connection came free, or the first one was not ready, within the deadline.
+
+    That is a limit of this process, or the distance to the server: circuit breakers do not count it.
+    """
 
 
 class EmbedderUnavailableError(UnavailableError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from nearhit import entry, policy, protocol, vectors
 from nearhit.errors import (
+    BusyError,
     ConfigError,
     ContractError,
     EmbedderUnavailableError,
@@ -290,7 +291,7 @@ def _reason(error: NearhitError) -> MissReason:
     if isinstance(error, EmbedderUnavailableError):
         return MissReason.EMBEDDER_UNAVAILABLE
     if isinstance(error, StoreUnavailableError):
-        return MissReason.UNAVAILABLE
+        return MissReason.BUSY if isinstance(error, BusyError) else MissReason.UNAVAILABLE
     if isinstance(error, UnavailableError):
         return MissReason.WARMING
     return MissReason.EMBEDDER_REFUSED

@@ -29,6 +29,7 @@ class MissReason(StrEnum):
     REFUSED = "refused"
     UNREADABLE = "unreadable"
     UNAVAILABLE = "unavailable"
+    BUSY = "busy"
     EMBEDDER_UNAVAILABLE = "embedder_unavailable"
     EMBEDDER_REFUSED = "embedder_refused"
     INDEX_LOST = "index_lost"

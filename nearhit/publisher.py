@@ -19,7 +19,7 @@ from nearhit.durability import (
     wait_for_disk,
 )
 from nearhit.embedding.per_process import PerProcess
-from nearhit.errors import ConfigError, NearhitError, StoreUnavailableError
+from nearhit.errors import BusyError, ConfigError, NearhitError, StoreUnavailableError
 from nearhit.flow import ReplyError
 from nearhit.outcome import FillOutcome
 from nearhit.spool import BATCH_FILLS, Spool, Spooled
@@ -182,11 +182,12 @@ class Publisher:
             self._wakeup.notify(lane)
 
     def _failed(self, error: NearhitError, state: _State, *, counted: bool = True) -> None:
-        state.connected = state.proven = False
-        state.failure = type(error).__name__
-        self._breaker.failed()
-        if self._breaker.open:
-            self._open.set(1)
+        if not isinstance(error, BusyError):
+            state.connected = state.proven = False
+            state.failure = type(error).__name__
+            self._breaker.failed()
+            if self._breaker.open:
+                self._open.set(1)
         if counted:  # the spool tries twice a second for as long as an outage lasts
             self._metrics.count_error("enqueue", error)
             if isinstance(error, ConfigError):  # no outage: it lasts until somebody reads this

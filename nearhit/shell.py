@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nearhit.errors import (
+    BusyError,
     ContractError,
     EmbedderUnavailableError,
     JudgeUnavailableError,
@@ -81,9 +82,11 @@ class Gate:
         breaker.succeeded()
 
     def failed(self, step: Step, error: UnavailableError | ContractError) -> None:
-        """Count a failure; one that is about availability counts against the breaker."""
+        """Count a failure; one of availability counts against the breaker, a lack of connections does not."""
         part = _part(step)
         self._metrics.count_error(_stage(step), error)
+        if isinstance(error, BusyError):
+            return
         if isinstance(error, UnavailableError) or part == "judge":  # one that only talks nonsense costs time, too
             self._breakers[part].failed()
             if self._breakers[part].open:

@@ -38,6 +38,7 @@ log = logging.getLogger("nearhit")
 _DOWN = frozenset(
     {
         MissReason.UNAVAILABLE,
+        MissReason.BUSY,
         MissReason.EMBEDDER_UNAVAILABLE,
         MissReason.EMBEDDER_REFUSED,
         MissReason.INDEX_LOST,

@@ -12,7 +12,7 @@ import pytest
 from nearhit import Metrics
 from nearhit.breaker import Breaker
 from nearhit.embedding.port import Embeddings
-from nearhit.errors import ConfigError, ContractError, EmbedderUnavailableError, StoreUnavailableError
+from nearhit.errors import BusyError, ConfigError, ContractError, EmbedderUnavailableError, StoreUnavailableError
 from nearhit.flow import Embed, Flow, Send
 from nearhit.shell import AsyncShell, Gate, Shell
 
@@ -38,15 +38,21 @@ class Says:
 class Dead:
     """A server that never answers, under the blocking and the asyncio face."""
 
+    def __init__(self, error: StoreUnavailableError) -> None:
+        self._error = error
+
     def send(self, commands: object, timeout_seconds: float) -> list[Any]:
-        raise StoreUnavailableError("no reply")
+        raise self._error
 
     def close(self) -> None: ...
 
 
 class DeadAsync:
+    def __init__(self, error: StoreUnavailableError) -> None:
+        self._error = error
+
     async def send(self, commands: object, timeout_seconds: float) -> list[Any]:
-        raise StoreUnavailableError("no reply")
+        raise self._error
 
     async def close(self) -> None: ...
 
@@ -54,11 +60,14 @@ class DeadAsync:
 class Runs:
     """Runs flows on either shell."""
 
-    def __init__(self, kind: str, make: Callable[[], Any], failures: int = 3) -> None:
+    def __init__(
+        self, kind: str, make: Callable[[], Any], failures: int = 3, error: StoreUnavailableError | None = None
+    ) -> None:
+        error = error or StoreUnavailableError("no reply")
         self.metrics = Metrics()
         gate = Gate(Breaker(failures), Breaker(failures), self.metrics, "read")
-        self._sync = Shell(Dead(), Says(make), gate) if kind == "sync" else None
-        self._async = AsyncShell(DeadAsync(), Says(make), gate)
+        self._sync = Shell(Dead(error), Says(make), gate) if kind == "sync" else None
+        self._async = AsyncShell(DeadAsync(error), Says(make), gate)
 
     def run(self, flow: Flow[Any], seconds: float = 5.0) -> Any:
         if self._sync is not None:
@@ -129,6 +138,15 @@ def test_failures_in_a_row_open_the_breaker_of_that_part_alone(kind: str) -> Non
     assert runs.run(embed("a")).tolist() == [[1.0]]
 
 
+def test_a_lack_of_free_connections_is_counted_and_opens_no_breaker(kind: str) -> None:
+    runs = Runs(kind, lambda: [[1.0]], error=BusyError("all connections are in use"))
+    for _ in range(10):
+        with pytest.raises(BusyError, match="all connections are in use"):
+            runs.run(send())
+    assert runs.count("nearhit_breaker_open", part="store") == 0
+    assert runs.count("nearhit_errors_total", stage="store", kind="BusyError") == 10
+
+
 def test_a_step_without_time_left_is_refused_and_not_held_against_its_part(kind: str) -> None:
     runs = Runs(kind, lambda: [[1.0]])
     for _ in range(5):
@@ -139,6 +157,7 @@ def test_a_step_without_time_left_is_refused_and_not_held_against_its_part(kind:
 
 def test_the_time_of_a_step_is_counted_under_its_stage(kind: str) -> None:
     stages: dict[str, float] = {}
-    shell = Shell(Dead(), Says(lambda: time.sleep(0.01) or [[1.0]]), Gate(Breaker(), Breaker(), Metrics(), "read"))  # type: ignore[func-returns-value]
+    dead = Dead(StoreUnavailableError("no reply"))
+    shell = Shell(dead, Says(lambda: time.sleep(0.01) or [[1.0]]), Gate(Breaker(), Breaker(), Metrics(), "read"))  # type: ignore[func-returns-value]
     shell.run(embed("a"), 5.0, stages)
     assert stages["embed"] >= 0.01

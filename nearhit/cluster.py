@@ -21,15 +21,21 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as ConnectionLostError
 
 from nearhit.background import start_thread
+from nearhit.cluster_client import ClusterClient
+from nearhit.connector import Connector
 from nearhit.embedding.per_process import PerProcess
-from nearhit.errors import StoreUnavailableError
+from nearhit.errors import BusyError, StoreUnavailableError
 from nearhit.flow import ReplyError
-from nearhit.sockets import Sockets, limit
+from nearhit.handshake import raise_lost
+from nearhit.resolver import Resolver
+from nearhit.sockets import Sockets
+from nearhit.wire import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nearhit.flow import Command
+    from nearhit.open_connection import OpenConnection
 
 _KEYLESS = frozenset({"INFO", "COMMAND", "SCAN", "PING", "TIME", "WAITAOF"})
 _KEY_PLACES = {"EVAL": 3, "XGROUP": 2, "XINFO": 2}
@@ -157,18 +163,20 @@ def _redirected(client: Any, reply: Any) -> tuple[Any, bool] | None:
 
 
 class ClusterLink:
-    """A blocking way to a cluster, as ``link.Link``. Connects when it is first used.
+    """A blocking way to a cluster, as ``link.Link``. Connects when it is first used, in the background.
 
     Args:
         make: makes the client; it connects in its constructor.
         own: the client is closed with the link.
+        max_connections: to each node at most.
     """
 
-    def __init__(self, make: Callable[[], redis.RedisCluster], *, own: bool = True) -> None:
-        self._make = make
+    def __init__(self, make: Callable[[], redis.RedisCluster], *, own: bool = True, max_connections: int = 64) -> None:
+        self._client = ClusterClient(make)
         self._own = own
-        self._client: redis.RedisCluster | None = None
-        self._sockets: WeakKeyDictionary[Any, Sockets] = WeakKeyDictionary()  # by the pool of each node
+        self._limit = max_connections
+        self._resolver = Resolver()
+        self._sockets: PerProcess[WeakKeyDictionary[Any, Sockets]] = PerProcess(WeakKeyDictionary)  # by a node's pool
         self._lock = PerProcess(threading.Lock)
         self._turn = itertools.count()
         self._refreshing = PerProcess(threading.Lock)
@@ -176,82 +184,76 @@ class ClusterLink:
     def send(self, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
         """Send as ``Link.send`` says: one round trip to each node that is concerned, all at once."""
         deadline = time.monotonic() + timeout_seconds
+        client = self._client.get(deadline)
         try:
-            client = self._connected()
             asked = shares(client, commands, next(self._turn))
             replies = collect(commands, asked, self._talk(client, asked, deadline), len(client.get_primaries()))
             for again in moved(client, commands, replies):
                 self._refresh(client)
                 _put(replies, again, self._talk(client, [again], deadline)[0])
-        except (RedisError, OSError) as error:
-            if self._client is not None:
-                self._refresh(self._client)
+        except BusyError:
+            raise
+        except (RedisError, OSError, StoreUnavailableError) as error:
+            self._refresh(client)
+            if isinstance(error, StoreUnavailableError):
+                raise
             raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
         return replies
 
     def close(self) -> None:
         """Close the connections, and the client where it is not the caller's."""
-        for sockets in list(self._sockets.values()):
+        for sockets in list(self._sockets.get().values()):
             sockets.close()
-        if self._own and self._client is not None:
+        if self._own:
             self._client.close()
-
-    def _connected(self) -> redis.RedisCluster:
-        with self._lock.get():
-            if self._client is None:
-                self._client = self._make()
-            return self._client
 
     def _talk(self, client: redis.RedisCluster, asked: Sequence[Share], deadline: float) -> list[list[Any]]:
         """Send every share before reading the first reply."""
-        held: list[tuple[Sockets, Any]] = []
-        whole = False
+        held: list[tuple[Sockets, OpenConnection]] = []
+        answers: list[list[Any]] = []
+        failure: TimeoutError | None = None
         try:
             for share in asked:
                 sockets = self._sockets_of(client, share)
-                connection = sockets.sound() or sockets.connect(deadline - time.monotonic())
-                held.append((sockets, connection))
-                limit(connection, deadline - time.monotonic())
-                connection.send_packed_command(connection.pack_commands(share.commands), check_health=False)
-            answers = [
-                [_read(connection, max(0.001, deadline - time.monotonic())) for _ in share.commands]
-                for share, (_, connection) in zip(asked, held, strict=True)
-            ]
-            whole = True
-            return answers
+                held.append((sockets, sockets.take_quiet(deadline)))
+                held[-1][1].send(pack(share.commands), deadline)
+            for share, (_, connection) in zip(asked, held, strict=True):
+                answers.append(connection.read(len(share.commands), deadline))
+                raise_lost(answers[-1])
+        except TimeoutError as error:
+            failure = error
+            raise
         finally:
+            whole = len(answers) == len(asked)
             for sockets, connection in held:
-                (sockets.keep if whole else sockets.drop)(connection)
+                if whole:
+                    sockets.keep(connection)
+                else:
+                    sockets.drop(connection, failure)
+        return answers
 
     def _sockets_of(self, client: redis.RedisCluster, share: Share) -> Sockets:
         pool = client.get_redis_connection(share.node).connection_pool
+        known = self._sockets.get()
         with self._lock.get():
-            if pool not in self._sockets:
-                self._sockets[pool] = Sockets(pool)
-            return self._sockets[pool]
+            if pool not in known:
+                known[pool] = Sockets(Connector(pool, self._resolver), min(self._limit, pool.max_connections))
+            return known[pool]
 
     def _refresh(self, client: redis.RedisCluster) -> None:
         """Read slots and nodes anew in the background: a node that hangs must not cost a lookup its deadline."""
         turn = self._refreshing.get()
-        if turn.acquire(blocking=False) and not start_thread("nearhit-cluster", self._read_nodes, client, turn):
+        if turn.acquire(blocking=False) and not start_thread("nearhit-cluster", _read_nodes, client, turn):
             turn.release()  # the next failure tries again
 
-    def _read_nodes(self, client: redis.RedisCluster, turn: threading.Lock) -> None:
-        try:
-            client.nodes_manager.initialize()
-        except (RedisError, OSError):
-            return  # the next failure tries again
-        finally:
-            turn.release()
 
-
-def _read(connection: Any, timeout_seconds: float) -> Any:
+def _read_nodes(client: redis.RedisCluster, turn: threading.Lock) -> None:
     try:
-        return connection.read_response(disable_decoding=True, timeout=timeout_seconds)
-    except AuthenticationError:
-        raise
-    except ResponseError as error:
-        return ReplyError(str(error), type(error).__name__)
+        client.nodes_manager.initialize()
+    except (RedisError, OSError):
+        return  # the next failure tries again
+    finally:
+        turn.release()
 
 
 class AsyncCluster:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from nearhit.flow import Command
 
+_LOST = frozenset({"AuthenticationError", "BusyLoadingError", "ConnectionError"})
+"""Kinds of error replies that are about the connection or the whole server, not about the command."""
+
 _HELLO_REFUSED = ("unknown command", "NOPROTO", "syntax error", "wrong number of arguments")
 _TOO_MANY_WORDS = "AuthenticationWrongNumberOfArgsError"
 
@@ -116,6 +119,18 @@ def handshake_of(connection: Any, credentials: Sequence[str] | None = None) -> H
         library=library or "",
         library_version=version or "",
     )
+
+
+def raise_lost(replies: Sequence[Any]) -> None:
+    """Raise where a reply says that the connection, or the whole server, cannot be used now.
+
+    Raises:
+        redis.exceptions.AuthenticationError: the server does not know the connection's user any more.
+        redis.exceptions.ConnectionError: it is loading its data, or has too many clients.
+    """
+    for reply in replies:
+        if type(reply) is ReplyError and reply.kind in _LOST:
+            raise error_of(reply)
 
 
 def error_of(refusal: ReplyError) -> RedisError:

@@ -16,19 +16,23 @@ import redis
 import redis.asyncio
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as ConnectionLostError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from nearhit.cluster import AsyncCluster, ClusterLink
+from nearhit.connector import Connector
 from nearhit.errors import StoreUnavailableError
 from nearhit.flow import ReplyError
-from nearhit.sockets import Sockets, limit
+from nearhit.handshake import raise_lost
+from nearhit.sockets import Sockets
 from nearhit.wire import Packed
+from nearhit.wire import pack as pack_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nearhit.connection import Server
     from nearhit.flow import Command
+    from nearhit.open_connection import OpenConnection
+    from nearhit.resolver import Resolver
 
 _INHERITED: list[Any] = []
 """What a forked child got from its parent's event loops, kept for the child's life.
@@ -71,49 +75,69 @@ class AsyncLink(Protocol):
 class PoolLink:
     """A ``Link`` to where a ``redis.Redis`` client goes, over connections of its own: see ``Sockets``.
 
-    A caller's client says where and how to connect, and is not used itself.
+    A caller's client says where and how to connect, and is not used itself. Thread-safe and fork-safe.
+
+    Args:
+        client: of redis-py; its ``max_connections`` hold here, too.
+        own: the client is closed with the link.
+        resolver: finds addresses.
     """
 
-    def __init__(self, client: redis.Redis, *, own: bool = True) -> None:
+    def __init__(self, client: redis.Redis, *, own: bool = True, resolver: Resolver | None = None) -> None:
         self._client = client
         self._own = own
-        self._sockets = Sockets(client.connection_pool)
+        self._connector = Connector(client.connection_pool, resolver)
+        self._sockets = self._none_yet()
+        self._pid = os.getpid()
 
     def send(self, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
         """Send as ``Link.send`` says; a connection that the server has closed meanwhile is replaced once."""
         deadline = time.monotonic() + timeout_seconds
-        kept = self._sockets.kept()
-        if kept is not None:
-            try:
-                return self._talk(kept, commands, timeout_seconds)
-            except RedisTimeoutError as error:
-                raise _unavailable(error) from error
-            except (RedisError, OSError) as error:
-                if time.monotonic() >= deadline:
-                    raise _unavailable(error) from error
+        if timeout_seconds <= 0:
+            raise StoreUnavailableError("no time is left")
+        if self._pid != os.getpid():  # a forked child must not share its parent's sockets
+            self._sockets, self._pid = self._none_yet(), os.getpid()
+        sockets, blob = self._sockets, pack_commands(commands)
         try:
-            fresh = self._sockets.connect(deadline - time.monotonic())
-            return self._talk(fresh, commands, deadline - time.monotonic())
+            connection = sockets.take(deadline)
+            used = connection.used
+            try:
+                return _talk(sockets, connection, blob, len(commands), deadline)
+            except TimeoutError:
+                raise
+            except (RedisError, OSError):
+                if not used or time.monotonic() >= deadline:
+                    raise
+            sockets.weed()
+            return _talk(sockets, sockets.take(deadline), blob, len(commands), deadline)
+        except TimeoutError as error:
+            raise StoreUnavailableError(f"no reply within {timeout_seconds:.3f} s") from error
         except (RedisError, OSError) as error:
             raise _unavailable(error) from error
 
     def close(self) -> None:
-        """Close the connections, and the client where it is not the caller's."""
-        self._sockets.close()
+        """Close the connections, also those in use, and the client where it is not the caller's."""
+        if self._pid == os.getpid():
+            self._sockets.close()
         if self._own:
             self._client.close()
 
-    def _talk(self, connection: Any, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
-        deadline = time.monotonic() + timeout_seconds
-        try:
-            limit(connection, timeout_seconds)
-            connection.send_packed_command(pack(connection, commands), check_health=False)
-            replies = [_read(connection, max(0.001, deadline - time.monotonic())) for _ in commands]
-        except BaseException:
-            self._sockets.drop(connection)
-            raise
-        self._sockets.keep(connection)
-        return replies
+    def _none_yet(self) -> Sockets:
+        return Sockets(self._connector, self._client.connection_pool.max_connections)
+
+
+def _talk(sockets: Sockets, connection: OpenConnection, blob: bytes, count: int, deadline: float) -> list[Any]:
+    try:
+        replies = connection.talk(blob, count, deadline)
+        raise_lost(replies)
+    except TimeoutError as error:
+        sockets.drop(connection, error)
+        raise
+    except BaseException:
+        sockets.drop(connection)
+        raise
+    sockets.keep(connection)
+    return replies
 
 
 class AsyncPoolLink:
@@ -270,15 +294,6 @@ def link_to(server: Server) -> Link:
     if server.is_cluster:
         return ClusterLink(server.cluster_client)
     return PoolLink(server.single_client())
-
-
-def _read(connection: Any, timeout_seconds: float) -> Any:
-    try:
-        return connection.read_response(disable_decoding=True, timeout=timeout_seconds)
-    except AuthenticationError:
-        raise
-    except ResponseError as error:
-        return _reply_error(error)
 
 
 async def _read_async(connection: Any) -> Any:

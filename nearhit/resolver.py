@@ -64,7 +64,8 @@ class Resolver:
         place, waiting = (host, port, family), self._asked.get()
         asked = waiting.get(place)
         if asked is None:
-            asked = waiting.setdefault(place, made := Future())
+            made: Future[list[Address]] = Future()
+            asked = waiting.setdefault(place, made)
             if asked is made:
                 try:
                     arguments = (place, asked, waiting)

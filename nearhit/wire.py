@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import hiredis
 
 if TYPE_CHECKING:
-    from nearhit.flow import Word
+    from collections.abc import Iterable
+
+    from nearhit.flow import Command, Word
 
 
 class Packed(tuple[Any, ...]):
@@ -46,3 +50,10 @@ class Template:
         command = Packed(words)
         command.blob = blob
         return command
+
+
+def pack(commands: Iterable[Command]) -> bytes:
+    """Return commands as they go over the wire."""
+    return b"".join(
+        [one.blob if isinstance(one, Packed) else hiredis.pack_command(cast("Any", one)) for one in commands]
+    )

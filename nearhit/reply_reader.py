@@ -75,13 +75,14 @@ class ReplyReader:
             if unfinished:
                 self._header = unfinished[0]
                 data = data[: -len(self._header)]
-        if data[:1] in b"*%~>|" and (first := _TOO_MANY.match(data)):
+        if (first := _TOO_MANY.match(data)) is not None:
             self._refuse_a_list(first[0])
         taken = 0
-        for suspect in _TOO_MANY_INSIDE.finditer(data):
-            self._parse(data[taken : suspect.start() + 1])
-            taken = suspect.start() + 1
-            self._refuse_a_list(suspect[0][1:])
+        if _TOO_MANY_INSIDE.search(data) is not None:  # asked first: it takes half the time of an empty iteration
+            for suspect in _TOO_MANY_INSIDE.finditer(data):
+                self._parse(data[taken : suspect.start() + 1])
+                taken = suspect.start() + 1
+                self._refuse_a_list(suspect[0][1:])
         self._parser.feed(data[taken:] if taken else data)
         if self._parser.len() > self._max_bytes:
             raise InvalidResponse(f"more than {self._max_bytes} bytes of a reply arrived, and it is not complete")

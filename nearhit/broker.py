@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
+from nearhit.errors import ConfigError
+from nearhit.server_url import broker_problem
+
 if TYPE_CHECKING:
     from nearhit.connection import Server
 
@@ -15,7 +18,13 @@ def broker_of(url: str, log_server: Server) -> str:
     Args:
         url: what is set; empty takes the log's server.
         log_server: of the fill log. A cluster is no broker, and neither is a server that takes a credential provider.
+
+    Raises:
+        ConfigError: the url cannot be read; the message holds nothing of it, since kombu's own would hold the password.
     """
+    problem = broker_problem(url)
+    if problem:
+        raise ConfigError(f"broker_url cannot be read: {problem}")
     return _checked(url or _url_of(log_server))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import redis
 import redis.asyncio
@@ -14,6 +14,7 @@ from redis.connection import parse_url
 from redis.retry import Retry
 
 from nearhit.errors import ConfigError
+from nearhit.server_url import url_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,8 +166,8 @@ class Server:
             return {
                 "host": parts.hostname or "127.0.0.1",
                 "port": parts.port or 6379,
-                "username": parts.username,
-                "password": parts.password,
+                "username": unquote(parts.username) if parts.username else None,
+                "password": unquote(parts.password) if parts.password else None,
                 **({"ssl": True} if parts.scheme == "rediss" else {}),
             }
         where: dict[str, Any] = {"unix_socket_path": self.unix_socket} if self.unix_socket else {"host": self.host}
@@ -239,22 +240,28 @@ def _identity(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_url(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"the server url cannot be read: {error}") from error
-    if parts.scheme not in _SCHEMES:
-        raise ConfigError(f"the server url has scheme {parts.scheme!r}, expected one of {', '.join(sorted(_SCHEMES))}")
+    problem = url_problem(url)
+    if problem:
+        raise ConfigError(f"the server url cannot be read: {problem}")
+    scheme = url.partition("://")[0]
+    if scheme not in _SCHEMES:
+        raise ConfigError(f"the server url has scheme {scheme!r}, expected one of {', '.join(sorted(_SCHEMES))}")
+    port = urlsplit(url).port
     if port is not None and port < 1:
         raise ConfigError(f"the server url has port {port}, expected 1 to 65535")
-    database = parts.path.strip("/")
-    if parts.scheme != "unix" and database and not database.isdigit():
-        raise ConfigError(f"the server url has database {database!r}, expected a number")
+    problem = _option_problem(url)
+    if problem:
+        raise ConfigError(f"the server url cannot be read: {problem}")
+
+
+def _option_problem(url: str) -> str:
+    """Return what redis-py cannot read in a url; its messages name options, never their values."""
+    scheme, _, rest = url.partition("://")
     try:
-        parse_url(f"{_SCHEMES[parts.scheme]}://{url.partition('://')[2]}")
+        parse_url(f"{_SCHEMES[scheme]}://{rest}")
     except ValueError as error:
-        raise ConfigError(f"the server url cannot be read: {error}") from error
+        return str(error)
+    return ""
 
 
 def _whole(environ: Mapping[str, str], name: str, default: int) -> int:

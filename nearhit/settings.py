@@ -11,6 +11,7 @@ from nearhit.durability import DURABILITIES
 from nearhit.errors import ConfigError
 from nearhit.keys import check_namespace
 from nearhit.policy import Lifetimes, check_threshold
+from nearhit.server_url import broker_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +70,11 @@ class Settings:
         "write", "What `accepted` says of a fill: `write`: the log's server has it; `fsync`: its disk has it."
     )
     connect_timeout_ms: int = _setting(1_000, "Longest time of a connect.")
+    max_connections: int = _setting(
+        64,
+        "Connections of a process at most, to the cache server and to the log's; further threads wait for a free one. "
+        "Each takes 17 KB of the server and one of its `maxclients`.",
+    )
     ttl_seconds: float = _setting(86_400.0, "Hard time to live of an entry.")
     fresh_seconds: float = _setting(0.0, "Soft time to live: a later hit is served and asked again; 0 is the hard one.")
     ttl_jitter: float = _setting(0.1, "Share of the time to live that is taken off at random.")
@@ -118,12 +124,18 @@ class Settings:
                 raise ConfigError(f"{name} must be {least} to {most}, not {value!r}")
         _check_floor(self.threshold_floor, self.threshold)
         self._check_judge()
+        self._check_urls()
+
+    def _check_urls(self) -> None:
         for name in ("url", "log_url"):
             if getattr(self, name):
                 try:
                     Server(url=getattr(self, name))
                 except ConfigError as error:
                     raise ConfigError(f"{name}: {error}") from error
+        problem = broker_problem(self.broker_url)
+        if problem:
+            raise ConfigError(f"broker_url cannot be read: {problem}")
 
     def _check_judge(self) -> None:
         if not self.judge:
@@ -180,16 +192,21 @@ class Settings:
 
     def server(self, environ: Mapping[str, str] | None = None) -> Server:
         """Return the cache server: ``url``, else what ``Server.from_env`` finds."""
-        seconds = self.connect_timeout_ms / 1000
         if self.url:
-            return Server(url=self.url, connect_timeout_seconds=seconds)
-        return Server.from_env(os.environ if environ is None else environ, connect_timeout_seconds=seconds)
+            return Server(url=self.url, **self._limits())
+        return Server.from_env(os.environ if environ is None else environ, **self._limits())
 
     def log_server(self, environ: Mapping[str, str] | None = None) -> Server:
         """Return the server of the fill log: ``log_url``, else the cache server."""
         if self.log_url:
-            return Server(url=self.log_url, connect_timeout_seconds=self.connect_timeout_ms / 1000)
+            return Server(url=self.log_url, **self._limits())
         return self.server(environ)
+
+    def _limits(self) -> dict[str, Any]:
+        return {
+            "connect_timeout_seconds": self.connect_timeout_ms / 1000,
+            "max_connections": self.max_connections,
+        }
 
 
 _CHOICES = {
@@ -210,6 +227,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "enqueue_deadline_ms": (1, 60_000),
     "embed_timeout_ms": (1, 600_000),
     "connect_timeout_ms": (1, 60_000),
+    "max_connections": (1, 10_000),
     "ttl_seconds": (0.001, 366 * 86_400),
     "fresh_seconds": (0, 366 * 86_400),
     "ttl_jitter": (0, 0.99),

@@ -60,7 +60,7 @@ def test_a_variable_of_nonsense_is_refused_with_its_name(environ: dict[str, str]
         *({"neighbours": 2.5}, {"neighbours": True}, {"neighbours": "4"}, {"hnsw_m": 16.0}, {"deadline_ms": None}),
         *({"url": "http://x"}, {"url": 5}, {"log_url": "x"}, {"url": "redis://h:70000"}, {"guard": "yes"}),
         *({"url": "valkey://h/abc"}, {"url": "valkey://h:6379?socket_timeout=soon"}, {"metrics_host": 5}),
-        *({"broker_url": 7}, {"metrics_port": 70_000}, {"ttl_jitter": 1.0}),
+        *({"broker_url": 7}, {"metrics_port": 70_000}, {"ttl_jitter": 1.0}, {"max_connections": 0}),
     ],
     ids=str,
 )
@@ -95,3 +95,10 @@ def test_the_servers_come_from_the_settings_and_else_from_the_environment() -> N
 def test_the_table_has_a_row_for_every_setting() -> None:
     rows = settings_table().splitlines()[2:]
     assert [row.split("`")[1] for row in rows] == ["NEARHIT_" + name.upper() for name in setting_names()]
+
+
+def test_the_limit_of_connections_holds_for_every_server() -> None:
+    made = Settings(threshold=0.9, url="valkey://u", log_url="valkey://l", max_connections=3)
+    assert made.server().max_connections == made.log_server().max_connections == 3
+    assert made.server().single_client().connection_pool.max_connections == 3
+    assert Settings(threshold=0.9).server({"VALKEY_HOST": "h"}).max_connections == 64

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
 from nearhit.background import end_all
 from nearhit.broker import broker_of
+from nearhit.closing import Closing
 from nearhit.door import OPEN_SECONDS, Door, closed
 from nearhit.edge import Edge
 from nearhit.index import request
@@ -331,17 +332,16 @@ class SemanticCache:
         return done
 
     def close(self) -> None:
-        """Send what is spooled, within a second, and close what this cache opened."""
+        """Send what is spooled and close what this cache opened, within a second in all, whatever hangs."""
         self._closed = True
         if self._exiting():  # its threads stand still, and may hold what closing would wait for
             return
         self._dropped.detach()
-        self._refreshes.close()
-        self._sampler.close()
-        self._live.close()
-        self._flights.close()
-        self._publisher.close()
-        self._door.close()
+        closing = Closing()
+        for part in (self._refreshes, self._sampler, self._live, self._flights):
+            part.close(closing.until(0.3))
+        self._publisher.close(closing.until(0.9))
+        self._door.close(closing.until(1.0))
         self._link.close()
         self._log_link.close()
         self._fill_link.close()

@@ -117,14 +117,14 @@ class Door:
             log.log(level, "the cache cannot be opened: %s", error, extra={"action": "open"})
         self.changed.set()
 
-    def close(self) -> None:
+    def close(self, timeout_seconds: float = 5.0) -> None:
         """Close the space, and whatever an opening that is still under way will give."""
         self.end()
         with self._lock.get():
             space = self.space
         self.changed.set()
         if space is not None:
-            space.engine.close()
+            space.engine.close(timeout_seconds)
 
     def end(self) -> None:
         """Take no other space. Waits for nothing and takes no lock: for finalizers."""

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nearhit import filllog
+from nearhit.closing import Closing
 from nearhit.durability import (
     CONFIRM_SECONDS,
     FSYNC,
@@ -152,10 +153,11 @@ class Publisher:
     def close(self, timeout_seconds: float = 1.0) -> None:
         """Try once more to send the spool, count what is left as dropped, and stop the threads; take no fill more."""
         self._closed = True
-        left = self._state.get().spool.close(timeout_seconds)
+        closing = Closing(timeout_seconds)
+        left = self._state.get().spool.close(closing.until(0.8))
         if left:
             self._metrics.fills[FillOutcome.DROPPED].inc(left)
-        self._wakeup.close()
+        self._wakeup.close(closing.until(1.0))
 
     def _refuse(self) -> FillOutcome:
         """Count a fill that came after the end: no thread would send it when the server is back."""

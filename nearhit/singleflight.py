@@ -185,9 +185,9 @@ class Flights:
         if flight is not None:
             self._beat.get().end(flight, partial(_release_command, flight))
 
-    def close(self) -> None:
-        """Say what is left to say, within a moment, and stop the thread."""
-        self._beat.get().close()
+    def close(self, timeout_seconds: float = 2 * _SECONDS) -> None:
+        """Say what is left to say, within the time given, and stop the thread."""
+        self._beat.get().close(timeout_seconds)
 
     def _steps(self, miss: Miss) -> Generator[Sequence[Command] | _Wait, Any, Joined | Flight | None]:
         if self._wait_seconds <= 0 or miss.bypass or not miss.prompt:
@@ -276,13 +276,13 @@ class _Beat:
             self._wake()
             self._changed.notify()
 
-    def close(self) -> None:
+    def close(self, timeout_seconds: float) -> None:
         with self._changed:
             self._closed = True
             self._changed.notify()
             thread = self._thread
         if thread is not None:
-            thread.join(2 * _SECONDS)
+            thread.join(timeout_seconds)
 
     def _wake(self) -> None:
         if self._thread is None:

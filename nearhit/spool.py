@@ -112,13 +112,14 @@ class Spool:
 
     def close(self, timeout_seconds: float) -> int:
         """Try once more to send what waits, stop the thread, and return how many fills are lost with it."""
+        end = time.monotonic() + timeout_seconds
         thread = self._thread
         if thread is not None and thread.is_alive():
             self.flush(timeout_seconds)
             self._closed.set()
             with self._changed:
                 self._changed.notify()
-            thread.join(timeout_seconds)
+            thread.join(max(0.0, end - time.monotonic()))
         with self._changed:
             left = self._size()
             self._waiting.clear()

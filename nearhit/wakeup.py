@@ -40,8 +40,8 @@ class WakeUp(Protocol):
     def notify(self, lane: str) -> None:
         """Wake a worker; returns at once and never raises."""
 
-    def close(self) -> None:
-        """Stop the background thread."""
+    def close(self, timeout_seconds: float = 2.0) -> None:
+        """Stop the background thread, and wait for its end, not longer than the timeout."""
 
     def end(self) -> None:
         """Stop the background thread without waiting for it."""
@@ -53,7 +53,7 @@ class NoWakeUp:
     def notify(self, lane: str) -> None:
         """Do nothing."""
 
-    def close(self) -> None:
+    def close(self, timeout_seconds: float = 2.0) -> None:
         """Do nothing."""
 
     def end(self) -> None:

@@ -61,5 +61,5 @@ class Engine(Protocol):
     def wait_ready(self, timeout_seconds: float) -> bool:
         """Wait until searches find what is there; returns whether they do. At once where the server searches."""
 
-    def close(self) -> None:
-        """Stop whatever the engine runs in the background."""
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        """Stop whatever the engine runs in the background, and wait for its end, not longer than the timeout."""

@@ -138,7 +138,7 @@ class ValkeySearchEngine:
         """Return True: the index lives in the server."""
         return True
 
-    def close(self) -> None:
+    def close(self, timeout_seconds: float = 5.0) -> None:
         """Do nothing: the index lives in the server."""
 
     def _ask(self, index: str, command: tuple[Any, ...]) -> Flow[Any]:

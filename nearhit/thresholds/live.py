@@ -77,9 +77,9 @@ class LiveRules:
         """Wait for the first read to end, one way or the other; return whether it has."""
         return self.tried.get().wait(timeout_seconds)
 
-    def close(self) -> None:
+    def close(self, timeout_seconds: float = _STOP_SECONDS) -> None:
         """Stop the thread."""
-        self._thread.close(_STOP_SECONDS)
+        self._thread.close(timeout_seconds)
 
     def end(self) -> None:
         """Stop the thread without waiting for it: the cache was dropped."""

@@ -102,9 +102,9 @@ class Sampler:
         if not self._thread.put(drawn):
             self._count("dropped")
 
-    def close(self) -> None:
-        """Send what is waiting, within a moment, and stop the thread."""
-        self._thread.close(_SECONDS)
+    def close(self, timeout_seconds: float = _SECONDS) -> None:
+        """Send what is waiting, within the time given, and stop the thread."""
+        self._thread.close(timeout_seconds)
 
     def end(self) -> None:
         """Stop the thread without waiting for it: the cache was dropped."""

@@ -152,12 +152,12 @@ class LocalEngine:
             error=follower.error,
         )
 
-    def close(self) -> None:
-        """Stop the replica's thread for good and wait for its end, at most some seconds."""
+    def close(self, timeout_seconds: float = _STOP_SECONDS) -> None:
+        """Stop the replica's thread for good and wait for its end, not longer than the timeout."""
         self._closed = True
         follower = self._followers.get(os.getpid())
         if follower is not None:
-            follower.stop(_STOP_SECONDS)
+            follower.stop(timeout_seconds)
 
     def _started(self) -> Follower:
         """Return this process's follower; a thread does not survive a fork, so that a child makes its own."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from bench import fills, growth, load, lookups, report, seed
+from bench import distance, fills, growth, load, lookups, report, seed
 from bench.measure import Line, not_measured
 
 if TYPE_CHECKING:
@@ -79,6 +79,10 @@ def _load(asked: argparse.Namespace) -> Iterator[Line]:
     return load.lines(asked.rows or (20_000 if asked.quick else 1_000_000))
 
 
+def _distance(asked: argparse.Namespace) -> Iterator[Line]:
+    return distance.lines(2.0 if asked.quick else 5.0)
+
+
 def _growth(asked: argparse.Namespace) -> Iterator[Line]:
     return growth.lines(asked.module, () if asked.quick else (1_000, 100_000, 1_000_000))
 
@@ -88,6 +92,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Line]]] = {
     "seed": _seed,
     "fills": _fills,
     "load": _load,
+    "distance": _distance,
     "growth": _growth,
 }
 

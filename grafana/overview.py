@@ -208,8 +208,10 @@ LATENCY = Row(
         lines(
             "Lookup p99 by stage",
             "Where the time goes: exact (one HMGET), embed, search, guard, judge. embed is all but always the longest, "
-            "and the judge where there is one.",
+            "and the judge where there is one. late loop: how late busy event loops came back, where they did; the "
+            "application holds them up, not the cache.",
             Query(quantile(0.99, "nearhit_lookup_seconds", "le, stage", f'stage!="total",{F}'), "{{stage}}"),
+            Query(quantile(0.99, "nearhit_loop_lag_seconds", "le"), "late loop"),
             unit="s",
         ),
         lines(

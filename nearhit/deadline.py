@@ -6,7 +6,6 @@ requests for eleven minutes. Here the call runs on a thread that its caller stop
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import threading
 from concurrent.futures import Future
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from nearhit.background import start_thread
 from nearhit.embedding.per_process import PerProcess
 from nearhit.errors import ConfigError, UnavailableError
+from nearhit.loop_clock import LoopClocks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,6 +50,7 @@ class HeldCalls(Generic[T]):
         self._thread = thread
         self._max_abandoned = max_abandoned
         self._counts = PerProcess(_Abandoned)  # a forked child has none of its parent's threads
+        self._clocks = LoopClocks(lambda _: None)
 
     def run(self, work: Callable[[], T], timeout_seconds: float) -> T:
         """Return what ``work`` returns, or raise what it raises.
@@ -72,9 +73,9 @@ class HeldCalls(Generic[T]):
             raise self._too_late(timeout_seconds) from error
 
     async def run_async(self, work: Awaitable[T], timeout_seconds: float) -> T:
-        """Return what ``work`` gives as ``run`` does; it is cancelled at the deadline."""
+        """Return what ``work`` gives as ``run`` does; it is cancelled at the deadline, by the loop's own clock."""
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with self._clocks.running().timeout(timeout_seconds):
                 return await work
         except TimeoutError as error:
             raise self._too_late(timeout_seconds) from error

@@ -183,6 +183,9 @@ class Metrics:
         self.saved_tokens = self._counter("saved_tokens_total", "Tokens that hits did not buy.").labels(space)
         self.saved_dollars = self._counter("saved_dollars_total", "Dollars that hits did not cost.").labels(space)
         self._age = self._histogram("hit_age_seconds", "Age of the entry at a hit.", AGE_BUCKETS).labels(space)
+        self.loop_lag = self._histogram(
+            "loop_lag_seconds", "How late an event loop came back to lookups that were under way.", LATENCY_BUCKETS
+        )
         self.breaker = self._gauge("breaker_open", "1 while the breaker of a part is open.", ("part",), "livemax")
 
     def _write_path(self) -> None:

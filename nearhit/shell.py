@@ -19,6 +19,7 @@ from nearhit.errors import (
 )
 from nearhit.flow import Compare, Embed, Flow, Send, Step
 from nearhit.judge.port import Judgement
+from nearhit.loop_clock import LoopClocks
 from nearhit.vectors import checked_rows
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from nearhit.embedding.port import Embedder, Embeddings
     from nearhit.judge.held import HeldJudge
     from nearhit.link import AsyncLink, Link
+    from nearhit.loop_clock import LoopClock
     from nearhit.metrics import Metrics
 
 T = TypeVar("T")
@@ -63,6 +65,7 @@ class Gate:
         self._texts = metrics.embed_texts.labels(space, side)
         self._tokens = metrics.embed_tokens.labels(space, side)
         self._dollars = metrics.embed_dollars.labels(space, side)
+        self._late = metrics.loop_lag.labels(space)
         self._open = {part: metrics.breaker.labels(space, part) for part in self._breakers}
 
     def enter(self, step: Step, remaining: float) -> None:
@@ -91,6 +94,10 @@ class Gate:
             self._breakers[part].failed()
             if self._breakers[part].open:
                 self._open[part].set(1)
+
+    def came_late(self, seconds: float) -> None:
+        """Count that the event loop came back late."""
+        self._late.observe(seconds)
 
     def embedded(self, made: Embeddings) -> None:
         """Count an embedding call."""
@@ -208,10 +215,18 @@ class AsyncShell:
         self._embedder = embedder
         self._gate = gate
         self._judge = judge
+        self._clocks = LoopClocks(gate.came_late)
 
     async def run(self, flow: Flow[T], seconds: float, stages: dict[str, float] | None = None) -> T:
-        """Return what ``flow`` returns, as ``Shell.run`` does, without blocking the loop."""
-        end = time.monotonic() + seconds
+        """Return what ``flow`` returns, as ``Shell.run`` does, without blocking the loop.
+
+        Time that the loop was late is not counted: see ``LoopClock``.
+        """
+        with self._clocks.running() as clock:
+            return await self._run(flow, seconds, stages, clock)
+
+    async def _run(self, flow: Flow[T], seconds: float, stages: dict[str, float] | None, clock: LoopClock) -> T:
+        end = clock.now() + seconds
         send: Any = None
         error: UnavailableError | ContractError | None = None
         while True:
@@ -222,7 +237,7 @@ class AsyncShell:
             started = time.monotonic()
             send, error = None, None
             try:
-                send = await self._take(step, end - started)
+                send = await self._take(step, end - clock.now())
             except (UnavailableError, ContractError) as failure:
                 error = failure
             _add(stages, step, started)
@@ -247,7 +262,7 @@ class AsyncShell:
 
     async def _embed(self, texts: tuple[str, ...], remaining: float) -> Embeddings:
         try:
-            async with asyncio.timeout(remaining) as limit:
+            async with self._clocks.running().timeout(remaining) as limit:
                 made = await self._embedder.embed_async(texts, remaining)
             return replace(made, vectors=checked_rows(made.vectors, len(texts)))
         except NearhitError:

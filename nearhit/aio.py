@@ -9,6 +9,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
+from nearhit.async_link import AsyncPoolLink
 from nearhit.background import end_all, off_loop
 from nearhit.broker import broker_of
 from nearhit.closing import Closing
@@ -17,7 +18,7 @@ from nearhit.edge import Edge
 from nearhit.index import request
 from nearhit.index.invalidate import PAGE_SECONDS, TASK_INVALIDATE, Invalidated, Which, select, sweep
 from nearhit.layouts.litellm import check_own_layout
-from nearhit.link import AsyncPoolLink, link_to
+from nearhit.link import link_to
 from nearhit.lookup import lookup as lookup_flow
 from nearhit.memo import CallReader
 from nearhit.opener import AsyncOpener

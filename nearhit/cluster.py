@@ -7,7 +7,6 @@ all shards. SCAN walks one node after the other behind one cursor. A transaction
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import threading
 import time
@@ -17,8 +16,7 @@ from weakref import WeakKeyDictionary
 
 import redis
 import redis.asyncio
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
-from redis.exceptions import ConnectionError as ConnectionLostError
+from redis.exceptions import RedisError
 
 from nearhit.background import start_thread
 from nearhit.cluster_client import ClusterClient
@@ -142,7 +140,8 @@ def moved(client: Any, commands: Sequence[Command], replies: Sequence[Any]) -> l
     return found
 
 
-def _put(replies: list[Any], share: Share, answer: list[Any]) -> None:
+def put(replies: list[Any], share: Share, answer: list[Any]) -> None:
+    """Put what a node answered that was asked anew in the places of its commands."""
     for place, reply in zip(share.places, answer[-len(share.places) :], strict=True):
         replies[place] = reply
 
@@ -190,7 +189,7 @@ class ClusterLink:
             replies = collect(commands, asked, self._talk(client, asked, deadline), len(client.get_primaries()))
             for again in moved(client, commands, replies):
                 self._refresh(client)
-                _put(replies, again, self._talk(client, [again], deadline)[0])
+                put(replies, again, self._talk(client, [again], deadline)[0])
         except BusyError:
             raise
         except (RedisError, OSError, StoreUnavailableError) as error:
@@ -254,77 +253,3 @@ def _read_nodes(client: redis.RedisCluster, turn: threading.Lock) -> None:
         return  # the next failure tries again
     finally:
         turn.release()
-
-
-class AsyncCluster:
-    """An asyncio way to a cluster over one client; belongs to the loop of that client.
-
-    Args:
-        client: connects when it is first used.
-    """
-
-    def __init__(self, client: redis.asyncio.RedisCluster) -> None:
-        self._client = client
-        self._turn = itertools.count()
-        self._refreshing: asyncio.Task[None] | None = None
-
-    async def send(self, commands: Sequence[Command]) -> list[Any]:
-        """Send as ``ClusterLink.send`` does; the caller keeps the deadline and translates what redis-py raises."""
-        client = await self._client.initialize()
-        try:
-            asked = shares(client, commands, next(self._turn))
-            answers = await asyncio.gather(*(_talk_async(share) for share in asked))
-            replies = collect(commands, asked, answers, len(client.get_primaries()))
-            for again in moved(client, commands, replies):
-                self._refresh()
-                _put(replies, again, await _talk_async(again))
-        except (RedisError, OSError):
-            self._refresh()
-            raise
-        return replies
-
-    async def close(self) -> None:
-        """Close the client's connections."""
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-        await self._client.aclose()
-
-    def _refresh(self) -> None:
-        if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._read_nodes(), name="nearhit-cluster")
-
-    async def _read_nodes(self) -> None:
-        try:
-            await self._client.nodes_manager.initialize()
-        except (RedisError, OSError):
-            return  # the next failure tries again
-
-
-async def _talk_async(share: Share) -> list[Any]:
-    connection = share.node.acquire_connection()
-    try:
-        if connection.is_connected:
-            try:
-                return await _exchange(connection, share)
-            except ConnectionLostError:  # the node has closed it since it was last used: once more on a new one
-                await connection.disconnect(nowait=True)
-        return await _exchange(connection, share)
-    except BaseException:
-        await connection.disconnect(nowait=True)
-        raise
-    finally:
-        share.node.release(connection)
-
-
-async def _exchange(connection: Any, share: Share) -> list[Any]:
-    await connection.send_packed_command(connection.pack_commands(share.commands), check_health=False)
-    return [await _read_async(connection) for _ in share.commands]
-
-
-async def _read_async(connection: Any) -> Any:
-    try:
-        return await connection.read_response(disable_decoding=True)
-    except AuthenticationError:
-        raise
-    except ResponseError as error:
-        return ReplyError(str(error), type(error).__name__)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nearhit.flow import Command
 
-_LOST = frozenset({"AuthenticationError", "BusyLoadingError", "ConnectionError"})
+LOST = frozenset({"AuthenticationError", "BusyLoadingError", "ConnectionError"})
 """Kinds of error replies that are about the connection or the whole server, not about the command."""
 
 _HELLO_REFUSED = ("unknown command", "NOPROTO", "syntax error", "wrong number of arguments")
@@ -129,7 +129,7 @@ def raise_lost(replies: Sequence[Any]) -> None:
         redis.exceptions.ConnectionError: it is loading its data, or has too many clients.
     """
     for reply in replies:
-        if type(reply) is ReplyError and reply.kind in _LOST:
+        if type(reply) is ReplyError and reply.kind in LOST:
             raise error_of(reply)
 
 

@@ -9,10 +9,10 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+from nearhit.async_link import keep_inherited
 from nearhit.background import off_loop, start_thread
 from nearhit.door import OPEN_SECONDS
 from nearhit.errors import IndexLostError, NearhitError, UnavailableError
-from nearhit.link import keep_inherited
 from nearhit.opening import open_space
 
 if TYPE_CHECKING:

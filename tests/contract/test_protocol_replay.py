@@ -13,8 +13,9 @@ import pytest
 import redis
 import redis.asyncio
 
+from nearhit.async_link import AsyncPoolLink
 from nearhit.errors import NearhitError
-from nearhit.link import AsyncPoolLink, link_for
+from nearhit.link import link_for
 from nearhit.shell import AsyncShell, Shell
 from tests.contract.record import PROTOCOLS, client_options, file_of, gate, record
 from tests.contract.scenarios import EMBEDDER, SCENARIOS, Scenario

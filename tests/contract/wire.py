@@ -114,14 +114,14 @@ class Listener:
             while True:
                 try:
                     data = connection.recv(65536)
-                except OSError:
+                    if not data:
+                        return
+                    for words, raw in requests.feed(data):
+                        reply = answer(words, raw)
+                        for at in range(0, len(reply), self._piece):
+                            connection.sendall(reply[at : at + self._piece])
+                except OSError:  # the client, or this listener, has closed it
                     return
-                if not data:
-                    return
-                for words, raw in requests.feed(data):
-                    reply = answer(words, raw)
-                    for at in range(0, len(reply), self._piece):
-                        connection.sendall(reply[at : at + self._piece])
 
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)

@@ -11,13 +11,14 @@ import pytest
 import redis
 
 from nearhit import Hit, Metrics, Miss, MissReason, SemanticCache, Server, Settings
+from nearhit.async_link import AsyncPoolLink
 from nearhit.cluster import key_of, shares
 from nearhit.errors import StoreUnavailableError
 from nearhit.flow import ReplyError
 from nearhit.index.generations import survey
 from nearhit.index.rotation import Wear
 from nearhit.keys import lease
-from nearhit.link import AsyncPoolLink, link_to
+from nearhit.link import link_to
 from nearhit.protocol import is_unconfirmed
 from nearhit.vectors import from_bytes
 from tests.conftest import MODULE

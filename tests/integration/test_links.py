@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nearhit import StoreUnavailableError
+from nearhit.async_link import AsyncPoolLink
 from nearhit.connection import Server
-from nearhit.link import AsyncPoolLink, link_to
+from nearhit.link import link_to
 from worker.stack import wait_until
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import pytest
 
 import nearhit
 from nearhit import AsyncSemanticCache, SemanticCache
-from nearhit.link import AsyncLink, AsyncPoolLink, Link, PoolLink
+from nearhit.async_link import AsyncPoolLink
+from nearhit.link import AsyncLink, Link, PoolLink
 from nearhit.shell import AsyncShell, Shell
 
 TWINS = [(SemanticCache, AsyncSemanticCache), (Shell, AsyncShell)]

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nearhit import protocol
-from nearhit.link import pack
-from nearhit.wire import Template
+from nearhit.wire import Template, pack
 
 
 @given(st.binary(max_size=3_000), st.text(max_size=20), st.integers(1, 100))
@@ -35,5 +34,4 @@ def test_several_commands_are_packed_alike_whether_or_not_all_are_packed_already
         commands.append(("PING",))
     connection = redis.Connection()
     expected = b"".join(connection.pack_commands([tuple(command) for command in commands]))
-    packed = pack(connection, commands)
-    assert (packed if isinstance(packed, bytes) else b"".join(packed)) == expected
+    assert pack(commands) == expected

@@ -304,8 +304,8 @@ def _transaction(commands: tuple[Command, ...]) -> Flow[None]:
     if isinstance(last, ReplyError) or last is None:
         raise _log_error(str(commands[0][1]), last or ReplyError("EXEC gave nothing"))
     for one in last:
-        if isinstance(one, Exception):  # EXEC itself went well, but a command in it did not
-            raise _log_error(str(commands[0][1]), ReplyError(str(one), type(one).__name__))
+        if isinstance(one, ReplyError):  # EXEC itself went well, but a command in it did not
+            raise _log_error(str(commands[0][1]), one)
 
 
 def _stream(reply: Any) -> list[Any]:

@@ -62,8 +62,6 @@ class Bell:
 
     def end(self) -> None: ...
 
-    def end(self) -> None: ...
-
 
 class Desk:
     """A publisher of either kind with its surroundings."""

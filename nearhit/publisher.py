@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from nearhit import filllog
@@ -108,7 +108,8 @@ class Publisher:
         end = time.monotonic() + seconds
         fill = Spooled(lane, blob, time.time_ns() // 1_000_000)
         state = self._state.get()
-        if not self._spooling or (not self._confirms and not len(state.spool) and state.enter()):
+        turn = None
+        if not self._spooling or (not self._confirms and not len(state.spool) and (turn := state.enter())):
             try:
                 self._appended(self._direct.send(self._commands([fill], seconds), seconds), [fill])
             except StoreUnavailableError as error:
@@ -117,8 +118,7 @@ class Publisher:
                 self._succeeded(state)
                 return FillOutcome.ACCEPTED
             finally:
-                if self._spooling:
-                    state.leave()
+                del turn
         return self._keep(fill, state, end)
 
     async def publish_async(self, link: AsyncLink, blob: bytes, lane: str, seconds: float) -> FillOutcome:
@@ -204,7 +204,7 @@ class Publisher:
     def _keep(self, fill: Spooled, state: _State, end: float) -> FillOutcome:
         if not self._put(fill, state):
             return FillOutcome.DROPPED
-        if end and self._is_worth_waiting(state) and not fill.settled.wait(max(0.0, end - time.monotonic())):
+        if end and self._is_worth_waiting(state) and not fill.wait(end - time.monotonic()):
             self._breaker.failed()  # so that the callers after this one wait for nothing
         return self._outcome(fill, state)
 
@@ -295,12 +295,19 @@ class _State:
         self.connected = False
         self.failure = ""
         self.proven = False
-        self._turn = threading.Lock()
+        self._turn: weakref.ref[_Turn] | None = None
 
-    def enter(self) -> bool:
-        """Return whether the caller may use the one connection now; ``leave`` gives it back."""
-        return self.connected and self._turn.acquire(blocking=False)
+    def enter(self) -> _Turn | None:
+        """Return the right to use the one connection; whoever lets go of it, interrupted or not, gives it back.
 
-    def leave(self) -> None:
-        """Give the connection back."""
-        self._turn.release()
+        Two threads that meet here may both get one: the link has more connections.
+        """
+        if not self.connected or (self._turn is not None and self._turn() is not None):
+            return None
+        turn = _Turn()
+        self._turn = weakref.ref(turn)
+        return turn
+
+
+class _Turn:
+    """The right of one caller to use the callers' connection."""

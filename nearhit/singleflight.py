@@ -258,26 +258,27 @@ class _Beat:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # taken itself: an interrupt in a Condition's __enter__ leaves it locked
+        self._changed = threading.Condition(self._lock)
         self._held: set[Flight] = set()
         self._last_words: list[Callable[[], Command]] = []
         self._thread: threading.Thread | None = None
         self._closed = False
 
     def start(self, flight: Flight) -> None:
-        with self._changed:
+        with self._lock:
             self._held.add(flight)
             self._wake()
 
     def end(self, flight: Flight, last_word: Callable[[], Command]) -> None:
-        with self._changed:
+        with self._lock:
             self._held.discard(flight)
             self._last_words.append(last_word)
             self._wake()
             self._changed.notify()
 
     def close(self, timeout_seconds: float) -> None:
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify()
             thread = self._thread
@@ -298,7 +299,7 @@ class _Beat:
 
     def _take(self) -> list[Command] | None:
         """Return what to send now; ``None`` ends the thread, under the lock, so that the next flight starts another."""
-        with self._changed:
+        with self._lock:
             if not self._last_words and not self._closed:
                 self._changed.wait(LEASE_SECONDS / 4)
             commands, self._last_words = [last_word() for last_word in self._last_words], []

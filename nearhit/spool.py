@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections import deque
@@ -29,22 +30,31 @@ class Spooled:
         blob: the message.
         queued_ms: when it was given, milliseconds since the epoch.
         sent: the log has it.
-        settled: set once it is sent, or once a try of the spool has failed since.
-        heard: called when ``settled`` is set, on the spool's thread; for callers that cannot wait for an event.
+        settled: gets an item once it is sent, or once a try of the spool has failed since; see ``wait``.
+        heard: called then, on the spool's thread; for callers that cannot wait.
     """
 
     lane: str
     blob: bytes
     queued_ms: int
     sent: bool = False
-    settled: threading.Event = field(default_factory=threading.Event)
+    settled: queue.SimpleQueue[None] = field(default_factory=queue.SimpleQueue)
     heard: Callable[[], None] | None = None
 
     def settle(self) -> None:
         """Tell who waits that there is news."""
-        self.settled.set()
+        if self.settled.empty():  # an outage of hours settles a waiting fill thousands of times
+            self.settled.put(None)
         if self.heard is not None:
             self.heard()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is settled; return whether it is. No exception of a signal handler breaks it for others."""
+        try:
+            self.settled.get(timeout=max(0.0, seconds))
+        except queue.Empty:
+            return False
+        return True
 
 
 class Spool:
@@ -68,7 +78,8 @@ class Spool:
         self._batch_fills = batch_fills
         self._max_fills = max_fills
         self._max_bytes = max_bytes
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # taken itself: an interrupt in a Condition's __enter__ leaves it locked
+        self._changed = threading.Condition(self._lock)
         self._waiting: deque[Spooled] = deque()
         self._sending: list[Spooled] = []
         self._bytes = 0
@@ -77,7 +88,7 @@ class Spool:
         self.failing = False
 
     def __len__(self) -> int:
-        with self._changed:  # a fill that is just being taken is in neither
+        with self._lock:  # a fill that is just being taken is in neither
             return self._size()
 
     def _size(self) -> int:
@@ -88,7 +99,7 @@ class Spool:
         if len(fill.blob) > self._max_bytes or not self._max_fills:
             return False, 1  # itself, and not all the others for it
         dropped = 0
-        with self._changed:
+        with self._lock:
             self._waiting.append(fill)
             self._bytes += len(fill.blob)
             fits = True
@@ -117,10 +128,10 @@ class Spool:
         if thread is not None and thread.is_alive():
             self.flush(timeout_seconds)
             self._closed.set()
-            with self._changed:
+            with self._lock:
                 self._changed.notify()
             thread.join(max(0.0, end - time.monotonic()))
-        with self._changed:
+        with self._lock:
             left = self._size()
             self._waiting.clear()
             self._sending = []
@@ -142,7 +153,7 @@ class Spool:
 
     def _take(self) -> bool:
         """Take a batch; return False when the thread must end. Under the lock, so that no fill is kept unseen."""
-        with self._changed:
+        with self._lock:
             if not self._waiting and not self._closed.is_set():
                 self._changed.wait(IDLE_SECONDS)
             if not self._waiting or self._closed.is_set():
@@ -155,7 +166,7 @@ class Spool:
             return True
 
     def _sent(self) -> None:
-        with self._changed:
+        with self._lock:
             sent, self._sending = self._sending, []
             self._bytes = max(0, self._bytes - sum(len(fill.blob) for fill in sent))
         self.failing = False
@@ -164,7 +175,7 @@ class Spool:
             fill.settle()
 
     def _return(self) -> None:
-        with self._changed:
+        with self._lock:
             self._waiting.extendleft(reversed(self._sending))
             self._sending = []
             self.failing = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import hiredis
 
@@ -54,6 +54,11 @@ class Template:
 
 def pack(commands: Iterable[Command]) -> bytes:
     """Return commands as they go over the wire."""
-    return b"".join(
-        [one.blob if isinstance(one, Packed) else hiredis.pack_command(cast("Any", one)) for one in commands]
-    )
+    return b"".join([one.blob if isinstance(one, Packed) else _packed(one) for one in commands])
+
+
+def _packed(command: Command) -> bytes:
+    """Pack one command; numbers as text, since hiredis 3.5 crashes where a signal handler raises as it reads one."""
+    words: list[Any] = [str(word) if isinstance(word, int | float) else word for word in command]
+    packed: bytes = hiredis.pack_command(tuple(words))
+    return packed

@@ -35,3 +35,11 @@ def test_several_commands_are_packed_alike_whether_or_not_all_are_packed_already
     connection = redis.Connection()
     expected = b"".join(connection.pack_commands([tuple(command) for command in commands]))
     assert pack(commands) == expected
+
+
+WORDS = st.text(max_size=8) | st.binary(max_size=8) | st.integers() | st.floats(allow_nan=False)
+
+
+@given(st.lists(st.lists(WORDS, min_size=1, max_size=6).map(tuple), max_size=4))
+def test_words_of_every_kind_are_packed_as_hiredis_packs_them(commands: list[tuple[Any, ...]]) -> None:
+    assert pack(commands) == b"".join(map(hiredis.pack_command, commands))

@@ -31,15 +31,21 @@ def end_all(*parts: Ending) -> None:
         part.end()
 
 
+def new_thread(name: str, work: Callable[..., None], *words: Any) -> threading.Thread | None:
+    """Start a daemon thread and return it, or ``None`` where the machine gives none; the caller tries again later."""
+    if sys.is_finalizing():  # starting one at the interpreter's end never returns
+        return None
+    thread = threading.Thread(target=work, args=words, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread
+
+
 def start_thread(name: str, work: Callable[..., None], *words: Any) -> bool:
     """Start a daemon thread that does one thing; return whether the machine gave one."""
-    if sys.is_finalizing():  # starting one at the interpreter's end never returns
-        return False
-    try:
-        threading.Thread(target=work, args=words, name=name, daemon=True).start()
-    except RuntimeError:
-        return False
-    return True
+    return new_thread(name, work, *words) is not None
 
 
 async def off_loop(work: Callable[[], object]) -> None:

@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nearhit import entry
+from nearhit.background import new_thread
 from nearhit.breaker import Breaker
 from nearhit.embedding.per_process import PerProcess
 from nearhit.errors import EntryError, StoreUnavailableError
@@ -287,8 +288,7 @@ class _Beat:
 
     def _wake(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="nearhit-flights", daemon=True)
-            self._thread.start()
+            self._thread = new_thread("nearhit-flights", self._run)  # without one, leases end by themselves
 
     def _run(self) -> None:
         while (commands := self._take()) is not None:

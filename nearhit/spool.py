@@ -9,6 +9,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from nearhit.background import new_thread
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -109,8 +111,7 @@ class Spool:
                 dropped += 1
                 fits = oldest is not fill
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="nearhit-spool", daemon=True)
-                self._thread.start()
+                self._thread = new_thread("nearhit-spool", self._run)  # without one, the next fill tries again
             self._changed.notify()
             return fits, dropped
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nearhit import AsyncSemanticCache, Hit, MissReason
+from nearhit import AsyncSemanticCache, FillOutcome, Hit, MissReason
 from nearhit.embedding.deadline import DeadlineEmbedder
 from nearhit.errors import EmbedderUnavailableError
 from nearhit.keys import LogKeys
@@ -108,3 +108,34 @@ def test_a_loop_that_ends_while_it_opens_the_cache_leaves_it_to_the_next(own_set
         first.run_until_complete(first.shutdown_default_executor())
         first.close()
     gc.collect()
+
+
+def asked_for(face: Face) -> Any:
+    async def create() -> str:
+        return "little"
+
+    return face.run(face.cache.get_or_create("What was it?", create if face.kind == "asyncio" else lambda: "little"))
+
+
+def test_a_fill_that_gets_no_thread_waits_and_is_sent_with_the_next_one(
+    own_face: Callable[..., Face], own_server: ValkeyServer
+) -> None:
+    face = own_face()
+    assert face.warm_up()
+    own_server.stop()
+    with no_threads():
+        assert face.fill("What is it?", "much") is FillOutcome.SPOOLED
+        assert asked_for(face) == "little"
+    own_server.start()
+    wait_until(lambda: face.fill("What will it be?", "more") is FillOutcome.ACCEPTED, 20, "the log takes fills again")
+    keys = LogKeys(face.metrics.namespace)
+    wait_until(lambda: own_server.client().xlen(keys.log("interactive")) >= 3, 10, "no fill was lost")
+    face.close_cache()
+
+
+def test_single_flight_without_a_thread_asks_by_itself_and_closes(own_face: Callable[..., Face]) -> None:
+    face = own_face()
+    assert face.warm_up()
+    with no_threads():
+        assert asked_for(face) == "little"
+        face.close_cache()

@@ -16,6 +16,7 @@ from nearhit.errors import (
     NearhitError,
     StoreUnavailableError,
 )
+from nearhit.flag import Flag
 from nearhit.outcome import Hit, Miss, MissReason
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Door:
         self._turn = 0
         self._due: float | None = 0.0
         self.space: Space | None = None
-        self.changed = threading.Event()
+        self.changed = Flag()
 
     def try_to_enter(self) -> int:
         """Return the number of the opening that the caller must start now, or 0; at most one runs at a time."""
@@ -176,7 +177,7 @@ class Door:
             self._turn += 1
             self._due = 0.0
             self._next_try = 0.0
-        self.changed = threading.Event()
+        self.changed = Flag()
 
     def _take(self, opened: Opened) -> None:
         if opened.healed is not None:  # otherwise it was never lost, or somebody else has made it again

@@ -7,7 +7,6 @@ nor a dead server is ever on its path: what was read last, or was configured, ho
 from __future__ import annotations
 
 import logging
-import threading
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from nearhit.background import Background, Inbox
 from nearhit.embedding.per_process import PerProcess
 from nearhit.errors import NearhitError, StoreUnavailableError
+from nearhit.flag import Flag
 from nearhit.thresholds import store
 from nearhit.thresholds.table import Table, in_force, read
 
@@ -61,7 +61,7 @@ class LiveRules:
         self._table = Table({}, {})
         self._rows: dict[str, bytes] = {}
         self._failing = False
-        self.tried = PerProcess(threading.Event)
+        self.tried = PerProcess(Flag)
         self._thread: Background[None] = Background("nearhit-thresholds", partial(_follow, weakref.ref(self)))
         weakref.finalize(self, self._thread.end).atexit = False
 

@@ -28,4 +28,4 @@ EXPOSE 9464
 # live, not ready: a restart helps a stuck process, and helps nobody while a server is away
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9464/health/live', timeout=4)"]
-CMD ["python", "-m", "worker"]
+CMD ["python", "-m", "nearhit_worker"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nearhit.embedding.port import Embeddings
+from nearhit.flow.ports import Embeddings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

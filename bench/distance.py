@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nearhit_worker.stack import ValkeyServer
+
 from bench.measure import Line, at_least
 from nearhit import AsyncSemanticCache, Hit, Miss, SemanticCache, Settings
 from tests.support.delay import Delay
 from tests.support.shelf import Shelf
-from worker.stack import ValkeyServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

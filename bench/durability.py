@@ -16,10 +16,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nearhit_worker.stack import ValkeyServer
+
 from bench.tables import markdown, put, where
 from nearhit import AsyncSemanticCache, FillOutcome, SemanticCache, Settings
-from nearhit.durability import DURABILITIES
-from worker.stack import ValkeyServer
+from nearhit.valkey.durability import DURABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,19 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nearhit_worker.stack import ValkeyServer, Worker, wait_until
+
 from bench.corpus import Corpus
 from bench.measure import Line, Times, against, at_least, at_most, in_turns, not_measured
 from bench.provider import Provider
 from bench.shelf import ANSWER, Shelf
-from nearhit import Miss, MissReason, SemanticCache, Settings, vectors
-from nearhit.engine.local import LocalEngine
-from nearhit.engine.local.changes import changed
-from nearhit.entry import prompt_digest, to_fields
-from nearhit.filllog import QUEUED, TRIES
-from nearhit.keys import LogKeys
-from nearhit.message import FIELD
-from nearhit.parts import encode_fill, read_question
-from worker.stack import ValkeyServer, Worker, wait_until
+from nearhit import Miss, MissReason, SemanticCache, Settings
+from nearhit.domain import vectors
+from nearhit.domain.entry import prompt_digest, to_fields
+from nearhit.domain.fill_message import FIELD
+from nearhit.domain.question import read_question
+from nearhit.index.local import LocalEngine
+from nearhit.index.local.changes import changed
+from nearhit.valkey.key_names import LogKeys
+from nearhit.write.fill_encoding import encode_fill
+from nearhit.write.fill_log import QUEUED, TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +32,8 @@ if TYPE_CHECKING:
 
     import redis
 
-    from nearhit.keys import CacheKeys
-    from nearhit.lookup import Query
+    from nearhit.domain.question import Query
+    from nearhit.valkey.key_names import CacheKeys
 
 LANE = "interactive"
 MODEL = "hash/384"

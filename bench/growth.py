@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nearhit_worker.stack import ValkeyServer
+
 from bench import reader
 from bench.corpus import Corpus
 from bench.lookups import ASKED
@@ -15,7 +17,6 @@ from bench.measure import Line, in_turns, not_measured
 from bench.report import available_gib
 from bench.shelf import Shelf
 from nearhit import SemanticCache, Settings
-from worker.stack import ValkeyServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nearhit_worker.stack import ValkeyServer
+
 from bench.measure import Line, at_most, not_measured
-from nearhit.keys import LogKeys
-from worker.stack import ValkeyServer
+from nearhit.valkey.key_names import LogKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,12 +19,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 import redis
 
-from nearhit import entry
-from nearhit.engine.local import LocalEngine, changes
-from nearhit.engine.local.codes import Codes
-from nearhit.engine.local.matrix import Matrix
-from nearhit.keys import CacheKeys
-from nearhit.vectors import to_bytes, unit_rows
+from nearhit.domain import entry
+from nearhit.domain.vectors import to_bytes, unit_rows
+from nearhit.index.local import LocalEngine, changes
+from nearhit.index.local.codes import Codes
+from nearhit.index.local.matrix import Matrix
+from nearhit.valkey.key_names import CacheKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable

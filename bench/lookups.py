@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import redis.asyncio
+from nearhit_worker.stack import ValkeyServer
 
 from bench import reader
 from bench.corpus import Corpus
 from bench.measure import Line, against, at_most, in_turns, in_turns_async, not_measured
 from bench.shelf import Shelf
-from nearhit import AsyncSemanticCache, SemanticCache, Settings, protocol, vectors
-from nearhit.engine.valkey_search import ValkeySearchEngine
-from nearhit.entry import READ_FIELDS, prompt_digest
-from nearhit.scope import Scope, scope_digest
-from worker.stack import ValkeyServer
+from nearhit import AsyncSemanticCache, SemanticCache, Settings
+from nearhit.domain import vectors
+from nearhit.domain.entry import READ_FIELDS, prompt_digest
+from nearhit.domain.scope import Scope, scope_digest
+from nearhit.index.valkey_search import ValkeySearchEngine
+from nearhit.valkey import search_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +72,7 @@ class Case:
         index = engine.index if isinstance(engine, ValkeySearchEngine) else ""
         scope = scope_digest(Scope.of(None))
         made = self.corpus.embed(self.asked, 1.0).vectors
-        return [protocol.search(index, scope, vectors.to_bytes(row), 1) for row in made]
+        return [search_protocol.search(index, scope, vectors.to_bytes(row), 1) for row in made]
 
     def exact_line(self, ours: Times, raw: Times, twin: str) -> Line:
         """Return the line of exact hits."""

@@ -14,10 +14,10 @@ import tempfile
 import time
 from typing import Any
 
-from nearhit.entry import Usage
-from nearhit.exposition import FOLDER_VARIABLE, multiprocess_folder
-from nearhit.metrics import Metrics
-from nearhit.outcome import Hit, Miss, MissReason, Nearest, Tier
+from nearhit.domain.entry import Usage
+from nearhit.domain.outcome import Hit, Miss, MissReason, Nearest, Tier
+from nearhit.telemetry.exposition import FOLDER_VARIABLE, multiprocess_folder
+from nearhit.telemetry.metrics import Metrics
 
 CALLS = 20_000
 ROUNDS = 7

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from nearhit_worker.stack import ValkeyServer
 
 from bench.sentences import DIMENSION, Sentences
-from nearhit import entry, protocol
-from worker.stack import ValkeyServer
+from nearhit.domain import entry
+from nearhit.valkey import search_protocol
 
 if TYPE_CHECKING:
     import redis
@@ -114,11 +115,11 @@ def ask(client: redis.Redis, asked: Asked, ef_runtime: int) -> tuple[float, NDAr
     hits = 0
     seconds = np.zeros(len(asked.questions))
     for at, question in enumerate(asked.questions):
-        name, *words = protocol.search("bench", asked.scope, question.tobytes(), K, ef_runtime)
+        name, *words = search_protocol.search("bench", asked.scope, question.tobytes(), K, ef_runtime)
         started = time.perf_counter()
         reply = client.execute_command(str(name), *words)
         seconds[at] = time.perf_counter() - started
-        found = protocol.parse_search(reply)
+        found = search_protocol.parse_search(reply)
         # equal similarities may come in any order, so the similarity is compared and not the key
         hits += bool(found) and 1 - found[0].distance >= asked.nearest[at] - 1e-5
     return hits / len(asked.questions), seconds
@@ -129,8 +130,8 @@ def measure(module: str, data: Data, graph: tuple[int, int]) -> list[Row]:
     m, ef_construction = graph
     with tempfile.TemporaryDirectory() as folder, ValkeyServer(Path(folder), module=module) as server:
         client = server.client()
-        shape = protocol.Shape(PREFIX, DIMENSION)
-        name, *arguments = protocol.create_index("bench", shape, protocol.Hnsw(m, ef_construction, 10))
+        shape = search_protocol.Shape(PREFIX, DIMENSION)
+        name, *arguments = search_protocol.create_index("bench", shape, search_protocol.Hnsw(m, ef_construction, 10))
         client.execute_command(str(name), *arguments)
         rate = fill(client, data)
         size = client.info("memory")["used_memory"] / len(data.vectors)
@@ -147,7 +148,7 @@ def measure(module: str, data: Data, graph: tuple[int, int]) -> list[Row]:
 
 def table(rows: list[Row], data: Data) -> str:
     """Return the Markdown of the measured rows."""
-    chosen = protocol.Hnsw()
+    chosen = search_protocol.Hnsw()
     lines = [
         f"{len(data.vectors):,} entries of {DIMENSION} dimensions; {len(data.large.questions):,} questions to a scope "
         f"that holds a third of them, {len(data.rare.questions):,} to one that holds a hundredth; KNN {K} with the "

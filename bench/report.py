@@ -13,9 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nearhit_worker.stack import server_program
+
 from bench.measure import Line
 from bench.tried import TRIED
-from worker.stack import server_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

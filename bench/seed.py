@@ -14,12 +14,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nearhit_worker.stack import ValkeyServer, wait_until
+
 from bench.corpus import DIMENSION, Corpus
 from bench.measure import Line, Times, against, at_least, not_measured
 from bench.shelf import Shelf
-from nearhit import Hit, SemanticCache, Settings, Tier, protocol, vectors
-from nearhit.scope import Scope, scope_digest
-from worker.stack import ValkeyServer, wait_until
+from nearhit import Hit, SemanticCache, Settings, Tier
+from nearhit.domain import vectors
+from nearhit.domain.scope import Scope, scope_digest
+from nearhit.valkey import search_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -160,7 +163,7 @@ def _at_size(python: Path, module: str, corpus: Corpus, calls: int) -> Iterator[
         with (folder / "rows").open("wb") as rows:
             for at in range(0, len(texts), 1_000):
                 rows.write(corpus.embed(texts[at : at + 1_000], 1.0).vectors.tobytes())
-        same, shipped = (_settings(server, ef) for ef in (THEIR_EF, protocol.Hnsw().ef_runtime))
+        same, shipped = (_settings(server, ef) for ef in (THEIR_EF, search_protocol.Hnsw().ef_runtime))
         with Child(python, server.url, folder) as child:
             child.tell("fill")  # both fill at once: the server inserts into both graphs on threads of its own
             Shelf(same, corpus).grow(size)
@@ -264,7 +267,7 @@ def _bare(client: Any, settings: Settings, corpus: Corpus) -> Callable[[str], fl
 
     def bare(text: str) -> float:
         vector = vectors.to_bytes(corpus.embed([text], 1.0).vectors[0])
-        command = protocol.search(engine.index, scope, vector, 1)
+        command = search_protocol.search(engine.index, scope, vector, 1)
         started = time.perf_counter()
         client.execute_command(*command)
         return time.perf_counter() - started
@@ -284,7 +287,7 @@ def _seconds(cache: SemanticCache, text: str, tier: Tier) -> float:
 
 def _same_graph(server: ValkeyServer) -> None:
     """Make a second index over LiteLLM's entries, with the graph settings that ours has."""
-    hnsw = protocol.Hnsw()
+    hnsw = search_protocol.Hnsw()
     with server.client() as client:
         client.execute_command(
             *("FT.CREATE", SAME_GRAPH, "ON", "HASH", "PREFIX", 1, f"{THEIR_INDEX}:", "SCHEMA"),
@@ -297,7 +300,7 @@ def _same_graph(server: ValkeyServer) -> None:
 
 def _wait_backfilled(client: Any, index: str) -> None:
     wait_until(
-        lambda: not protocol.parse_info(client.execute_command("FT.INFO", index)).backfilling,
+        lambda: not search_protocol.parse_info(client.execute_command("FT.INFO", index)).backfilling,
         BACKFILL_SECONDS,
         f"index {index} is made",
     )

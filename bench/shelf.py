@@ -6,21 +6,24 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from nearhit import Metrics, vectors
-from nearhit.breaker import Breaker
+from nearhit import Metrics
+from nearhit.assembly import plan_of
+from nearhit.domain import vectors
+from nearhit.domain.entry import Entry, encode_response, prompt_digest
+from nearhit.domain.question import read_question
 from nearhit.embedding.resolve import embedder_for
-from nearhit.entry import Entry, encode_response, prompt_digest
-from nearhit.link import link_for
-from nearhit.opening import open_space
-from nearhit.parts import plan_of, read_question
-from nearhit.shell import Gate, Shell
-from nearhit.together import together
-from nearhit.upsert import upsert
+from nearhit.flow.batch import together
+from nearhit.flow.runner import Gate, Runner
+from nearhit.index.opening import open_space
+from nearhit.resilience.circuit_breaker import CircuitBreaker
+from nearhit.valkey.link import link_for
+from nearhit.write.upsert import upsert
 
 if TYPE_CHECKING:
     from bench.corpus import Corpus
     from nearhit import Settings
-    from nearhit.lookup import Query, Space
+    from nearhit.domain.question import Query
+    from nearhit.index.space import Space
 
 DAY_MS = 86_400_000
 ANSWER = "An answer of a usual length, two or three sentences, as a model gives it to a question of a user. " * 3
@@ -43,9 +46,9 @@ class Shelf:
         self._corpus = corpus
         self.filled = 0
         self.indexed = 0
-        gate = Gate(Breaker(sys.maxsize), Breaker(sys.maxsize), Metrics(), "write")
+        gate = Gate(CircuitBreaker(sys.maxsize), CircuitBreaker(sys.maxsize), Metrics(), "write")
         embedder = embedder_for(model) if model else corpus
-        self._shell = Shell(link_for(settings.server().client()), embedder, gate)
+        self._shell = Runner(link_for(settings.server().client()), embedder, gate)
         plan = plan_of(settings, embedder.name, settings.server())
         self.space: Space = self._shell.run(open_space(plan), 60.0).space
 

@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.tables import markdown, put, where
-from nearhit import Settings, filllog
-from nearhit.entry import prompt_digest
-from nearhit.keys import LogKeys
-from nearhit.link import link_for
-from nearhit.parts import encode_fill, read_question
-from nearhit.policy import Lifetimes
-from nearhit.wakeup import TASK_FILL, queue_name
+from nearhit import Settings
+from nearhit.domain.entry import prompt_digest
+from nearhit.domain.hit_policy import Lifetimes
+from nearhit.domain.question import read_question
+from nearhit.valkey.key_names import LogKeys
+from nearhit.valkey.link import link_for
+from nearhit.write import fill_log
+from nearhit.write.fill_encoding import encode_fill
+from nearhit.write.wakeup import TASK_FILL, queue_name
 from tests.chaos.field import Field, metric, wait_for
 from tests.embedding_server import EmbeddingServer, reply_to
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nearhit import SemanticCache
-    from nearhit.flow import Command
+    from nearhit.flow.steps import Command
 
 DOCUMENT = "write-path.md"
 ANSWER = "An answer of a usual length. " * 20
@@ -85,7 +87,7 @@ def _ways(ground: Field) -> list[tuple[str, int, str, Callable[[int], object]]]:
     cache.fill("first", ANSWER)
 
     def batched(_: int) -> None:  # 64 in one round trip, divided among them
-        commands = [filllog.append(keys, "bulk", blob, 1)[0] for _ in range(64)]
+        commands = [fill_log.append(keys, "bulk", blob, 1)[0] for _ in range(64)]
         link.send(commands, 5.0)
 
     return [
@@ -108,7 +110,7 @@ def _ways(ground: Field) -> list[tuple[str, int, str, Callable[[int], object]]]:
             "XADD and the wake-up flag, one round trip",
             1,
             "what `fill` sends",
-            lambda _: link.send(filllog.append(keys, "bulk", blob, 1), 5.0),
+            lambda _: link.send(fill_log.append(keys, "bulk", blob, 1), 5.0),
         ),
         ("XADD of 64 in one round trip", 64, "a batch; what the spool sends, and threads that fill at once", batched),
         (
@@ -162,7 +164,7 @@ def _stored_a_second(batch: int, threads: int = 4, fills: int = 0, *, carried: b
 
 
 def _worker(ground: Field, endpoint: EmbeddingServer) -> Any:
-    from worker.stack import Worker  # noqa: PLC0415 - one use
+    from nearhit_worker.stack import Worker  # noqa: PLC0415 - one use
 
     variables = {**ground.variables, "OPENAI_API_KEY": "sk-bench", "OPENAI_BASE_URL": endpoint.url}
     worker = Worker(ground.folder / "worker", {**variables, "OPENAI_API_BASE": endpoint.url})
@@ -181,7 +183,7 @@ def _fill_all(cache: SemanticCache, fills: int, *, carried: bool) -> None:
         prompt = f"question {number}"
         asked: Any = cache.lookup(prompt) if carried else read_question(prompt, None)
         blobs.append(encode_fill(settings.lifetimes(), asked, ANSWER, {}))
-    commands = [filllog.append(keys, "interactive", blob, 1)[0] for blob in blobs]
+    commands = [fill_log.append(keys, "interactive", blob, 1)[0] for blob in blobs]
     link.send(commands, 60.0)
 
 
@@ -270,7 +272,7 @@ def _load(variables: dict[str, str]) -> None:
         for _ in range(200):
             number += 1
             asked: Any = read_question(f"bulk text number {number} about one thing and another", None)
-            commands.extend(filllog.append(keys, "bulk", encode_fill(settings.lifetimes(), asked, ANSWER, {}), 1))
+            commands.extend(fill_log.append(keys, "bulk", encode_fill(settings.lifetimes(), asked, ANSWER, {}), 1))
         link.send(commands, 5.0)
 
 

@@ -10,11 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nearhit.aio import AsyncSemanticCache
+    from nearhit.admin.invalidate import Invalidated
+    from nearhit.admin.thresholds import Thresholds
+    from nearhit.async_cache import AsyncSemanticCache
     from nearhit.cache import SemanticCache
-    from nearhit.connection import Server
-    from nearhit.embedding.port import Embedder, Embeddings
-    from nearhit.entry import Usage
+    from nearhit.domain.entry import Usage
+    from nearhit.domain.outcome import FillOutcome, Hit, Miss, MissReason, Nearest, Tier
+    from nearhit.domain.scope import Scope
+    from nearhit.domain.threshold_table import ThresholdEntry
     from nearhit.errors import (
         BusyError,
         ConfigError,
@@ -31,14 +34,10 @@ if TYPE_CHECKING:
         UnavailableError,
         VectorError,
     )
-    from nearhit.index.invalidate import Invalidated
-    from nearhit.judge.port import Judgement, PairJudge, Sameness
-    from nearhit.metrics import Metrics
-    from nearhit.outcome import FillOutcome, Hit, Miss, MissReason, Nearest, Tier
-    from nearhit.scope import Scope
+    from nearhit.flow.ports import Embedder, Embeddings, Judgement, PairJudge, Sameness
     from nearhit.settings import Settings
-    from nearhit.thresholds.admin import Thresholds
-    from nearhit.thresholds.table import ThresholdEntry
+    from nearhit.telemetry.metrics import Metrics
+    from nearhit.valkey.server import Server
 
 __all__ = [
     "AsyncSemanticCache",
@@ -79,27 +78,27 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AsyncSemanticCache": "aio",
+    "AsyncSemanticCache": "async_cache",
     "SemanticCache": "cache",
-    "Server": "connection",
-    "Embedder": "embedding.port",
-    "Embeddings": "embedding.port",
-    "Usage": "entry",
-    "Invalidated": "index.invalidate",
-    "Judgement": "judge.port",
-    "PairJudge": "judge.port",
-    "Sameness": "judge.port",
-    "Metrics": "metrics",
-    "FillOutcome": "outcome",
-    "Hit": "outcome",
-    "Miss": "outcome",
-    "MissReason": "outcome",
-    "Nearest": "outcome",
-    "Tier": "outcome",
-    "Scope": "scope",
+    "Server": "valkey.server",
+    "Embedder": "flow.ports",
+    "Embeddings": "flow.ports",
+    "Usage": "domain.entry",
+    "Invalidated": "admin.invalidate",
+    "Judgement": "flow.ports",
+    "PairJudge": "flow.ports",
+    "Sameness": "flow.ports",
+    "Metrics": "telemetry.metrics",
+    "FillOutcome": "domain.outcome",
+    "Hit": "domain.outcome",
+    "Miss": "domain.outcome",
+    "MissReason": "domain.outcome",
+    "Nearest": "domain.outcome",
+    "Tier": "domain.outcome",
+    "Scope": "domain.scope",
     "Settings": "settings",
-    "Thresholds": "thresholds.admin",
-    "ThresholdEntry": "thresholds.table",
+    "Thresholds": "admin.thresholds",
+    "ThresholdEntry": "domain.threshold_table",
 }
 
 

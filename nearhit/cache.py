@@ -9,38 +9,29 @@ import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
-from nearhit.background import end_all
-from nearhit.broker import broker_of
-from nearhit.closing import Closing
-from nearhit.door import OPEN_SECONDS, Door, closed
-from nearhit.edge import Edge
-from nearhit.index import request
-from nearhit.index.invalidate import PAGE_SECONDS, TASK_INVALIDATE, Invalidated, Which, select, sweep
-from nearhit.layouts.litellm import check_own_layout
-from nearhit.link import link_for, link_to
-from nearhit.lookup import Query
-from nearhit.lookup import lookup as lookup_flow
-from nearhit.memo import CallReader
-from nearhit.opener import Opener
-from nearhit.outcome import FillOutcome, Hit, Miss, MissReason
-from nearhit.parts import (
-    FillOptions,
-    Parts,
-    build,
-    encode_fill,
-    lane_of,
-    life_of,
-    listed_prompts,
-    read_question,
-    sampler_of,
-)
-from nearhit.publisher import Publisher
-from nearhit.refresh import Refreshes
+from nearhit.admin.invalidate import PAGE_SECONDS, TASK_INVALIDATE, Invalidated, Which, select, sweep
+from nearhit.assembly import Components, assemble, sampler_of
+from nearhit.domain.outcome import FillOutcome, Hit, Miss, MissReason
+from nearhit.domain.question import Query, listed_prompts, read_question
+from nearhit.flow.batch import together
+from nearhit.flow.runner import Runner
+from nearhit.index.litellm_layout import check_own_layout
+from nearhit.read.call_scope import CallReader
+from nearhit.read.failsafe import Failsafe
+from nearhit.read.live_thresholds import LiveRules
+from nearhit.read.lookup import lookup as lookup_flow
+from nearhit.read.opener import Opener
+from nearhit.read.readiness import OPEN_SECONDS, Readiness, closed
+from nearhit.read.single_flight import Joined, SingleFlight
+from nearhit.resilience.background import end_all
+from nearhit.resilience.closing import Closing
 from nearhit.settings import Settings
-from nearhit.shell import Shell
-from nearhit.singleflight import Flights, Joined
-from nearhit.thresholds.live import LiveRules
-from nearhit.together import together
+from nearhit.valkey.link import link_for, link_to
+from nearhit.write import task_request
+from nearhit.write.broker_url import broker_of
+from nearhit.write.fill_encoding import FillOptions, encode_fill, lane_of, life_of
+from nearhit.write.publisher import Publisher
+from nearhit.write.refresh_queue import Refreshes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,11 +39,10 @@ if TYPE_CHECKING:
 
     import redis
 
-    from nearhit.embedding.port import Embedder
-    from nearhit.judge.port import PairJudge
-    from nearhit.metrics import Metrics
-    from nearhit.policy import Judge
-    from nearhit.scope import Scope
+    from nearhit.domain.hit_policy import Judge
+    from nearhit.domain.scope import Scope
+    from nearhit.flow.ports import Embedder, PairJudge
+    from nearhit.telemetry.metrics import Metrics
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -86,7 +76,7 @@ class SemanticCache:
         judge: PairJudge | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self._parts: Parts = build(
+        self._parts: Components = assemble(
             settings, client=client, embedder=embedder, guard=guard, judge=judge, metrics=metrics
         )
         parts = self._parts
@@ -94,7 +84,7 @@ class SemanticCache:
         self._log_link = link_to(parts.log_server)
         deadline = settings.enqueue_deadline_ms / 1000
         self._fill_link = link_to(replace(parts.log_server, timeout_seconds=deadline))
-        self._shell = Shell(self._link, parts.embedder, parts.gate, parts.judge)
+        self._shell = Runner(self._link, parts.embedder, parts.gate, parts.judge)
         self._publisher = Publisher(
             parts.log_keys,
             self._log_link,
@@ -108,9 +98,9 @@ class SemanticCache:
         self._refreshes = Refreshes(parts.log_keys, self._log_link, parts.wakeup, parts.metrics)
         self._live = LiveRules(parts.log_keys, self._log_link, parts.rules, settings.lowest_threshold, parts.metrics)
         self._sampler = sampler_of(parts, self._log_link, self._live)
-        self._flights = Flights(parts.log_keys, self._log_link, parts.metrics, settings.single_flight_ms / 1000)
-        self._door = Door(parts.metrics)
-        self._edge = Edge(parts.metrics)
+        self._flights = SingleFlight(parts.log_keys, self._log_link, parts.metrics, settings.single_flight_ms / 1000)
+        self._door = Readiness(parts.metrics)
+        self._edge = Failsafe(parts.metrics)
         self._opener = Opener(parts, self._shell, self._door, self._live, self._edge)
         self._closed = False
         self._exiting = sys.is_finalizing  # held here: while the interpreter ends, modules lose their names
@@ -320,7 +310,7 @@ class SemanticCache:
         if queued and not dry_run:
             url = broker_of(self._parts.settings.broker_url, self._parts.log_server)
             row = {"selection": selection.to_message()}
-            request.send(url, self._parts.settings.namespace, TASK_INVALIDATE, row)
+            task_request.send(url, self._parts.settings.namespace, TASK_INVALIDATE, row)
             return Invalidated(queued=True)
         if not dry_run:
             self._flights.forget(self._log_link)

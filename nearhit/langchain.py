@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.caches import BaseCache
 from langchain_core.messages import message_to_dict, messages_from_dict
 from langchain_core.outputs import ChatGeneration, Generation
 
-from nearhit import sweep
-from nearhit.edge import Edge
-from nearhit.entry import Usage
+from nearhit.admin import purge
+from nearhit.domain.entry import Usage
+from nearhit.domain.outcome import FillOutcome, Hit, Miss, MissReason, Tier
+from nearhit.domain.question import read_question
+from nearhit.domain.scope import MAX_BYTES
 from nearhit.errors import EntryError
-from nearhit.outcome import FillOutcome, Hit, Miss, MissReason, Tier
-from nearhit.parts import read_question
-from nearhit.pending import PendingMisses
-from nearhit.scope import MAX_BYTES
+from nearhit.read.failsafe import Failsafe
+from nearhit.read.pending_misses import PendingMisses
 
 if TYPE_CHECKING:
-    from nearhit.aio import AsyncSemanticCache
+    from collections.abc import Sequence
+
+    from nearhit.async_cache import AsyncSemanticCache
     from nearhit.cache import SemanticCache
 
 log = logging.getLogger("nearhit")
@@ -48,7 +49,7 @@ class NearhitCache(BaseCache):  # type: ignore[misc]  # langchain-core is not fo
         self._cache = cache
         self._aio = aio
         self._tenant = tenant
-        self._edge = Edge(cache.metrics)
+        self._edge = Failsafe(cache.metrics)
         self._pending = PendingMisses()
 
     def lookup(self, prompt: str, llm_string: str) -> Sequence[Generation] | None:
@@ -71,7 +72,7 @@ class NearhitCache(BaseCache):  # type: ignore[misc]  # langchain-core is not fo
         Raises:
             StoreUnavailableError: the server does not answer.
         """
-        sweep.remove_all(self._cache.settings)
+        purge.remove_all(self._cache.settings)
 
     async def alookup(self, prompt: str, llm_string: str) -> Sequence[Generation] | None:
         """Return generations, as ``lookup`` does."""

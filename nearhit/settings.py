@@ -6,12 +6,12 @@ import os
 from dataclasses import Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from nearhit.connection import Server
-from nearhit.durability import DURABILITIES
+from nearhit.domain.hit_policy import Lifetimes, check_threshold
 from nearhit.errors import ConfigError
-from nearhit.keys import check_namespace
-from nearhit.policy import Lifetimes, check_threshold
-from nearhit.server_url import broker_problem
+from nearhit.valkey.durability import DURABILITIES
+from nearhit.valkey.key_names import check_namespace
+from nearhit.valkey.server import Server
+from nearhit.valkey.server_url import broker_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,10 +11,10 @@ from zlib import crc32
 
 import numpy as np
 
-from nearhit.embedding.port import Embeddings
-from nearhit.embedding.sight import ALL, Sight
+from nearhit.domain.sight import ALL, Sight
+from nearhit.domain.vectors import unit_rows
 from nearhit.errors import ConfigError
-from nearhit.vectors import unit_rows
+from nearhit.flow.ports import Embeddings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

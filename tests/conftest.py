@@ -9,13 +9,13 @@ import signal
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+from nearhit_worker.stack import ValkeyServer
 
 from nearhit.embedding.vector_cache import VectorCache
 from nearhit.settings import Settings
 from tests.support.faces import KINDS, Face
 from tests.support.running import RunningServer
 from tests.support.shelf import Shelf
-from worker.stack import ValkeyServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

@@ -11,7 +11,7 @@ from nearhit.errors import ConfigError
 
 
 @dataclass(slots=True)
-class Progress:
+class LoadProgress:
     """How far a load has come.
 
     Attributes:
@@ -37,23 +37,23 @@ class Checkpoint:
         self._path = path
         self._identity = {name: _identity(name) for name in files}
 
-    def load(self) -> Progress:
+    def load(self) -> LoadProgress:
         """Return the progress that was saved for these very files, or none.
 
         Raises:
             ConfigError: the file is there and is no checkpoint.
         """
         if self._path is None or not self._path.exists():
-            return Progress()
+            return LoadProgress()
         try:
             saved = json.loads(self._path.read_text())
             if saved["files"] != self._identity:
-                return Progress()
-            return Progress(**saved["progress"])
+                return LoadProgress()
+            return LoadProgress(**saved["progress"])
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{self._path} is no checkpoint of a load; remove it or name another") from error
 
-    def save(self, progress: Progress) -> None:
+    def save(self, progress: LoadProgress) -> None:
         """Write the progress, whole or not at all, and have it on disk when this returns."""
         if self._path is None:
             return

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from nearhit.bulk.load import find_files
 from nearhit.bulk.rows import Columns, format_of, read_rows
+from nearhit.domain.fill_message import decode
 from nearhit.errors import ConfigError, ContractError
-from nearhit.message import decode
-from nearhit.parts import fill_of
+from nearhit.write.fill_encoding import fill_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +117,7 @@ def embedding_dollars(model: str, tokens: int) -> float | None:
     """Return the price of embedding ``tokens``, 0.0 for models of this process, ``None`` where it is unknown."""
     if model.startswith(("local/", "hash/")):
         return 0.0
-    from nearhit.embedding.litellm_client import price_per_token  # noqa: PLC0415 - litellm is heavy
+    from nearhit.llm.client import price_per_token  # noqa: PLC0415 - litellm is heavy
 
     price = price_per_token(model)
     return None if price is None else price * tokens

@@ -7,15 +7,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nearhit import entry
+from nearhit.domain import entry
 from nearhit.errors import EntryError, StoreUnavailableError
-from nearhit.flow import Flow, ReplyError, Send
+from nearhit.flow.steps import Flow, ReplyError, Send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nearhit.entry import Entry
-    from nearhit.keys import CacheKeys
+    from nearhit.domain.entry import Entry
+    from nearhit.valkey.key_names import CacheKeys
 
 _SCAN_COUNT = 1_000
 _FETCHED = (*entry.READ_FIELDS, entry.TENANT, entry.LARGE_RESPONSE)

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nearhit.breaker import Breaker
-from nearhit.bulk.checkpoint import Checkpoint, Progress
+from nearhit.assembly import wakeup_of
+from nearhit.bulk.checkpoint import Checkpoint, LoadProgress
 from nearhit.bulk.loader import Loader, Pace
 from nearhit.bulk.rows import STDIN, Columns, format_of
-from nearhit.durability import FSYNC
 from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ConfigError
-from nearhit.keys import LogKeys
-from nearhit.link import link_for
-from nearhit.metrics import Metrics
-from nearhit.parts import wakeup_of
-from nearhit.shell import Gate, Shell
+from nearhit.flow.runner import Gate, Runner
+from nearhit.resilience.circuit_breaker import CircuitBreaker
+from nearhit.telemetry.metrics import Metrics
+from nearhit.valkey.durability import FSYNC
+from nearhit.valkey.key_names import LogKeys
+from nearhit.valkey.link import link_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,8 +51,8 @@ def load_files(
     settings: Settings,
     patterns: Sequence[str],
     options: LoadOptions | None = None,
-    tell: Callable[[Progress, Loader], None] = lambda _progress, _loader: None,
-) -> Progress:
+    tell: Callable[[LoadProgress, Loader], None] = lambda _progress, _loader: None,
+) -> LoadProgress:
     """Put every row of the files onto the bulk lane; workers make them searchable. Returns when the log has all.
 
     Args:
@@ -69,9 +69,9 @@ def load_files(
     files = [(path, format_of(path, options.format)) for path in find_files(patterns)]
     metrics = Metrics(namespace=settings.namespace)
     wakeup = wakeup_of(settings, settings.log_server(), metrics)
-    gate = Gate(Breaker(sys.maxsize), Breaker(sys.maxsize), metrics, "bulk")
+    gate = Gate(CircuitBreaker(sys.maxsize), CircuitBreaker(sys.maxsize), metrics, "bulk")
     link = link_for(settings.log_server().client())
-    shell = Shell(link, embedder_for(settings.model), gate)
+    shell = Runner(link, embedder_for(settings.model), gate)
     pace = replace(options.pace, confirm=settings.durability == FSYNC)
     loader = Loader(shell, LogKeys(settings.namespace), settings.lifetimes(), wakeup, options.columns, pace)
     with ExitStack() as stack:

@@ -8,24 +8,23 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from nearhit import filllog
-from nearhit.bulk.checkpoint import Progress
 from nearhit.bulk.rows import read_rows
-from nearhit.durability import CONFIRM_SECONDS, confirmed, trial
 from nearhit.errors import ConfigError, ContractError, StoreUnavailableError
-from nearhit.flow import Flow, Send
-from nearhit.parts import fill_of
+from nearhit.flow.steps import Flow, Send
+from nearhit.valkey.durability import CONFIRM_SECONDS, confirmed, trial
+from nearhit.write import fill_log
+from nearhit.write.fill_encoding import fill_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import IO
 
-    from nearhit.bulk.checkpoint import Checkpoint
+    from nearhit.bulk.checkpoint import Checkpoint, LoadProgress
     from nearhit.bulk.rows import Columns, Row
-    from nearhit.keys import LogKeys
-    from nearhit.policy import Lifetimes
-    from nearhit.shell import Shell
-    from nearhit.wakeup import WakeUp
+    from nearhit.domain.hit_policy import Lifetimes
+    from nearhit.flow.runner import Runner
+    from nearhit.valkey.key_names import LogKeys
+    from nearhit.write.wakeup import WakeUp
 
 LANE = "bulk"
 _SECONDS = 10.0
@@ -76,7 +75,7 @@ class Loader:
     """
 
     def __init__(
-        self, shell: Shell, keys: LogKeys, lifetimes: Lifetimes, wakeup: WakeUp, columns: Columns, pace: Pace
+        self, shell: Runner, keys: LogKeys, lifetimes: Lifetimes, wakeup: WakeUp, columns: Columns, pace: Pace
     ) -> None:
         self._shell = shell
         self._keys = keys
@@ -90,8 +89,8 @@ class Loader:
         files: list[tuple[str, str]],
         checkpoint: Checkpoint,
         rejects: IO[str],
-        tell: Callable[[Progress], None] = lambda _: None,
-    ) -> Progress:
+        tell: Callable[[LoadProgress], None] = lambda _: None,
+    ) -> LoadProgress:
         """Put every good row of the files into the log and every bad one into ``rejects``; return the progress.
 
         Args:
@@ -127,10 +126,10 @@ class Loader:
         Raises:
             StoreUnavailableError: the log's server does not answer.
         """
-        depth = self._shell.run(filllog.depth(self._keys, LANE), _SECONDS)
+        depth = self._shell.run(fill_log.depth(self._keys, LANE), _SECONDS)
         return depth.fills + depth.retrying
 
-    def _messages(self, batch: list[Row], rejects: IO[str], progress: Progress) -> Iterator[bytes]:
+    def _messages(self, batch: list[Row], rejects: IO[str], progress: LoadProgress) -> Iterator[bytes]:
         for row in batch:
             try:
                 if row.problem:
@@ -148,7 +147,7 @@ class Loader:
             try:
                 if self._has_room():
                     now_ms = time.time_ns() // 1_000_000
-                    self._add(filllog.accept(self._keys, LANE, blobs, now_ms))
+                    self._add(fill_log.accept(self._keys, LANE, blobs, now_ms))
                     self._wakeup.notify(LANE)
                     return
                 end = time.monotonic() + self._pace.outage_seconds  # full is no outage: workers will make room
@@ -166,13 +165,13 @@ class Loader:
             self._shell.run(flow, _SECONDS)
 
     def _has_room(self) -> bool:
-        depth = self._shell.run(filllog.depth(self._keys, LANE), _SECONDS)
+        depth = self._shell.run(fill_log.depth(self._keys, LANE), _SECONDS)
         if depth.fills + depth.retrying >= self._pace.max_depth:
             return False
         used, most = self._shell.run(_memory(), _SECONDS)
         return not most or used < self._pace.max_memory_share * most
 
-    def _check_share(self, progress: Progress) -> None:
+    def _check_share(self, progress: LoadProgress) -> None:
         seen = progress.accepted + progress.rejected
         if seen >= _FIRST_ROWS and progress.rejected > self._pace.max_bad_share * seen:
             raise ConfigError(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import msgpack
 import numpy as np
 
+from nearhit.domain.vectors import from_bytes, to_bytes, unit_rows
 from nearhit.errors import ContractError, VectorError
-from nearhit.vectors import from_bytes, to_bytes, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

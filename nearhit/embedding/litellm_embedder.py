@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nearhit.embedding.litellm_client import NoRetries, error_types, load_litellm, provider_of, translate
+from nearhit.domain.sight import ASSUMED_BYTES, assumed_sight
 from nearhit.embedding.litellm_reply import tokens_of, vectors_of
 from nearhit.embedding.litellm_sight import bytes_of, reads_of
-from nearhit.embedding.port import Embeddings
-from nearhit.embedding.sight import ASSUMED_BYTES, assumed_sight
 from nearhit.errors import ConfigError, ContractError, EmbedderUnavailableError
+from nearhit.flow.ports import Embeddings
+from nearhit.llm.client import NoRetries, error_types, load_litellm, provider_of, translate
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from nearhit.embedding.sight import Sight
+    from nearhit.domain.sight import Sight
 
 Request = dict[str, Any]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nearhit.embedding.litellm_client import load_litellm
 from nearhit.embedding.minilm.embedder import NAME, MiniLMEmbedder
+from nearhit.llm.client import load_litellm
 
 if TYPE_CHECKING:
-    from nearhit.embedding.port import Embedder, Embeddings
+    from nearhit.flow.ports import Embedder, Embeddings
 
 _PROVIDER, _, _MODEL = NAME.partition("/")
 _DEFAULT_TIMEOUT_SECONDS = 60.0

@@ -6,8 +6,8 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, Any
 
+from nearhit.domain.vectors import from_bytes, unit_rows
 from nearhit.errors import ContractError, VectorError
-from nearhit.vectors import from_bytes, unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from nearhit.embedding.sight import ASSUMED_BYTES, Reads
+from nearhit.domain.sight import ASSUMED_BYTES, Reads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

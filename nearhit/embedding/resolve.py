@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nearhit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from nearhit.embedding.port import Embedder
+    from nearhit.flow.ports import Embedder
 
 LOCAL_MODEL = "local/minilm"
 _HASH_PREFIX = "hash/"
@@ -46,7 +46,7 @@ def _embedder_for(model: str, options: dict[str, Any]) -> Embedder:
         from nearhit.testing import HashEmbedder  # noqa: PLC0415
 
         return HashEmbedder(_hash_dimension(model), **options)
-    from nearhit.embedding.deadline import DeadlineEmbedder  # noqa: PLC0415
+    from nearhit.embedding.deadline_embedder import DeadlineEmbedder  # noqa: PLC0415
     from nearhit.embedding.litellm_embedder import LiteLLMEmbedder  # noqa: PLC0415
 
     return DeadlineEmbedder(LiteLLMEmbedder(model, **options))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nearhit.embedding.per_process import PerProcess
 from nearhit.errors import ConfigError
+from nearhit.resilience.per_process import PerProcess
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from nearhit.domain.intervals import Share, share, upper_bound
 from nearhit.evaluation.calibrate import Calibration, calibrate
-from nearhit.evaluation.intervals import Share, share, upper_bound
 from nearhit.evaluation.metrics import PairsReport, Rates, evaluate_pairs, pair_similarities, refusals
 from nearhit.evaluation.replay import Replay, ReplayReport
 from nearhit.evaluation.rows import PairRow, StreamRow, format_of, read_pairs, read_stream

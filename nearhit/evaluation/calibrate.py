@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from nearhit.domain.intervals import at_most, upper_bound
 from nearhit.errors import ConfigError
-from nearhit.evaluation.intervals import at_most, upper_bound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

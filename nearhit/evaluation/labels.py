@@ -9,18 +9,18 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nearhit.backoff import Backoff
-from nearhit.deadline import HeldCalls
 from nearhit.errors import ConfigError, ContractError, JudgeUnavailableError, UnavailableError
 from nearhit.evaluation.rows import PairRow, pair_of, read_pairs
-from nearhit.judge.port import Judgement, Sameness
+from nearhit.flow.ports import Judgement, Sameness
+from nearhit.resilience.backoff import Backoff
+from nearhit.resilience.deadline import BoundedCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from nearhit.evaluation.traffic import Candidate
-    from nearhit.judge.port import PairJudge
+    from nearhit.flow.ports import PairJudge
 
 TRIES = 6
 SECONDS = 60.0
@@ -90,7 +90,9 @@ class Spent:
 
 def held(judge: PairJudge, at_once: int = 1) -> Callable[[str, str, float], Judgement]:
     """Return the judge's ``judge``, held to its time limit whatever the client does, and with its own errors."""
-    calls: HeldCalls[Judgement] = HeldCalls(judge.name, JudgeUnavailableError, "nearhit-judge", max(8, 2 * at_once))
+    calls: BoundedCalls[Judgement] = BoundedCalls(
+        judge.name, JudgeUnavailableError, "nearhit-judge", max(8, 2 * at_once)
+    )
 
     def ask(prompt: str, candidate: str, timeout_seconds: float) -> Judgement:
         return calls.run(lambda: judge.judge(prompt, candidate, timeout_seconds), timeout_seconds)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nearhit.domain.intervals import Share, share
 from nearhit.errors import ConfigError
-from nearhit.evaluation.intervals import Share, share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

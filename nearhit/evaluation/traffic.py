@@ -26,7 +26,7 @@ _KEPT = ("kind", "source", "tenant", "namespace", "scope")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class TrafficQuestion:
     """One question of the traffic, in its order.
 
     Attributes:
@@ -62,7 +62,7 @@ class Traffic:
     """What a file holds: pairs, or questions."""
 
     pairs: list[Candidate]
-    questions: list[Question]
+    questions: list[TrafficQuestion]
 
 
 def read_traffic(path: str | Path) -> Traffic:
@@ -84,14 +84,14 @@ def read_traffic(path: str | Path) -> Traffic:
         if "candidate" in row:
             traffic.pairs.append(Candidate(prompt, text_of(row, "candidate", name, line), whose, labels))
         else:
-            traffic.questions.append(Question(prompt, whose, labels))
+            traffic.questions.append(TrafficQuestion(prompt, whose, labels))
     if bool(traffic.pairs) == bool(traffic.questions):
         raise ConfigError(f"{name} must hold questions, or pairs with 'candidate', and not both or neither")
     return traffic
 
 
 def nearest_pairs(
-    questions: Sequence[Question], embed: Embed, guard: Judge | None, *, neighbours: int = 4, floor: float = 0.5
+    questions: Sequence[TrafficQuestion], embed: Embed, guard: Judge | None, *, neighbours: int = 4, floor: float = 0.5
 ) -> list[Candidate]:
     """Return each question with the nearest one before it that a lookup could have answered it with.
 
@@ -106,7 +106,7 @@ def nearest_pairs(
         neighbours: how many of the nearest are looked at.
         floor: no pair is less similar than this.
     """
-    groups: dict[tuple[str, ...], dict[str, Question]] = {}
+    groups: dict[tuple[str, ...], dict[str, TrafficQuestion]] = {}
     for one in questions:
         groups.setdefault(one.whose, {}).setdefault(one.prompt, one)
     texts = list(dict.fromkeys(one.prompt for one in questions))

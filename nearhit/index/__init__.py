@@ -1,1 +1,1 @@
-"""Index: the care of what is on the server: loss, wear, another embedder, entries that must go."""
+"""Index: the two engines, opening, loss and rotation."""

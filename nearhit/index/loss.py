@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from nearhit import keys as key_names
-from nearhit import protocol
-from nearhit.flow import Flow, Send
+from nearhit.flow.steps import Flow, Send
+from nearhit.valkey import key_names, search_protocol
 
 if TYPE_CHECKING:
-    from nearhit.lookup import Space
+    from nearhit.index.space import Space
 
 
 class LossReason(StrEnum):
@@ -40,7 +39,7 @@ class Evidence:
 def gather(namespace: str) -> Flow[Evidence]:
     """Return the evidence; must be looked at before anything is made again."""
     server, there = yield Send((("INFO", "server"), ("EXISTS", key_names.embedders(namespace))))
-    lines = protocol.parse_section(server)
+    lines = search_protocol.parse_section(server)
     mode = lines.get("server_mode", lines.get("redis_mode", ""))
     return Evidence("" if mode == "cluster" else lines.get("run_id", ""), there == 1)
 

@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from nearhit import protocol
-from nearhit.engine.valkey_search import search_error
 from nearhit.errors import StoreUnavailableError
-from nearhit.flow import Flow, ReplyError, Send
+from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.index.valkey_search import search_error
+from nearhit.valkey import search_protocol
 
 if TYPE_CHECKING:
-    from nearhit.engine.valkey_search import ValkeySearchEngine
-    from nearhit.index.generations import Generation, Survey
-    from nearhit.keys import CacheKeys
+    from nearhit.index.survey import Generation, Survey
+    from nearhit.index.valkey_search import ValkeySearchEngine
+    from nearhit.valkey.key_names import CacheKeys
 
 LOCK_MS = 10_000
 """How long one step may take before another worker may take one."""
@@ -155,12 +155,12 @@ def _flip(about: int, current: int, keys: CacheKeys, wear: Wear) -> Flow[bool]:
 def _drop(about: int, keys: CacheKeys, wear: Wear) -> Flow[bool]:
     pause_ms = max(1, round(wear.pause_seconds * 1000))
     paused, dropped = yield Send(
-        (("SET", keys.rotation("pause"), 1, "PX", pause_ms), protocol.drop_index(keys.index(about)))
+        (("SET", keys.rotation("pause"), 1, "PX", pause_ms), search_protocol.drop_index(keys.index(about)))
     )
     if isinstance(paused, ReplyError):
         raise search_error(keys.index(about), paused)
-    if isinstance(dropped, ReplyError) and not protocol.is_unconfirmed(dropped.text):
-        if protocol.is_missing_index(dropped.text):
+    if isinstance(dropped, ReplyError) and not search_protocol.is_unconfirmed(dropped.text):
+        if search_protocol.is_missing_index(dropped.text):
             return False
         raise search_error(keys.index(about), dropped)
     return True

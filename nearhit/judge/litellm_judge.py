@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from nearhit.embedding.litellm_client import NoRetries, error_types, load_litellm, translate
 from nearhit.errors import ConfigError, JudgeUnavailableError, NearhitError
-from nearhit.judge.question import SYSTEM, judgement, messages
+from nearhit.judge.judge_prompt import SYSTEM, judgement, messages
+from nearhit.llm.client import NoRetries, error_types, load_litellm, translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nearhit.judge.port import Judgement
+    from nearhit.flow.ports import Judgement
 
 PREFIX = "litellm/"
 _MAX_TOKENS = 64

@@ -9,9 +9,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nearhit.embedding.per_process import PerProcess
 from nearhit.errors import ConfigError, ContractError
-from nearhit.judge.port import Judgement, Sameness
+from nearhit.flow.ports import Judgement, Sameness
+from nearhit.resilience.per_process import PerProcess
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nearhit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from nearhit.judge.port import PairJudge
+    from nearhit.flow.ports import PairJudge
 
 _LITELLM, _ONNX = "litellm/", "onnx:"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nearhit.entry import Usage, strict_json
+from nearhit.domain.entry import Usage, strict_json
 from nearhit.errors import EntryError
 
 _WHOLE = frozenset({"stop", "tool_calls", "function_call"})

@@ -10,28 +10,28 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nearhit import sweep
-from nearhit.edge import Edge
-from nearhit.embedding.litellm_client import load_litellm
-from nearhit.entry import prompt_digest
+from nearhit.admin import purge
+from nearhit.domain.entry import prompt_digest
+from nearhit.domain.hit_policy import MAX_TTL_SECONDS
+from nearhit.domain.outcome import FillOutcome, Hit, Miss, MissReason, Tier
+from nearhit.domain.question import read_question
+from nearhit.domain.scope import Scope
 from nearhit.errors import EntryError
 from nearhit.litellm.answer import as_text, calls_tools, parse_response, read_answer, usage_of
 from nearhit.litellm.latest import remember_similarity
 from nearhit.litellm.request import QUESTIONS, Request, limits_of, metadata_of, tenant_of
-from nearhit.outcome import FillOutcome, Hit, Miss, MissReason, Tier
-from nearhit.parts import read_question
-from nearhit.pending import MAX_PENDING, PendingMisses
-from nearhit.policy import MAX_TTL_SECONDS
-from nearhit.scope import Scope
+from nearhit.llm.client import load_litellm
+from nearhit.read.failsafe import Failsafe
+from nearhit.read.pending_misses import MAX_PENDING, PendingMisses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from nearhit.aio import AsyncSemanticCache
+    from nearhit.async_cache import AsyncSemanticCache
     from nearhit.cache import SemanticCache
     from nearhit.litellm.options import Options
-    from nearhit.parts import FillOptions
+    from nearhit.write.fill_encoding import FillOptions
 
 log = logging.getLogger("nearhit")
 
@@ -58,7 +58,7 @@ class Guarded:
         side: ``read`` or ``write``.
     """
 
-    def __init__(self, edge: Edge, side: str) -> None:
+    def __init__(self, edge: Failsafe, side: str) -> None:
         self._edge = edge
         self._side = side
 
@@ -95,7 +95,7 @@ class Backend:
         self.aio = aio
         self._options = options
         self.metrics = sync.metrics
-        self._edge = Edge(sync.metrics)
+        self._edge = Failsafe(sync.metrics)
         self._pending = PendingMisses()
         self._served: OrderedDict[str, str] = OrderedDict()
 
@@ -177,7 +177,7 @@ class Backend:
         """
         ends = {key.rpartition("/")[2] for key in keys}
         ends |= {":".join(self._served[end].rsplit(":", 2)[1:]) for end in ends if end in self._served}
-        return await asyncio.to_thread(sweep.remove_questions, self.sync.settings, sorted(ends))
+        return await asyncio.to_thread(purge.remove_questions, self.sync.settings, sorted(ends))
 
     async def _index_info(self) -> dict[str, Any]:
         """Return what LiteLLM's own class would ask the server for: that and how lookups work."""

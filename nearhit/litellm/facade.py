@@ -15,13 +15,13 @@ from nearhit.litellm.request import Reading, read_request
 from nearhit.litellm.shared import read_shared
 
 if TYPE_CHECKING:
+    from nearhit.domain.outcome import Hit
     from nearhit.litellm.backend import Backend
     from nearhit.litellm.options import Options
     from nearhit.litellm.request import Request
-    from nearhit.outcome import Hit
 
 
-class NearhitCache(Cache):  # type: ignore[misc]  # litellm is not followed by the type checker
+class CacheFacade(Cache):  # type: ignore[misc]  # litellm is not followed by the type checker
     """LiteLLM's cache facade over a ``Backend``.
 
     LiteLLM's own passes a blocking read the messages alone, and its key depends on the order of parameters. This one

@@ -6,17 +6,17 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from nearhit.aio import AsyncSemanticCache
+from nearhit.async_cache import AsyncSemanticCache
 from nearhit.cache import SemanticCache
-from nearhit.embedding.litellm_client import load_litellm
 from nearhit.errors import ConfigError
 from nearhit.litellm.backend import Backend
 from nearhit.litellm.options import Options
 from nearhit.litellm.shared import scope_of_key
+from nearhit.llm.client import load_litellm
 from nearhit.settings import Settings
 
 if TYPE_CHECKING:
-    from nearhit.scope import Scope
+    from nearhit.domain.scope import Scope
 
 
 def cache(
@@ -39,14 +39,14 @@ def cache(
     """
     load_litellm()
     _check_replay()
-    from nearhit.litellm.facade import NearhitCache  # noqa: PLC0415 - imports litellm
+    from nearhit.litellm.facade import CacheFacade  # noqa: PLC0415 - imports litellm
 
     if not isinstance(made, SemanticCache):
         whole = made if isinstance(made, Settings) else Settings.from_env(**settings)
         made = SemanticCache(whole)
         aio = AsyncSemanticCache(whole, metrics=made.metrics)
     options = options or Options()
-    return NearhitCache(Backend(made, aio, options), options, shared=made.settings.layout == "litellm")
+    return CacheFacade(Backend(made, aio, options), options, shared=made.settings.layout == "litellm")
 
 
 def install(made: Any = None, *, options: Options | None = None, **settings: Any) -> Any:

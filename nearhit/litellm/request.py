@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nearhit.conversation import MAX_FIELDS
-from nearhit.scope import Scope
+from nearhit.domain.conversation import MAX_FIELDS
+from nearhit.domain.scope import Scope
 
 QUESTIONS = ("messages", "prompt", "input")
 """Parameters that hold the question: chat, text completion, Responses API."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from nearhit.conversation import Reader, mapping_of
+from nearhit.domain.conversation import Reader, mapping_of
+from nearhit.domain.prompt import Bypass, read_prompt
+from nearhit.domain.scope import Scope
 from nearhit.litellm.request import (
     QUESTIONS,
     Request,
@@ -16,8 +18,6 @@ from nearhit.litellm.request import (
     tenant_of,
     unreadable,
 )
-from nearhit.prompt import Bypass, read_prompt
-from nearhit.scope import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

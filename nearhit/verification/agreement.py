@@ -30,7 +30,7 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Agreement:
     """Whether two answers agree, and what it cost to say so."""
 
     agrees: bool

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from nearhit.vectors import checked_rows
-from nearhit.verification.agreement import Judgement, equal
+from nearhit.domain.vectors import checked_rows
+from nearhit.verification.agreement import Agreement, equal
 from nearhit.verification.llm import LlmJudge
 
 if TYPE_CHECKING:
-    from nearhit.embedding.port import Embedder
+    from nearhit.flow.ports import Embedder
     from nearhit.settings import Settings
     from nearhit.verification.agreement import Answers
 
@@ -19,7 +19,7 @@ _EMBED_SECONDS = 20.0
 class AnswerJudge(Protocol):
     """Says whether two answers to a question agree."""
 
-    def judge(self, answers: Answers) -> Judgement:
+    def judge(self, answers: Answers) -> Agreement:
         """Judge two answers.
 
         Raises:
@@ -32,9 +32,9 @@ class AnswerJudge(Protocol):
 class ExactJudge:
     """Takes answers for the same whose words are the same."""
 
-    def judge(self, answers: Answers) -> Judgement:
+    def judge(self, answers: Answers) -> Agreement:
         """Judge by the texts, but for case, white space and punctuation around them."""
-        return Judgement(equal(answers.cached, answers.fresh))
+        return Agreement(equal(answers.cached, answers.fresh))
 
 
 class EmbeddingJudge:
@@ -49,11 +49,11 @@ class EmbeddingJudge:
         self._embedder = embedder
         self._similarity = similarity
 
-    def judge(self, answers: Answers) -> Judgement:
+    def judge(self, answers: Answers) -> Agreement:
         """Judge by the cosine of the answers' vectors."""
         made = self._embedder.embed((answers.cached, answers.fresh), _EMBED_SECONDS)
         vectors = checked_rows(made.vectors, 2)
-        return Judgement(float(vectors[0] @ vectors[1]) >= self._similarity, made.cost_dollars)
+        return Agreement(float(vectors[0] @ vectors[1]) >= self._similarity, made.cost_dollars)
 
 
 def judge_of(settings: Settings, embedder: Embedder) -> AnswerJudge:

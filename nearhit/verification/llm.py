@@ -7,14 +7,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from nearhit.errors import EntryError
-from nearhit.refresher import ask_model
-from nearhit.verification.agreement import Judgement, equal
+from nearhit.verification.agreement import Agreement, equal
+from nearhit.write.refresher import ask_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nearhit.refresher import Answer
     from nearhit.verification.agreement import Answers
+    from nearhit.write.refresher import Answer
 
 JUDGE_SECONDS = 20.0
 
@@ -42,10 +42,10 @@ class LlmJudge:
         self._model = model
         self._ask = ask
 
-    def judge(self, answers: Answers) -> Judgement:
+    def judge(self, answers: Answers) -> Agreement:
         """Judge by the one word that the model says; texts that are the same cost no call."""
         if equal(answers.cached, answers.fresh):
-            return Judgement(agrees=True)
+            return Agreement(agrees=True)
         texts = {"question": answers.question, "first answer": answers.cached, "second answer": answers.fresh}
         shown = "\n".join(
             f"{name}: {json.dumps(text[:_MAX_CHARS], ensure_ascii=False)}" for name, text in texts.items()
@@ -56,4 +56,4 @@ class LlmJudge:
         words = {word.lower() for word in _WORD.findall(json.loads(said.response))}
         if len(words) != 1:
             raise EntryError(f"the judge {recipe['model']!r} said neither SAME nor DIFFERENT")
-        return Judgement("same" in words, said.usage.cost_dollars if said.usage else 0.0)
+        return Agreement("same" in words, said.usage.cost_dollars if said.usage else 0.0)

@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nearhit.evaluation.intervals import Share, share_at_any_look
-from nearhit.thresholds.table import NAMESPACE, SETTINGS
+from nearhit.domain.intervals import Share, share_at_any_look
+from nearhit.domain.threshold_table import NAMESPACE, SETTINGS
 from nearhit.verification.samples import ANEW, FALSE_HIT, TRUE_HIT, UNJUDGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from nearhit.thresholds.table import ThresholdEntry
+    from nearhit.domain.threshold_table import ThresholdEntry
     from nearhit.verification.samples import Sample
 
 STEP = 0.005

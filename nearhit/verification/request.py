@@ -12,7 +12,7 @@ import msgpack
 from nearhit.errors import ContractError, MessageError
 
 if TYPE_CHECKING:
-    from nearhit.scope import Scope
+    from nearhit.domain.scope import Scope
 
 LANE = "verify"
 VERSION = 1
@@ -28,7 +28,7 @@ _UNLIKE = ("tools", "functions", "\0function")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class VerificationRequest:
     """A semantic hit that is to be verified.
 
     Attributes:
@@ -56,13 +56,13 @@ class Request:
     tenant: str = ""
 
 
-def encode(request: Request) -> bytes:
+def encode(request: VerificationRequest) -> bytes:
     """Return the message of a request.
 
     Raises:
         MessageError: it is longer than ``MAX_BYTES``, or something in it has no place in a message.
     """
-    row = {name: getattr(request, name) for name in Request.__slots__}
+    row = {name: getattr(request, name) for name in VerificationRequest.__slots__}
     try:
         blob: bytes = msgpack.packb({"v": VERSION, **row, "recipe": json.dumps(request.recipe)})
     except (TypeError, ValueError) as error:
@@ -72,7 +72,7 @@ def encode(request: Request) -> bytes:
     return blob
 
 
-def decode(blob: bytes) -> Request:
+def decode(blob: bytes) -> VerificationRequest:
     """Return the request of a message.
 
     Raises:
@@ -82,7 +82,7 @@ def decode(blob: bytes) -> Request:
         row = msgpack.unpackb(blob)
         if row.pop("v") != VERSION:
             raise MessageError(f"the verification of {len(blob)} bytes has another version than {VERSION}")
-        request = Request(**{**row, "recipe": json.loads(row["recipe"])})
+        request = VerificationRequest(**{**row, "recipe": json.loads(row["recipe"])})
     except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
         raise MessageError(f"the verification of {len(blob)} bytes cannot be read: {error}") from error
     if not isinstance(request.recipe, dict) or not isinstance(request.similarity, float):

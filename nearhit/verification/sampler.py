@@ -8,23 +8,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nearhit import entry, filllog
-from nearhit.background import Background, Inbox
+from nearhit.domain import entry
+from nearhit.domain.fill_message import FIELD
+from nearhit.domain.outcome import Hit, Miss, Tier
+from nearhit.domain.scope import Scope
 from nearhit.errors import ContractError, NearhitError, StoreUnavailableError
-from nearhit.flow import ReplyError
-from nearhit.message import FIELD
-from nearhit.outcome import Hit, Miss, Tier
-from nearhit.scope import Scope
-from nearhit.verification.request import LANE, Request, encode, recipe_of
+from nearhit.flow.steps import ReplyError
+from nearhit.resilience.background import Background, Inbox
+from nearhit.verification.request import LANE, VerificationRequest, encode, recipe_of
+from nearhit.write import fill_log
 
 if TYPE_CHECKING:
-    from nearhit.flow import Command
-    from nearhit.keys import LogKeys
-    from nearhit.link import Link
-    from nearhit.lookup import Query
-    from nearhit.metrics import Metrics
-    from nearhit.thresholds.live import LiveRules
-    from nearhit.wakeup import WakeUp
+    from nearhit.domain.question import Query
+    from nearhit.flow.ports import Link
+    from nearhit.flow.steps import Command
+    from nearhit.read.live_thresholds import LiveRules
+    from nearhit.telemetry.metrics import Metrics
+    from nearhit.valkey.key_names import LogKeys
+    from nearhit.write.wakeup import WakeUp
 
 MAX_LOGGED = 1_000
 """Requests in the log: where nobody verifies, more are dropped and counted instead of filling the server."""
@@ -127,7 +128,7 @@ class Sampler:
                 if added == 2:  # the one that the flag was free for
                     self._wakeup.notify(LANE)
 
-    def _request(self, hit: Hit, prompt: Any, scope: Any) -> Request:
+    def _request(self, hit: Hit, prompt: Any, scope: Any) -> VerificationRequest:
         whole = Scope.of(scope)
         query = self._drawing.read(prompt, whole)
         if isinstance(query, Miss):
@@ -135,7 +136,7 @@ class Sampler:
         rules = self._live.of(query)
         if rules.threshold != hit.threshold:
             raise StoreUnavailableError("the threshold was changed between a hit and its verification")
-        return Request(
+        return VerificationRequest(
             recipe=recipe_of(prompt, whole, self._drawing.model),
             question=hit.prompt,
             cached_question=hit.cached_prompt,
@@ -150,8 +151,8 @@ class Sampler:
 
     def _send(self, blob: bytes) -> int:
         names = (self._keys.log(LANE), self._keys.wake(LANE))
-        fields = (FIELD, blob, filllog.TRIES, 0, filllog.QUEUED, time.time_ns() // 1_000_000)
-        command: Command = ("EVAL", _ADD, 2, *names, MAX_LOGGED, filllog.WAKE_MS, *fields)
+        fields = (FIELD, blob, fill_log.TRIES, 0, fill_log.QUEUED, time.time_ns() // 1_000_000)
+        command: Command = ("EVAL", _ADD, 2, *names, MAX_LOGGED, fill_log.WAKE_MS, *fields)
         reply = self._link.send((command,), _SECONDS)[0]
         if isinstance(reply, ReplyError):
             raise StoreUnavailableError(f"{names[0]}: {reply.kind}: {reply.text}")

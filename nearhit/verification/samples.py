@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nearhit.errors import StoreUnavailableError
-from nearhit.flow import Flow, ReplyError, Send
+from nearhit.flow.steps import Flow, ReplyError, Send
 
 if TYPE_CHECKING:
-    from nearhit.flow import Word
-    from nearhit.keys import LogKeys
+    from nearhit.flow.steps import Word
+    from nearhit.valkey.key_names import LogKeys
 
 MAX_SAMPLES = 10_000
 """Samples kept in a namespace; the oldest go first."""

@@ -8,25 +8,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nearhit import entry, filllog
+from nearhit.domain import entry
 from nearhit.errors import ConfigError, ContractError, MessageError, UnavailableError
-from nearhit.refresher import ask_model
 from nearhit.verification.agreement import Answers, text_of
 from nearhit.verification.request import decode
 from nearhit.verification.samples import FALSE_HIT, MAX_SAMPLES, TRUE_HIT, UNJUDGED, Sample, fields_of
+from nearhit.write import fill_log
+from nearhit.write.refresher import ask_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nearhit.fate import Fate, Limits
-    from nearhit.filllog import Logged
-    from nearhit.keys import LogKeys
-    from nearhit.lookup import Space
-    from nearhit.metrics import Metrics
-    from nearhit.refresher import Answer
-    from nearhit.shell import Shell
+    from nearhit.flow.runner import Runner
+    from nearhit.index.space import Space
+    from nearhit.telemetry.metrics import Metrics
+    from nearhit.valkey.key_names import LogKeys
     from nearhit.verification.judges import AnswerJudge
-    from nearhit.verification.request import Request
+    from nearhit.verification.request import VerificationRequest
+    from nearhit.write.acknowledger import Acknowledger, Limits
+    from nearhit.write.fill_log import Logged
+    from nearhit.write.refresher import Answer
 
 log = logging.getLogger("nearhit")
 
@@ -67,7 +68,9 @@ class Verifier:
         how: what asks and what compares.
     """
 
-    def __init__(self, log: Shell, keys: LogKeys, fate: Fate, metrics: Metrics, limits: Limits, how: Verifying) -> None:
+    def __init__(
+        self, log: Runner, keys: LogKeys, fate: Acknowledger, metrics: Metrics, limits: Limits, how: Verifying
+    ) -> None:
         self._log = log
         self._keys = keys
         self._fate = fate
@@ -109,7 +112,7 @@ class Verifier:
             return 1
         return 0
 
-    def _judged(self, request: Request) -> bool:
+    def _judged(self, request: VerificationRequest) -> bool:
         fresh = self._how.ask(request.recipe, True, ASK_SECONDS)
         self._spent(fresh.usage.cost_dollars if fresh.usage else 0.0)
         cached = text_of(entry.decode_response(request.cached_answer))
@@ -118,7 +121,7 @@ class Verifier:
         self._spent(judgement.dollars)
         return judgement.agrees
 
-    def _give_up(self, row: Logged, lane: str, request: Request | None, reason: str, why: object) -> None:
+    def _give_up(self, row: Logged, lane: str, request: VerificationRequest | None, reason: str, why: object) -> None:
         log.info("hit not verified: %s", why, extra={"action": "verify", "reason": reason})
         sample = _sample(request, UNJUDGED) if request is not None else None
         self._count(row, lane, sample, f"_{reason}")
@@ -129,10 +132,10 @@ class Verifier:
         if sample is None:
             self._fate.done([row], lane)
         else:
-            kept = filllog.Kept(
+            kept = fill_log.Kept(
                 self._keys.verified, fields_of(sample), MAX_SAMPLES, round(self._how.window_seconds * 1000)
             )
-            if not self._log.run(filllog.exchange(self._keys, lane, row, kept), self._limits.store_seconds):
+            if not self._log.run(fill_log.exchange(self._keys, lane, row, kept), self._limits.store_seconds):
                 return  # another worker has taken it over, and counts it
         self._metrics.verifications.labels(self._metrics.namespace, verdict + reason).inc()
 
@@ -141,7 +144,7 @@ class Verifier:
             self._metrics.verify_dollars.labels(self._metrics.namespace).inc(dollars)
 
 
-def _sample(request: Request, verdict: str) -> Sample:
+def _sample(request: VerificationRequest, verdict: str) -> Sample:
     return Sample(
         verdict=verdict,
         similarity=request.similarity,

@@ -6,18 +6,18 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from nearhit.domain.threshold_table import ThresholdEntry, decode
 from nearhit.errors import ConfigError, NearhitError
-from nearhit.thresholds import store
-from nearhit.thresholds.table import ThresholdEntry, decode
+from nearhit.read import threshold_store
 from nearhit.verification import samples
 from nearhit.verification.measure import Budget, in_force, raised, tally
 from nearhit.verification.samples import VERDICTS
 
 if TYPE_CHECKING:
-    from nearhit.keys import LogKeys
-    from nearhit.metrics import Metrics
+    from nearhit.flow.runner import Runner
     from nearhit.settings import Settings
-    from nearhit.shell import Shell
+    from nearhit.telemetry.metrics import Metrics
+    from nearhit.valkey.key_names import LogKeys
     from nearhit.verification.measure import Raise
     from nearhit.verification.samples import Sample
 
@@ -40,7 +40,7 @@ class Watch:
         window_seconds: how long a sample counts.
     """
 
-    def __init__(self, shell: Shell, keys: LogKeys, metrics: Metrics, budget: Budget, window_seconds: float) -> None:
+    def __init__(self, shell: Runner, keys: LogKeys, metrics: Metrics, budget: Budget, window_seconds: float) -> None:
         self._shell = shell
         self._keys = keys
         self._metrics = metrics
@@ -57,7 +57,7 @@ class Watch:
         """
         try:
             self._read()
-            rows = self._shell.run(store.rows(self._keys), _SECONDS)
+            rows = self._shell.run(threshold_store.rows(self._keys), _SECONDS)
         except NearhitError:
             self._metrics.forget_false_hits()
             raise
@@ -90,7 +90,7 @@ class Watch:
         about = entry.about if entry is not None else "the namespace"
         now_ms = time.time_ns() // 1_000_000
         made = ThresholdEntry(field, wanted.after, WHO, now_ms, wanted.why, wanted.before, about)
-        if self._shell.run(store.change(self._keys, made, blob), _SECONDS):  # else another worker was first
+        if self._shell.run(threshold_store.change(self._keys, made, blob), _SECONDS):  # else another worker was first
             self._metrics.threshold_raises.labels(self._metrics.namespace).inc()
             log.warning(
                 "threshold raised: %s",
@@ -99,7 +99,7 @@ class Watch:
             )
 
 
-def watch_of(shell: Shell, keys: LogKeys, metrics: Metrics, settings: Settings) -> Watch:
+def watch_of(shell: Runner, keys: LogKeys, metrics: Metrics, settings: Settings) -> Watch:
     """Return the watch that ``settings`` describe."""
     budget = Budget(settings.verify_budget, settings.verify_ceiling)
     return Watch(shell, keys, metrics, budget, settings.verify_window_seconds)

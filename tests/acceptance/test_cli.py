@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from nearhit_worker.stack import free_port
 
 from tests.support.terminal import Ended, Terminal, still_running
-from worker.stack import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,10 @@ import gzip
 import json
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PAIRS = [
     {"prompt": "how do i reset my password", "candidate": "how can i reset my password", "same": True, "kind": "easy"},

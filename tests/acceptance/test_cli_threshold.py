@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nearhit.keys import LogKeys
-from nearhit.scope import Scope, scope_digest, tenant_digest
+from nearhit.domain.scope import Scope, scope_digest, tenant_digest
+from nearhit.valkey.key_names import LogKeys
 from nearhit.verification.samples import Sample, fields_of
 from tests.support.terminal import Terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from worker.stack import ValkeyServer
+    from nearhit_worker.stack import ValkeyServer
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.stack import wait_until
 
 from tests.support.terminal import Ended, Terminal, children_of, still_running
-from worker.stack import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,13 +8,13 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.stack import ValkeyServer, Worker, wait_until
 
 from nearhit import Hit, Settings, Thresholds
 from tests.support.faces import Face
 from tests.support.judging_server import JudgingServer
 from tests.support.shelf import Shelf
 from tests.support.terminal import Terminal
-from worker.stack import ValkeyServer, Worker, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

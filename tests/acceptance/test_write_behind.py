@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.stack import Worker, wait_until
 
 from nearhit import FillOutcome, Hit, Miss, Settings, Tier
 from tests.support.faces import Face
-from worker.stack import Worker, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from worker.stack import ValkeyServer
+    from nearhit_worker.stack import ValkeyServer
 
 
 @pytest.fixture(scope="module", params=["local", "valkey-search"])

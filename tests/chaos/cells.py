@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from nearhit_worker.stack import ValkeyServer, free_port
 from redis.exceptions import MovedError
 
 from tests.chaos.field import Field
@@ -15,7 +16,6 @@ from tests.support import slow_disk
 from tests.support.cluster import join
 from tests.support.slow_disk import SlowDiskServer
 from tests.support.tls import Tls
-from worker.stack import ValkeyServer, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
 from contextlib import suppress
@@ -11,15 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nearhit_worker.stack import Worker
+
 from tests.chaos.field import children_of
 from tests.chaos.rabbit import RabbitServer
-from worker.stack import Worker
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterable
 
+    from nearhit_worker.stack import Child, ValkeyServer
+
     from tests.chaos.cells import CellField
-    from worker.stack import Child, ValkeyServer
 
 VICTIMS = ("worker", "log server", "cache server", "broker")
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGSTOP")

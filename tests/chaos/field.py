@@ -9,10 +9,11 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from nearhit_worker.stack import ValkeyServer, Worker, wait_until
+
 from nearhit import SemanticCache, Settings
-from nearhit.metrics import LANES
-from nearhit.refresh import LANE as REFRESH_LANE
-from worker.stack import ValkeyServer, Worker, wait_until
+from nearhit.telemetry.metrics import LANES
+from nearhit.write.refresh_queue import LANE as REFRESH_LANE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

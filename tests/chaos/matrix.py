@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nearhit_worker.stack import wait_until
+
 from nearhit import Hit, SemanticCache, Settings
-from nearhit.metrics import LANES
+from nearhit.telemetry.metrics import LANES
 from tests.chaos.cells import CellField
 from tests.chaos.events import happen, in_turn
 from tests.chaos.field import wait_for
-from worker.stack import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Self
 
-from worker.stack import Child, free_port, wait_until
+from nearhit_worker.stack import Child, free_port, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

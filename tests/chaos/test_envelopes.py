@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import amqp
 import pytest
+from nearhit_worker.stack import Worker
 
-from nearhit.wakeup import TASK_FILL, queue_name
+from nearhit.write.wakeup import TASK_FILL, queue_name
 from tests.chaos.field import Field, wait_for
 from tests.chaos.rabbit import RabbitServer, rabbitmq_program
 from tests.chaos.test_processes import plain_client, send, stored
 from tests.support.envelopes import amqp_properties, body_of, message, valkey_value
-from worker.stack import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable

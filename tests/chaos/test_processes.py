@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
+from nearhit_worker.stack import Child, ValkeyServer, Worker, wait_until
 
 from nearhit import FillOutcome
-from nearhit.index.invalidate import TASK_INVALIDATE
-from nearhit.wakeup import TASK_FILL, TASK_FILL_MANY, queue_name
+from nearhit.admin.invalidate import TASK_INVALIDATE
+from nearhit.write.wakeup import TASK_FILL, TASK_FILL_MANY, queue_name
 from tests.chaos.field import CLAIM_IDLE_MS, Field, children_of, end, wait_for
 from tests.embedding_server import EmbeddingServer, reply_to
-from worker.stack import Child, ValkeyServer, Worker, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ class QuickWorker(Worker):
         self.child.kill()
         code = (
             f"import sys, worker.app as app; app.VISIBILITY_SECONDS = {VISIBILITY_SECONDS}; "
-            "from worker.__main__ import main; sys.exit(main(sys.argv[1:]))"
+            "from nearhit_worker.__main__ import main; sys.exit(main(sys.argv[1:]))"
         )
         env = {**os.environ, **self.settings, "NEARHIT_METRICS_PORT": str(self.metrics_port)}
         env["PYTHONPATH"] = os.getcwd()  # noqa: PTH109 - the checkout, as for pytest
@@ -319,7 +319,7 @@ def test_a_worker_that_cannot_start_ends_with_a_code_that_says_so(ground: Field,
         changes = {**ground.variables, "NEARHIT_METRICS_PORT": str(taken.getsockname()[1])}
         child = Child(
             "worker",
-            [sys.executable, "-m", "worker", *POOLS[pool]],
+            [sys.executable, "-m", "nearhit_worker", *POOLS[pool]],
             ground.folder,
             {**os.environ, **changes, "PYTHONPATH": os.getcwd()},  # noqa: PTH109 - the checkout, as for pytest
         )

@@ -6,12 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.stack import Worker
 
-from nearhit.wakeup import TASK_FILL
+from nearhit.write.wakeup import TASK_FILL
 from tests.chaos.field import metric, wait_for
 from tests.chaos.rabbit import RabbitServer, rabbitmq_program
 from tests.chaos.test_processes import plain_client, send, stored
-from worker.stack import Worker
 
 if TYPE_CHECKING:
     from tests.chaos.field import Field

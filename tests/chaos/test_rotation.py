@@ -15,20 +15,20 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.maintenance import Maintenance
+from nearhit_worker.stack import ValkeyServer
 
 from nearhit import Hit, SemanticCache, Settings
 from nearhit.index.rotation import Wear
 from tests.conftest import MODULE
 from tests.support.nodes import Driver, sample
 from tests.support.shelf import Shelf
-from worker.maintenance import Maintenance
-from worker.stack import ValkeyServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from nearhit.entry import Entry
+    from nearhit.domain.entry import Entry
 
 pytestmark = [
     pytest.mark.search,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.stack import Worker
 
-from nearhit.wakeup import TASK_FILL, TASK_FILL_MANY, queue_name
+from nearhit.write.wakeup import TASK_FILL, TASK_FILL_MANY, queue_name
 from tests.chaos.field import wait_for
 from tests.chaos.test_processes import POOLS, plain_client, send, stored
 from tests.embedding_server import EmbeddingServer
-from worker.stack import Worker
 
 if TYPE_CHECKING:
     from tests.chaos.field import Field

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.stack import wait_until
 
-from nearhit import FillOutcome, SemanticCache, message
+from nearhit import FillOutcome, SemanticCache
+from nearhit.domain import fill_message
 from tests.chaos.field import Field
 from tests.support.slow_disk import SlowDiskServer
-from worker.stack import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,7 +79,7 @@ def kept(ground: Field) -> set[str]:
     """Return the questions that the log has."""
     with ground.log_server.client() as client:
         rows = client.xrange(f"nearhit:{{{ground.namespace}}}:log:interactive")
-    return {message.decode(fields[b"m"]).prompt for _, fields in rows}
+    return {fill_message.decode(fields[b"m"]).prompt for _, fields in rows}
 
 
 def lost_in_kills(ground: Field, crowd: Callable[[SemanticCache], Crowd], durability: str) -> tuple[int, int]:

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import redis
+from nearhit_worker.stack import ValkeyServer
 
 from nearhit import Metrics
-from nearhit.breaker import Breaker
 from nearhit.errors import NearhitError
-from nearhit.link import link_for
-from nearhit.shell import Gate, Shell
+from nearhit.flow.runner import Gate, Runner
+from nearhit.resilience.circuit_breaker import CircuitBreaker
+from nearhit.valkey.link import link_for
 from tests.contract.scenarios import EMBEDDER, PASSWORD, SCENARIOS, Scenario
 from tests.contract.wire import Listener, Upstream
-from worker.stack import ValkeyServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ def file_of(name: str, protocol: int) -> Path:
 
 def gate() -> Gate:
     """Return a gate whose breakers stay closed."""
-    return Gate(Breaker(sys.maxsize), Breaker(sys.maxsize), Metrics(), "read")
+    return Gate(CircuitBreaker(sys.maxsize), CircuitBreaker(sys.maxsize), Metrics(), "read")
 
 
 def client_options(scenario: Scenario, protocol: int, port: int) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def record(scenario: Scenario, protocol: int, server: ValkeyServer) -> list[dict
         link = link_for(redis.Redis(**client_options(scenario, protocol, proxy.port)))
         outcome: Any
         try:
-            outcome = Shell(link, EMBEDDER, gate()).run(scenario.flow(), 60)
+            outcome = Runner(link, EMBEDDER, gate()).run(scenario.flow(), 60)
         except NearhitError as error:
             outcome = type(error)
             said.append({"error": str(error)})

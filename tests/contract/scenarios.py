@@ -6,22 +6,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from nearhit_worker.stack import wait_until
 
-from nearhit import protocol, registry
+from nearhit.domain.entry import Entry, prompt_digest, to_fields
+from nearhit.domain.hit_policy import Rules
+from nearhit.domain.outcome import Hit, Miss, MissReason, Stored, Tier
+from nearhit.domain.question import Query
+from nearhit.domain.vectors import to_bytes, unit_rows
+from nearhit.embedding import registry
 from nearhit.embedding.vector_cache import VectorCache
-from nearhit.engine.valkey_search import ValkeySearchEngine
-from nearhit.entry import Entry, prompt_digest, to_fields
 from nearhit.errors import ConfigError, ContractError, IndexLostError, IndexMismatchError
-from nearhit.flow import Flow, ReplyError, Send
-from nearhit.keys import CacheKeys
-from nearhit.lookup import Query, Space, lookup
-from nearhit.opening import choose_engine
-from nearhit.outcome import Hit, Miss, MissReason, Tier
-from nearhit.policy import Rules
+from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.index.opening import choose_engine
+from nearhit.index.space import Space
+from nearhit.index.valkey_search import ValkeySearchEngine
+from nearhit.read.lookup import lookup
 from nearhit.testing import HashEmbedder
-from nearhit.upsert import Stored, remove, upsert
-from nearhit.vectors import to_bytes, unit_rows
-from worker.stack import wait_until
+from nearhit.valkey import search_protocol
+from nearhit.valkey.key_names import CacheKeys
+from nearhit.write.upsert import remove, upsert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,14 +102,14 @@ def put(client: redis.Redis, *entries: Entry) -> None:
 
 
 def make(client: redis.Redis, dimension: int = DIMENSION) -> None:
-    shape = protocol.Shape(KEYS.prefix, dimension)
-    client.execute_command(*protocol.create_index(engine().index, shape, protocol.Hnsw()))
+    shape = search_protocol.Shape(KEYS.prefix, dimension)
+    client.execute_command(*search_protocol.create_index(engine().index, shape, search_protocol.Hnsw()))
 
 
 def make_ready(client: redis.Redis, dimension: int = DIMENSION) -> None:
     make(client, dimension)
     wait_until(
-        lambda: not protocol.parse_info(client.execute_command("FT.INFO", engine().index)).backfilling,
+        lambda: not search_protocol.parse_info(client.execute_command("FT.INFO", engine().index)).backfilling,
         30,
         "it is ready",
     )
@@ -151,7 +154,7 @@ def search(row: NDArray[np.float32], scope: str = SCOPE) -> Callable[[], Flow[An
 
 def info() -> Flow[Any]:
     found = yield from engine().info()
-    same = found.shape == protocol.Shape(KEYS.prefix, DIMENSION)
+    same = found.shape == search_protocol.Shape(KEYS.prefix, DIMENSION)
     return (found.documents, found.vectors, found.indexing_failures, found.backfilling, same)
 
 
@@ -161,14 +164,14 @@ def info_of_backfill() -> Flow[Any]:
 
 
 def create_again() -> Flow[Any]:
-    shape = protocol.Shape(KEYS.prefix, DIMENSION)
-    reply = (yield Send((protocol.create_index(engine().index, shape, protocol.Hnsw()),)))[0]
-    return isinstance(reply, ReplyError) and protocol.is_existing_index(reply.text)
+    shape = search_protocol.Shape(KEYS.prefix, DIMENSION)
+    reply = (yield Send((search_protocol.create_index(engine().index, shape, search_protocol.Hnsw()),)))[0]
+    return isinstance(reply, ReplyError) and search_protocol.is_existing_index(reply.text)
 
 
 def drop() -> Flow[Any]:
-    replies = yield Send((protocol.drop_index(engine().index), protocol.drop_index(engine().index)))
-    return (replies[0], isinstance(replies[1], ReplyError) and protocol.is_missing_index(replies[1].text))
+    replies = yield Send((search_protocol.drop_index(engine().index), search_protocol.drop_index(engine().index)))
+    return (replies[0], isinstance(replies[1], ReplyError) and search_protocol.is_missing_index(replies[1].text))
 
 
 def ask(text: str, scope: str = SCOPE) -> Callable[[], Flow[Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from nearhit.embedding.deadline import DeadlineEmbedder
+from nearhit.embedding.deadline_embedder import DeadlineEmbedder
 from nearhit.embedding.litellm_embedder import LiteLLMEmbedder
 from nearhit.embedding.minilm.embedder import MiniLMEmbedder
 from nearhit.testing import HashEmbedder
@@ -17,7 +17,7 @@ from tests.embedding_server import EmbeddingServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nearhit.embedding.port import Embedder
+    from nearhit.flow.ports import Embedder
 
 # litellm and what it imports warn of their own affairs
 pytestmark = pytest.mark.filterwarnings("ignore")

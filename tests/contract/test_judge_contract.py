@@ -9,10 +9,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.stack import wait_until
 
 from nearhit import Hit, Judgement, Miss, MissReason, Sameness
-from nearhit.engine.local.engine import LocalEngine
-from worker.stack import wait_until
+from nearhit.index.local.engine import LocalEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from nearhit_worker.stack import wait_until
 
 from nearhit import FillOutcome, Hit, MissReason, Tier
-from nearhit.entry import encode_response
-from nearhit.vectors import unit_rows
+from nearhit.domain.entry import encode_response
+from nearhit.domain.vectors import unit_rows
 from tests.support.chosen import DIMENSION, Chosen, axis, eventually, reason
 from tests.support.outcomes import FAR, NOTHING
 from tests.support.writer import written
-from worker.stack import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

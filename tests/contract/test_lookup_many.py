@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from nearhit_worker.stack import wait_until
 
 from nearhit import Hit, Miss, MissReason, Tier
-from nearhit.embedding.port import Embeddings
+from nearhit.domain.vectors import unit_rows
 from nearhit.errors import EmbedderUnavailableError
-from nearhit.keys import LogKeys
-from nearhit.vectors import unit_rows
+from nearhit.flow.ports import Embeddings
+from nearhit.valkey.key_names import LogKeys
 from tests.support.outcomes import FAR
-from worker.stack import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from nearhit_worker.stack import wait_until
 
 from nearhit import MissReason
-from nearhit.vectors import unit_rows
+from nearhit.domain.vectors import unit_rows
 from tests.support.chosen import DIMENSION, Chosen, axis, eventually, reason
 from tests.support.outcomes import FAR, NOTHING
-from worker.stack import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

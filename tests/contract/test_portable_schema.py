@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nearhit import protocol
-from nearhit.index.generations import Generation, Survey
 from nearhit.index.rotation import Step, Wear, decide
-from nearhit.keys import CacheKeys
+from nearhit.index.survey import Generation, Survey
+from nearhit.valkey import search_protocol
+from nearhit.valkey.key_names import CacheKeys
 
 if TYPE_CHECKING:
-    from nearhit.flow import Command
+    from nearhit.flow.steps import Command
 
 KEYS = CacheKeys("a-namespace", "0123456789ab")
 SCOPE = "0" * 32
@@ -52,12 +52,14 @@ def fields(create: list[str]) -> list[tuple[str, str, dict[str, str]]]:
 
 @pytest.fixture
 def create() -> list[str]:
-    return words(protocol.create_index(KEYS.index(1), protocol.Shape(KEYS.prefix, 384), protocol.Hnsw()))
+    return words(
+        search_protocol.create_index(KEYS.index(1), search_protocol.Shape(KEYS.prefix, 384), search_protocol.Hnsw())
+    )
 
 
 @pytest.fixture
 def search() -> list[str]:
-    return words(protocol.search(KEYS.index(1), SCOPE, b"\0" * 1536, 4))
+    return words(search_protocol.search(KEYS.index(1), SCOPE, b"\0" * 1536, 4))
 
 
 def test_the_schema_has_only_what_all_servers_know(create: list[str]) -> None:
@@ -101,15 +103,15 @@ def test_names_are_short_and_need_no_escapes(create: list[str]) -> None:
 
 
 def test_only_commands_that_all_servers_have_are_sent() -> None:
-    sent = (protocol.info("i"), protocol.list_indexes(), protocol.drop_index("i"))
+    sent = (search_protocol.info("i"), search_protocol.list_indexes(), search_protocol.drop_index("i"))
     assert [words(command)[0] for command in sent] == ["FT.INFO", "FT._LIST", "FT.DROPINDEX"]
-    assert words(protocol.drop_index("i")) == ["FT.DROPINDEX", "i"]
-    assert words(protocol.info("i")) == ["FT.INFO", "i"]
+    assert words(search_protocol.drop_index("i")) == ["FT.DROPINDEX", "i"]
+    assert words(search_protocol.info("i")) == ["FT.INFO", "i"]
 
 
 def test_no_more_than_two_generations_are_ever_wanted() -> None:
     """ElastiCache 8.2 allows ten indexes a server; a rotation that left any behind would use them up."""
-    info = protocol.IndexInfo("g", protocol.Shape("p:", 4), 10, 10, 0, False, 1.0, 10_240)
+    info = search_protocol.IndexInfo("g", search_protocol.Shape("p:", 4), 10, 10, 0, False, 1.0, 10_240)
     for numbers in ((1,), (1, 2), (2, 3), (1, 3), (1, 2, 3)):
         those = {number: Generation(number, info, False) for number in numbers}
         for current in numbers:

@@ -13,10 +13,10 @@ import pytest
 import redis
 import redis.asyncio
 
-from nearhit.async_link import AsyncPoolLink
 from nearhit.errors import NearhitError
-from nearhit.link import link_for
-from nearhit.shell import AsyncShell, Shell
+from nearhit.flow.runner import AsyncRunner, Runner
+from nearhit.valkey.async_link import AsyncPoolLink
+from nearhit.valkey.link import link_for
 from tests.contract.record import PROTOCOLS, client_options, file_of, gate, record
 from tests.contract.scenarios import EMBEDDER, SCENARIOS, Scenario
 from tests.contract.wire import Listener, Requests, Words, comparable
@@ -24,7 +24,7 @@ from tests.contract.wire import Listener, Requests, Words, comparable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.stack import ValkeyServer
+    from nearhit_worker.stack import ValkeyServer
 
 
 GREETING = frozenset({b"HELLO", b"AUTH", b"CLIENT", b"SELECT"})
@@ -74,7 +74,7 @@ def play(kind: str, scenario: Scenario, protocol: int, port: int) -> Any:
         if kind == "sync":
             link = link_for(redis.Redis(**options))
             try:
-                return Shell(link, EMBEDDER, gate()).run(scenario.flow(), 30)
+                return Runner(link, EMBEDDER, gate()).run(scenario.flow(), 30)
             finally:
                 link.close()
         return asyncio.run(_play_async(scenario, options))
@@ -85,7 +85,7 @@ def play(kind: str, scenario: Scenario, protocol: int, port: int) -> Any:
 async def _play_async(scenario: Scenario, options: dict[str, Any]) -> Any:
     link = AsyncPoolLink(lambda: redis.asyncio.Redis(**options))
     try:
-        return await AsyncShell(link, EMBEDDER, gate()).run(scenario.flow(), 30)
+        return await AsyncRunner(link, EMBEDDER, gate()).run(scenario.flow(), 30)
     finally:
         await link.close()
 
@@ -118,8 +118,9 @@ def test_the_real_server_says_what_was_recorded(name: str, protocol: int, privat
 @pytest.fixture(scope="module")
 def private(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A server with the module that nobody else uses: a recording starts by emptying it."""
+    from nearhit_worker.stack import ValkeyServer
+
     from tests.conftest import MODULE
-    from worker.stack import ValkeyServer
 
     if not MODULE:
         pytest.skip("no search module: set NEARHIT_TEST_SEARCH_MODULE to the path of libsearch.so")

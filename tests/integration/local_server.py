@@ -5,25 +5,25 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import redis
 
-from nearhit import entry
-from nearhit.engine.local import changes
-from nearhit.flow import ReplyError, Send
-from nearhit.vectors import to_bytes, unit_rows
+from nearhit.domain import entry
+from nearhit.domain.vectors import to_bytes, unit_rows
+from nearhit.flow.steps import ReplyError, Send
+from nearhit.index.local import changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from nearhit.engine.local import LocalEngine
-    from nearhit.engine.port import Neighbour
-    from nearhit.keys import CacheKeys
+    from nearhit.domain.neighbour import Neighbour
+    from nearhit.index.local import LocalEngine
+    from nearhit.valkey.key_names import CacheKeys
 
 DIMENSION = 32
 LATER_MS = 4_102_444_800_000

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nearhit import ConfigError, EntryError, FillOutcome, Hit, Miss, MissReason, Settings, Usage
-from nearhit.message import decode
-from nearhit.vectors import to_bytes
+from nearhit.domain.fill_message import decode
+from nearhit.domain.vectors import to_bytes
 from tests.support import nonsense
 from tests.support.outcomes import FAR, NOTHING
 from tests.support.writer import written

@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import redis
+from nearhit_worker.maintenance import Maintenance
+from nearhit_worker.runtime import Runtime
+from nearhit_worker.stack import ValkeyServer, wait_until
 
 from nearhit import Hit, Metrics, Miss, MissReason, SemanticCache, Server, Settings
-from nearhit.async_link import AsyncPoolLink
-from nearhit.cluster import key_of, shares
+from nearhit.domain.vectors import from_bytes
 from nearhit.errors import StoreUnavailableError
-from nearhit.flow import ReplyError
-from nearhit.index.generations import survey
+from nearhit.flow.steps import ReplyError
 from nearhit.index.rotation import Wear
-from nearhit.keys import lease
-from nearhit.link import link_to
-from nearhit.protocol import is_unconfirmed
-from nearhit.vectors import from_bytes
+from nearhit.index.survey import survey
+from nearhit.valkey.async_link import AsyncPoolLink
+from nearhit.valkey.cluster import key_of, shares
+from nearhit.valkey.key_names import lease
+from nearhit.valkey.link import link_to
+from nearhit.valkey.search_protocol import is_unconfirmed
 from tests.conftest import MODULE
 from tests.support.cluster import join
 from tests.support.faces import KINDS, Face
 from tests.support.network import private_network
 from tests.support.nodes import Driver, sample
 from tests.support.shelf import Shelf
-from worker.maintenance import Maintenance
-from worker.runtime import Runtime
-from worker.stack import ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from nearhit_worker.runtime import Runtime
+from nearhit_worker.stack import ValkeyServer, Worker, free_port, wait_until
 
-from nearhit import Hit, Metrics, SemanticCache, Server, Thresholds, filllog
-from nearhit.cluster import key_of, moved, shares
-from nearhit.flow import ReplyError
-from nearhit.keys import LogKeys
-from nearhit.link import link_to
-from nearhit.refresh import request
+from nearhit import Hit, Metrics, SemanticCache, Server, Thresholds
+from nearhit.cli import main
+from nearhit.flow.steps import ReplyError
+from nearhit.valkey.cluster import key_of, moved, shares
+from nearhit.valkey.key_names import LogKeys
+from nearhit.valkey.link import link_to
+from nearhit.write import fill_log
+from nearhit.write.refresh_queue import request
 from tests.support.cluster import join
 from tests.support.faces import Face
-from worker.cli import main
-from worker.runtime import Runtime
-from worker.stack import ValkeyServer, Worker, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,22 +116,22 @@ def test_a_fill_that_fails_waits_and_is_tried_again(runtime: Runtime, on_cluster
     keys, now_ms = runtime.keys, time.time_ns() // 1_000_000
     with SemanticCache(on_cluster()) as cache:
         cache.fill(QUESTION, "an answer")
-    rows = runtime.log.run(filllog.read(keys, "interactive", "one", 10, last=True), 5)
-    assert runtime.log.run(filllog.keep(keys, "interactive", "one", rows), 5) == 1
-    assert runtime.log.run(filllog.put_off(keys, "interactive", [(rows[0], now_ms, 1)]), 5) == 1
-    assert runtime.log.run(filllog.depth(keys, "interactive"), 5).retrying == 1
+    rows = runtime.log.run(fill_log.read(keys, "interactive", "one", 10, last=True), 5)
+    assert runtime.log.run(fill_log.keep(keys, "interactive", "one", rows), 5) == 1
+    assert runtime.log.run(fill_log.put_off(keys, "interactive", [(rows[0], now_ms, 1)]), 5) == 1
+    assert runtime.log.run(fill_log.depth(keys, "interactive"), 5).retrying == 1
     assert runtime.drain("interactive") == 1
 
 
 def test_what_a_silent_worker_held_is_taken_over(runtime: Runtime, on_cluster: Callable[..., Settings]) -> None:
     with SemanticCache(on_cluster()) as cache:
         cache.fill(QUESTION, "an answer")
-    assert runtime.log.run(filllog.read(runtime.keys, "interactive", "gone", 10, last=True), 5)
+    assert runtime.log.run(fill_log.read(runtime.keys, "interactive", "gone", 10, last=True), 5)
     other = Runtime(on_cluster(claim_idle_ms=100), Metrics())
     time.sleep(0.2)
     other.tick("interactive")
     other.close()
-    assert runtime.log.run(filllog.depth(runtime.keys, "interactive"), 5).fills == 0
+    assert runtime.log.run(fill_log.depth(runtime.keys, "interactive"), 5).fills == 0
 
 
 def test_dead_letters_are_listed_and_replayed(
@@ -140,8 +141,8 @@ def test_dead_letters_are_listed_and_replayed(
     assert runtime.accept([{"prompt": "p", "answer": "a"}, {"prompt": "without an answer"}]) == 1
     with SemanticCache(made) as cache:
         cache.fill("another", "answer")
-    (row,) = runtime.log.run(filllog.read(runtime.keys, "interactive", "one", 10, last=True), 5)
-    assert runtime.log.run(filllog.bury(runtime.keys, "interactive", row, "poison", "for the test"), 5) == 1
+    (row,) = runtime.log.run(fill_log.read(runtime.keys, "interactive", "one", 10, last=True), 5)
+    assert runtime.log.run(fill_log.bury(runtime.keys, "interactive", row, "poison", "for the test"), 5) == 1
     where = ["--url", made.url, "--log-url", made.log_url, "--namespace", made.namespace]
     assert main(["dead", "list", "--json", *where]) == 0
     reasons = [json.loads(line)["reason"] for line in capsys.readouterr().out.splitlines()]

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from nearhit_worker.stack import free_port, wait_until
 
 from nearhit import BusyError, StoreUnavailableError
-from nearhit.connection import Server
-from nearhit.link import PoolLink, link_to
-from nearhit.resolver import Resolver
+from nearhit.valkey.link import PoolLink, link_to
+from nearhit.valkey.resolver import Resolver
+from nearhit.valkey.server import Server
 from tests.support.delay import Delay
 from tests.support.failures import frozen, timed
-from worker.stack import free_port, wait_until
 
 if TYPE_CHECKING:
-    from nearhit.link import Link
-    from worker.stack import ValkeyServer
+    from nearhit_worker.stack import ValkeyServer
+
+    from nearhit.flow.ports import Link
 
 PING = (("PING",),)
 ID = (("CLIENT", "ID"),)
@@ -235,9 +236,9 @@ def test_a_reply_that_announces_too_much_fails_at_once(plain_server: ValkeyServe
 
 INTERRUPTED = """
 import signal, sys, threading, time
-from nearhit.connection import Server
+from nearhit.valkey.server import Server
 from nearhit.errors import StoreUnavailableError
-from nearhit.link import link_to
+from nearhit.valkey.link import link_to
 
 class Interrupt(Exception):
     pass

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nearhit import SemanticCache, filllog
-from nearhit.keys import LogKeys
-from nearhit.link import link_for
+from nearhit import SemanticCache
+from nearhit.cli import main
+from nearhit.valkey.key_names import LogKeys
+from nearhit.valkey.link import link_for
+from nearhit.write import fill_log
 from tests.support.log import run
-from worker.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nearhit_worker.stack import ValkeyServer
+
     from nearhit.settings import Settings
-    from worker.stack import ValkeyServer
 
 
 @pytest.fixture
@@ -35,10 +37,10 @@ def say(
     with SemanticCache(settings()) as cache:
         for number in range(2):
             cache.fill(f"question {number}", f"answer {number}")
-    rows = run(server, filllog.read(keys, "interactive", "one", 10, last=True))
+    rows = run(server, fill_log.read(keys, "interactive", "one", 10, last=True))
     for row in rows:
-        run(server, filllog.bury(keys, "interactive", row, "retries_exhausted", "for the test"))
-    run(server, filllog.take_in(keys, [], [(b"\x80garbage", "refused_message", "no task")], 1))
+        run(server, fill_log.bury(keys, "interactive", row, "retries_exhausted", "for the test"))
+    run(server, fill_log.take_in(keys, [], [(b"\x80garbage", "refused_message", "no task")], 1))
 
     def run_it(*words: str) -> tuple[int, str]:
         code = main(["dead", *words, "--url", server.url, "--namespace", namespace])

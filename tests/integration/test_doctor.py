@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from nearhit_worker.stack import ValkeyServer
 
-from nearhit.connection import Server
+from nearhit.cli import main, path_checks, server_checks
+from nearhit.cli.finding import Finding, Status, address_of, address_of_url, is_loopback
+from nearhit.cli.servers import Servers
 from nearhit.settings import Settings
+from nearhit.valkey.server import Server
 from tests.support.shelf import Shelf
 from tests.support.slow_disk import SlowDiskServer
-from worker.cli import main, path_checks, server_checks
-from worker.cli.finding import Finding, Status, address_of, address_of_url, is_loopback
-from worker.cli.servers import Servers
-from worker.stack import ValkeyServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,20 +9,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.runtime import Runtime
+from nearhit_worker.stack import ValkeyServer, Worker, free_port, wait_until
 
 from nearhit import AsyncSemanticCache, FillOutcome, Metrics, SemanticCache
 from nearhit.bulk.load import LoadOptions, load_files
 from nearhit.bulk.loader import Pace
-from nearhit.durability import check_trial, confirmed, trial_commands
 from nearhit.errors import ConfigError, StoreUnavailableError
-from nearhit.flow import Send
-from nearhit.keys import LogKeys
-from nearhit.link import link_to
+from nearhit.flow.steps import Send
+from nearhit.valkey.durability import check_trial, confirmed, trial_commands
+from nearhit.valkey.key_names import LogKeys
+from nearhit.valkey.link import link_to
 from tests.support.cluster import join
 from tests.support.faces import Face
 from tests.support.slow_disk import SlowDiskServer
-from worker.runtime import Runtime
-from worker.stack import ValkeyServer, Worker, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

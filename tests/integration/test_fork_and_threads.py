@@ -17,10 +17,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.stack import wait_until
 
 from nearhit import FillOutcome, Hit, SemanticCache
 from tests.support.writer import written
-from worker.stack import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,8 +168,9 @@ def test_a_child_leaves_the_loop_alone_in_which_its_parent_had_begun_to_open(
 
 
 def test_a_child_forgets_what_its_parent_has_spooled(kind: str, settings: Callable[..., Settings]) -> None:
+    from nearhit_worker.stack import free_port
+
     from tests.support.faces import Face
-    from worker.stack import free_port
 
     with Face(kind, settings(log_url=f"valkey://127.0.0.1:{free_port()}", enqueue_deadline_ms=50)) as cache:
         assert cache.fill("What?", "x") is FillOutcome.SPOOLED

@@ -7,18 +7,19 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.runtime import Runtime
 
 from nearhit import Metrics
-from nearhit.scope import tenant_digest
-from worker.cli.program import main
-from worker.runtime import Runtime
+from nearhit.cli.program import main
+from nearhit.domain.scope import tenant_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nearhit_worker.stack import ValkeyServer
+
     from nearhit import Settings
     from tests.support.shelf import Shelf
-    from worker.stack import ValkeyServer
 
 
 @pytest.fixture

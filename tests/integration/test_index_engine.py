@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from nearhit_worker.maintenance import Maintenance
+from nearhit_worker.runtime import Runtime
+from nearhit_worker.stack import ValkeyServer, wait_until
 
 from nearhit import Hit, IndexMismatchError, Miss, MissReason
-from nearhit.engine.valkey_search import ValkeySearchEngine
-from nearhit.index.generations import survey
+from nearhit.domain.vectors import unit_rows
 from nearhit.index.rotation import Step, Wear, decide
-from nearhit.index.verification import Found, look_for
-from nearhit.keys import CacheKeys
-from nearhit.vectors import unit_rows
+from nearhit.index.survey import survey
+from nearhit.index.valkey_search import ValkeySearchEngine
+from nearhit.valkey.key_names import CacheKeys
+from nearhit.write.searchability_probe import ProbeResult, look_for
 from tests.conftest import MODULE
-from tests.support.faces import Face
 from tests.support.nodes import Driver, sample
 from tests.support.shelf import Shelf
-from worker.maintenance import Maintenance
-from worker.runtime import Runtime
-from worker.stack import ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     import redis
 
     from nearhit import Settings
+    from tests.support.faces import Face
 
 pytestmark = pytest.mark.search
 
@@ -152,16 +152,16 @@ def test_a_vector_of_another_size_is_noticed_and_counted(
     one = shelf()
     good = one.entry("a good entry")
     one.put(good)
-    assert one.run(look_for(good, one.space)) is Found.FOUND
+    assert one.run(look_for(good, one.space)) is ProbeResult.FOUND
     client.hset(one.key(good), "embedding", struct.pack("<3f", 1, 2, 3))
-    assert one.run(look_for(good, one.space)) is Found.MISSING
+    assert one.run(look_for(good, one.space)) is ProbeResult.MISSING
     key = f"{one.keys.prefix}{'0' * 32}:{'1' * 32}"
     client.hset(key, mapping={"scope": "0" * 32, "embedding": b"short"})
     client.expire(key, 60)
     Maintenance(driver.shell, driver.metrics).look(one.space)
     assert sample(driver.metrics, "nearhit_index_failures") >= 1
     one.take([one.key(good)])
-    assert one.run(look_for(good, one.space)) is Found.GONE
+    assert one.run(look_for(good, one.space)) is ProbeResult.GONE
 
 
 def test_a_worker_looks_for_what_it_has_written(settings: Callable[..., Settings], face: Callable[..., Face]) -> None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from nearhit_worker.runtime import Runtime
+from nearhit_worker.stack import Stack, ValkeyServer, wait_until
 
 from nearhit import Hit, Metrics, Miss, MissReason, Settings
 from tests.conftest import MODULE
 from tests.support.faces import KINDS, Face
 from tests.support.nodes import sample
 from tests.support.shelf import Shelf
-from worker.runtime import Runtime
-from worker.stack import Stack, ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

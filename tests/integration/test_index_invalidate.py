@@ -6,13 +6,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.runtime import Runtime
+from nearhit_worker.stack import Stack, wait_until
 
 from nearhit import ConfigError, ContractError, Hit, Invalidated, Metrics, StoreUnavailableError
-from nearhit.index.invalidate import Selection, select
-from nearhit.scope import Scope, scope_digest, tenant_digest
+from nearhit.admin.invalidate import Selection, select
+from nearhit.domain.scope import Scope, scope_digest, tenant_digest
 from tests.support.nodes import sample
-from worker.runtime import Runtime
-from worker.stack import Stack, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.runtime import Runtime
+from nearhit_worker.stack import ValkeyServer, wait_until
 
 from nearhit import ConfigError, Hit, Metrics, Miss, MissReason, Tier
+from nearhit.cli import server_checks
+from nearhit.cli.finding import Status
+from nearhit.cli.servers import Servers
 from nearhit.errors import StoreUnavailableError
-from nearhit.flow import ReplyError
-from nearhit.opening import choose_engine
+from nearhit.flow.steps import ReplyError
+from nearhit.index.opening import choose_engine
 from tests.conftest import MODULE
 from tests.support.faces import Face
 from tests.support.nodes import sample
 from tests.support.shelf import Shelf
-from worker.cli import server_checks
-from worker.cli.finding import Status
-from worker.cli.servers import Servers
-from worker.runtime import Runtime
-from worker.stack import ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

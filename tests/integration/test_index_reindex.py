@@ -6,12 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.runtime import Runtime
+from nearhit_worker.stack import Stack, wait_until
 
 from nearhit import Hit, Metrics, Miss, Usage
-from nearhit.index.reindex import Progress
-from nearhit.index.site import Site
-from worker.runtime import Runtime
-from worker.stack import Stack, wait_until
+from nearhit.admin.reindex import ReindexProgress
+from nearhit.admin.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,8 +38,8 @@ def old(shelf: Callable[..., Shelf]) -> Shelf:
 
 
 @pytest.fixture
-def site(settings: Callable[..., Settings]) -> Iterator[Site]:
-    with Site(settings(model=NEW)) as one:
+def site(settings: Callable[..., Settings]) -> Iterator[Session]:
+    with Session(settings(model=NEW)) as one:
         yield one
 
 
@@ -69,13 +69,13 @@ def test_another_model_opens_its_own_index_and_never_mixes(
 
 
 def test_living_entries_are_taken_over_as_they_are_and_then_the_old_ones_go(
-    old: Shelf, site: Site, runtime: Runtime, face: Callable[..., Face], client: redis.Redis
+    old: Shelf, site: Session, runtime: Runtime, face: Callable[..., Face], client: redis.Redis
 ) -> None:
     (other,) = site.other_embedders()
     assert (other.id, other.model) == (old.keys.embedder, OLD)
     job = site.reindex(other.id)
     ends = client.pexpiretime(f"{old.keys.prefix}{old.key(old.entry('question 7')).removeprefix(old.keys.prefix)}")
-    done = Progress()
+    done = ReindexProgress()
     while not done.finished:
         done = job.queue_page(done)
     assert (done.queued, done.unreadable) == (COUNT + 2, 0)
@@ -108,7 +108,9 @@ def test_living_entries_are_taken_over_as_they_are_and_then_the_old_ones_go(
     assert len(large.answer) == 2 * 1024 * 1024
 
 
-def test_an_interrupted_run_goes_on_where_it_was(old: Shelf, site: Site, runtime: Runtime, client: redis.Redis) -> None:
+def test_an_interrupted_run_goes_on_where_it_was(
+    old: Shelf, site: Session, runtime: Runtime, client: redis.Redis
+) -> None:
     first = site.reindex(old.keys.embedder)
     done = first.queue_page(first.begin())
     assert not done.finished
@@ -125,7 +127,7 @@ def test_an_interrupted_run_goes_on_where_it_was(old: Shelf, site: Site, runtime
     assert second.compare().missing == 0
 
 
-def test_what_is_not_searchable_yet_keeps_the_old_entries(old: Shelf, site: Site, client: redis.Redis) -> None:
+def test_what_is_not_searchable_yet_keeps_the_old_entries(old: Shelf, site: Session, client: redis.Redis) -> None:
     outcome = site.reindex(old.keys.embedder).run(wait_seconds=0.2)
     assert not outcome.whole
     assert outcome.compared.missing == COUNT + 2
@@ -134,7 +136,7 @@ def test_what_is_not_searchable_yet_keeps_the_old_entries(old: Shelf, site: Site
 
 
 def test_an_answer_that_is_newer_in_the_new_index_is_left_alone(
-    old: Shelf, site: Site, runtime: Runtime, shelf: Callable[..., Shelf], face: Callable[..., Face]
+    old: Shelf, site: Session, runtime: Runtime, shelf: Callable[..., Shelf], face: Callable[..., Face]
 ) -> None:
     shelf(model=NEW).add("question 7", "a newer answer", ttl_seconds=600)
     job = site.reindex(old.keys.embedder)
@@ -149,7 +151,7 @@ def test_an_answer_that_is_newer_in_the_new_index_is_left_alone(
 
 
 def test_an_entry_that_has_ended_meanwhile_is_not_missed(
-    shelf: Callable[..., Shelf], site: Site, runtime: Runtime
+    shelf: Callable[..., Shelf], site: Session, runtime: Runtime
 ) -> None:
     one = shelf(model=OLD)
     one.add("a question that ends", ttl_seconds=0.3)
@@ -174,7 +176,7 @@ def test_a_worker_process_takes_over_while_readers_of_both_models_go_on(
         one.put(*(one.entry(f"question {number}", ttl_seconds=600) for number in range(300)))
         reader = face(url=stack.server.url, model=OLD)
         assert isinstance(reader.lookup("question 7"), Hit)
-        with Site(settings(url=stack.server.url, model=NEW)) as site:
+        with Session(settings(url=stack.server.url, model=NEW)) as site:
             started = time.monotonic()
             outcome = site.reindex(one.keys.embedder).run(wait_seconds=30, keep_old=True)
             assert outcome.whole

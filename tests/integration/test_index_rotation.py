@@ -8,25 +8,26 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.maintenance import Maintenance
+from nearhit_worker.stack import ValkeyServer, wait_until
 
 from nearhit import Hit, Settings
-from nearhit.engine.valkey_search import ValkeySearchEngine
-from nearhit.flow import Flow, ReplyError, Send
+from nearhit.domain.vectors import from_bytes
+from nearhit.flow.steps import Flow, ReplyError, Send
 from nearhit.index import rotation
-from nearhit.index.generations import survey
 from nearhit.index.rotation import Step, Wear
-from nearhit.vectors import from_bytes
+from nearhit.index.survey import survey
+from nearhit.index.valkey_search import ValkeySearchEngine
 from tests.conftest import MODULE
-from tests.support.faces import Face
 from tests.support.nodes import Driver, sample
-from tests.support.shelf import Shelf
-from worker.maintenance import Maintenance
-from worker.stack import ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import redis
+
+    from tests.support.faces import Face
+    from tests.support.shelf import Shelf
 
 pytestmark = [
     pytest.mark.search,

@@ -7,15 +7,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.stack import wait_until
 
 from nearhit import Hit, Judgement, Miss, MissReason, Sameness
-from nearhit.engine.local.engine import LocalEngine
 from nearhit.errors import ConfigError, ContractError, JudgeUnavailableError
+from nearhit.index.local.engine import LocalEngine
+from nearhit.judge.judge_prompt import SYSTEM
 from nearhit.judge.litellm_judge import LiteLLMJudge
-from nearhit.judge.question import SYSTEM
 from tests.support import cross_encoder
 from tests.support.judge_server import MODEL, JudgeServer
-from worker.stack import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,13 +14,13 @@ if not importlib.util.find_spec("langchain_core"):
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, Generation
+from nearhit_worker.runtime import Runtime
+from nearhit_worker.stack import wait_until
 
 from nearhit import AsyncSemanticCache, SemanticCache
-from nearhit.engine.local.engine import LocalEngine
+from nearhit.index.local.engine import LocalEngine
 from nearhit.langchain import NearhitCache
-from nearhit.metrics import Metrics
-from worker.runtime import Runtime
-from worker.stack import wait_until
+from nearhit.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -9,12 +9,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.stack import ValkeyServer, wait_until
 
 from nearhit import AsyncSemanticCache, Hit, SemanticCache
 from tests.support.faces import KINDS, Face
 from tests.support.shelf import Shelf
 from tests.support.threads import ours
-from worker.stack import ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,17 +7,16 @@ import gc
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.stack import wait_until
 
 from nearhit import StoreUnavailableError
-from nearhit.async_link import AsyncPoolLink
-from nearhit.connection import Server
-from nearhit.link import link_to
-from worker.stack import wait_until
+from nearhit.valkey.async_link import AsyncPoolLink
+from nearhit.valkey.link import link_to
+from nearhit.valkey.server import Server
 
 if TYPE_CHECKING:
     import redis
-
-    from worker.stack import ValkeyServer
+    from nearhit_worker.stack import ValkeyServer
 
 ID = (("CLIENT", "ID"),)
 KILL = ("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")

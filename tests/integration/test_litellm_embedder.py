@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from nearhit.embedding.litellm_client import load_litellm
+from nearhit.domain.vectors import unit_rows
 from nearhit.embedding.litellm_embedder import LiteLLMEmbedder
 from nearhit.embedding.litellm_provider import register_local_provider
 from nearhit.embedding.minilm.embedder import MiniLMEmbedder
 from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ConfigError, ContractError, EmbedderUnavailableError, NearhitError
-from nearhit.vectors import unit_rows
+from nearhit.llm.client import load_litellm
 from tests.embedding_server import DIMENSION, EmbeddingServer, Reply, Request, refusal, reply_to, vectors_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nearhit.embedding.port import Embeddings
+    from nearhit.flow.ports import Embeddings
 
 # litellm and what it imports warn of their own affairs
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -304,7 +304,7 @@ FORK_SCRIPT = """
 import os, sys
 import numpy as np
 from nearhit.embedding.litellm_embedder import LiteLLMEmbedder
-from nearhit.vectors import unit_rows
+from nearhit.domain.vectors import unit_rows
 from tests.embedding_server import vectors_for
 
 def all_right(process):

@@ -8,12 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.stack import ValkeyServer, wait_until
 
 from nearhit import ConfigError, Hit, Miss, MissReason, Settings, StoreUnavailableError, Thresholds, Tier
-from nearhit.keys import LogKeys
-from nearhit.thresholds import table
-from nearhit.thresholds.live import POLL_SECONDS
-from worker.stack import ValkeyServer, wait_until
+from nearhit.domain import threshold_table
+from nearhit.read.live_thresholds import POLL_SECONDS
+from nearhit.valkey.key_names import LogKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +114,7 @@ def test_garbage_and_low_values_on_the_server_are_counted_once_and_harm_nobody(
 ) -> None:
     shelf().add(CACHED)
     name = LogKeys(namespace).thresholds
-    low = table.encode(table.ThresholdEntry("*", 0.1))
+    low = threshold_table.encode(threshold_table.ThresholdEntry("*", 0.1))
     client.hset(name, mapping={"*": low, "scope:x": b"\xff garbage", "tenant:y": b'{"threshold": 7}'})
     one = face()
     assert one.warm_up()
@@ -162,13 +162,13 @@ def test_of_two_who_change_an_entry_none_is_lost_unseen(settings: Callable[..., 
 def test_a_namespace_has_a_bounded_number_of_thresholds(
     settings: Callable[..., Settings], client: redis.Redis, namespace: str
 ) -> None:
-    entry = table.encode(table.ThresholdEntry("*", 0.9))
+    entry = threshold_table.encode(threshold_table.ThresholdEntry("*", 0.9))
     name = LogKeys(namespace).thresholds
-    client.hset(name, mapping={f"scope:{n}": entry for n in range(table.MAX_ENTRIES)})
+    client.hset(name, mapping={f"scope:{n}": entry for n in range(threshold_table.MAX_ENTRIES)})
     with Thresholds(settings()) as thresholds:
         with pytest.raises(ConfigError, match="1000 thresholds already"):
             thresholds.set(0.9, tenant="one too many")
-        assert len(thresholds.entries()) == table.MAX_ENTRIES
+        assert len(thresholds.entries()) == threshold_table.MAX_ENTRIES
     client.delete(name)
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from nearhit import entry
-from nearhit.engine.local import LocalEngine
+from nearhit.domain import entry
+from nearhit.domain.vectors import to_bytes
 from nearhit.errors import ConfigError, StoreUnavailableError, UnavailableError
-from nearhit.flow import ReplyError
-from nearhit.keys import CacheKeys
-from nearhit.vectors import to_bytes
+from nearhit.flow.steps import ReplyError
+from nearhit.index.local import LocalEngine
+from nearhit.valkey.key_names import CacheKeys
 from tests.integration.local_server import (
     DIMENSION,
     LATER_MS,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     import redis
 
-    from nearhit.engine.port import Engine
+    from nearhit.index.engine import Engine
 
 KEYS = CacheKeys("qa", "m1")
 ROWS = vectors(400)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.stack import wait_until
 
-from nearhit.keys import LogKeys
+from nearhit.valkey.key_names import LogKeys
 from tests.conftest import MODULE
 from tests.support import observability as seen
 from tests.support import stage as stages
 from tests.support.chat_server import ChatServer
 from tests.support.stage import NAMESPACE, Stage
-from worker.stack import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

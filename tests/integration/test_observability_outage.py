@@ -6,14 +6,14 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.runtime import Runtime
+from nearhit_worker.stack import ValkeyServer
 
 from nearhit import SemanticCache
 from nearhit.errors import StoreUnavailableError
-from nearhit.metrics import Metrics
 from nearhit.settings import Settings
+from nearhit.telemetry.metrics import Metrics
 from tests.conftest import MODULE
-from worker.runtime import Runtime
-from worker.stack import ValkeyServer
 
 if TYPE_CHECKING:
     from pathlib import Path

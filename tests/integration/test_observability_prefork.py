@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.stack import ValkeyServer, Worker, wait_until
 
 from nearhit import SemanticCache
 from nearhit.settings import Settings
-from worker.stack import ValkeyServer, Worker, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

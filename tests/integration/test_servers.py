@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 import redis.asyncio
+from nearhit_worker.stack import ValkeyServer, wait_until
 
 from nearhit import FillOutcome, Hit, Miss, MissReason, Settings
 from tests.support.faces import Face
@@ -18,7 +19,6 @@ from tests.support.outcomes import NOTHING
 from tests.support.shelf import Shelf
 from tests.support.tls import Tls
 from tests.support.writer import written
-from worker.stack import ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

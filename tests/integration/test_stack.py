@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.stack import Child, ValkeyServer, wait_until
 
 from nearhit.errors import ConfigError
 from tests.support.terminal import ROOT
-from worker.stack import Child, ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _STARTS_A_STACK = """
 import sys, time
-from worker.stack import Stack
+from nearhit_worker.stack import Stack
 try:
     print("now", flush=True)
     with Stack({"NEARHIT_MODEL": "hash/64", "NEARHIT_THRESHOLD": "0.9"}):

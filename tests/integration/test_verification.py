@@ -6,18 +6,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.runtime import Runtime
+from nearhit_worker.stack import ValkeyServer, wait_until
 
 from nearhit import Hit, Metrics, Settings, Thresholds, Tier
-from nearhit.keys import LogKeys
-from nearhit.scope import Scope, scope_digest, tenant_digest
+from nearhit.domain.scope import Scope, scope_digest, tenant_digest
+from nearhit.valkey.key_names import LogKeys
 from nearhit.verification import samples
 from nearhit.verification.request import decode
 from nearhit.verification.samples import FALSE_HIT, TRUE_HIT, UNJUDGED, Sample
 from nearhit.verification.verifier import MAX_TRIES
 from nearhit.verification.watch import watch_of
 from tests.support.judging_server import JudgingServer
-from worker.runtime import Runtime
-from worker.stack import ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -233,11 +233,11 @@ def test_every_judge_compares_the_answers(
 
 
 def a_request() -> bytes:
-    from nearhit.verification.request import Request, encode
+    from nearhit.verification.request import VerificationRequest, encode
 
     recipe = {"model": "openai/stub", "messages": [{"role": "user", "content": ASKED}]}
     return encode(
-        Request(
+        VerificationRequest(
             recipe=recipe,
             question=ASKED,
             cached_question=CACHED,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from nearhit_worker.stack import wait_until
 
 from nearhit import Hit, Miss, MissReason
-from nearhit.embedding.port import Embeddings
+from nearhit.domain.vectors import unit_rows
 from nearhit.errors import EmbedderUnavailableError
-from nearhit.vectors import unit_rows
-from worker.stack import wait_until
+from nearhit.flow.ports import Embeddings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

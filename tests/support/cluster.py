@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from worker.stack import wait_until
+from nearhit_worker.stack import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.stack import ValkeyServer
+    from nearhit_worker.stack import ValkeyServer
 
 _SLOTS = 16_384
 

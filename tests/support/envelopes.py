@@ -13,7 +13,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nearhit.wakeup import TASK_FILL, TASK_FILL_MANY
+from nearhit.write.wakeup import TASK_FILL, TASK_FILL_MANY
 
 if TYPE_CHECKING:
     import random

@@ -8,13 +8,15 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from nearhit_worker.stack import ValkeyServer, wait_until
+
 from nearhit import Hit, Miss, MissReason, Settings
-from tests.support.faces import Face
 from tests.support.shelf import Shelf
-from worker.stack import ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.support.faces import Face
 
 DEADLINE_MS = 250
 MARGIN_SECONDS = 1.0

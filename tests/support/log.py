@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from nearhit import Metrics, dead
-from nearhit.flow import Send
-from nearhit.keys import LogKeys
-from nearhit.link import link_for
-from tests.embedding_server import EmbeddingServer
-from worker.runtime import Runtime
-from worker.stack import ValkeyServer, wait_until
+from nearhit_worker.runtime import Runtime
+from nearhit_worker.stack import ValkeyServer, wait_until
+
+from nearhit import Metrics
+from nearhit.flow.steps import Send
+from nearhit.valkey.key_names import LogKeys
+from nearhit.valkey.link import link_for
+from nearhit.write import dead_letters
 
 if TYPE_CHECKING:
     from nearhit.settings import Settings
+    from tests.embedding_server import EmbeddingServer
 
 
 def hashed(made: Settings, **changes: Any) -> Runtime:
@@ -38,8 +40,8 @@ def run(link_server: ValkeyServer, flow: Any) -> Any:
         link.close()
 
 
-def letters(server: ValkeyServer, namespace: str) -> list[dead.Letter]:
-    found: list[dead.Letter] = run(server, dead.letters(LogKeys(namespace)))
+def letters(server: ValkeyServer, namespace: str) -> list[dead_letters.DeadLetter]:
+    found: list[dead_letters.DeadLetter] = run(server, dead_letters.letters(LogKeys(namespace)))
     return found
 
 

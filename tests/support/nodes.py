@@ -6,14 +6,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from nearhit import Metrics
-from nearhit.breaker import Breaker
 from nearhit.embedding.resolve import embedder_for
-from nearhit.link import link_for
-from nearhit.shell import Gate, Shell
+from nearhit.flow.runner import Gate, Runner
+from nearhit.resilience.circuit_breaker import CircuitBreaker
+from nearhit.valkey.link import link_for
 
 if TYPE_CHECKING:
     from nearhit import Settings
-    from nearhit.flow import Flow
+    from nearhit.flow.steps import Flow
 
 
 class Driver:
@@ -22,8 +22,8 @@ class Driver:
     def __init__(self, settings: Settings) -> None:
         self.metrics = Metrics(namespace=settings.namespace)
         self._link = link_for(settings.server().client())
-        gate = Gate(Breaker(sys.maxsize), Breaker(sys.maxsize), self.metrics, "write")
-        self.shell = Shell(self._link, embedder_for(settings.model), gate)
+        gate = Gate(CircuitBreaker(sys.maxsize), CircuitBreaker(sys.maxsize), self.metrics, "write")
+        self.shell = Runner(self._link, embedder_for(settings.model), gate)
 
     def run(self, flow: Flow[Any], seconds: float = 30.0) -> Any:
         return self.shell.run(flow, seconds)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from nearhit.metrics import Metrics
+from nearhit.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 DASHBOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import redis
+from nearhit_worker.stack import ValkeyServer
 
 from nearhit import Server
-from worker.stack import ValkeyServer
+
+if TYPE_CHECKING:
+    import redis
 
 
 @dataclass

@@ -7,16 +7,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nearhit import Metrics
-from nearhit.breaker import Breaker
+from nearhit.assembly import plan_of
+from nearhit.domain.entry import Entry, encode_response, prompt_digest
+from nearhit.domain.outcome import Stored
+from nearhit.domain.scope import Scope, scope_digest
+from nearhit.domain.vectors import to_bytes
 from nearhit.embedding.resolve import embedder_for
-from nearhit.entry import Entry, encode_response, prompt_digest
-from nearhit.link import link_for
-from nearhit.opening import open_space
-from nearhit.parts import plan_of
-from nearhit.scope import Scope, scope_digest
-from nearhit.shell import Gate, Shell
-from nearhit.upsert import Stored, remove, upsert
-from nearhit.vectors import to_bytes
+from nearhit.flow.runner import Gate, Runner
+from nearhit.index.opening import open_space
+from nearhit.resilience.circuit_breaker import CircuitBreaker
+from nearhit.valkey.link import link_for
+from nearhit.write.upsert import remove, upsert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nearhit import Settings
-    from nearhit.embedding.port import Embedder
-    from nearhit.flow import Flow
-    from nearhit.keys import CacheKeys
+    from nearhit.flow.ports import Embedder
+    from nearhit.flow.steps import Flow
+    from nearhit.valkey.key_names import CacheKeys
 
 
 class Shelf:
@@ -37,8 +38,10 @@ class Shelf:
         self.embedder = embedder or embedder_for(settings.model)
         server = settings.server()
         self._link = link_for(server.client())
-        gate = Gate(Breaker(sys.maxsize), Breaker(sys.maxsize), Metrics(namespace=settings.namespace), "write")
-        self.shell = Shell(self._link, self.embedder, gate)
+        gate = Gate(
+            CircuitBreaker(sys.maxsize), CircuitBreaker(sys.maxsize), Metrics(namespace=settings.namespace), "write"
+        )
+        self.shell = Runner(self._link, self.embedder, gate)
         self.space = self.run(open_space(plan_of(settings, self.embedder.name, server))).space
         self.keys: CacheKeys = self.space.keys
 

@@ -21,8 +21,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import pytest
-
-from worker.stack import ValkeyServer
+from nearhit_worker.stack import ValkeyServer
 
 _SYSTEM_CALLS = {"x86_64": (0xC000003E, 74, 75), "aarch64": (0xC00000B7, 82, 83)}
 """The kernel's number of the machine, of fsync and of fdatasync; from linux/audit.h and the tables of system calls."""

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from nearhit_worker.stack import Child, ValkeyServer, Worker, free_port, wait_until
 
-from nearhit.keys import LogKeys
-from nearhit.metrics import LANES
+from nearhit.telemetry.metrics import LANES
+from nearhit.valkey.key_names import LogKeys
 from tests.support import observability as seen
-from worker.stack import Child, ValkeyServer, Worker, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -90,7 +90,7 @@ def stage(folder: Path, module: str, changes: Mapping[str, str], per_second: int
         ports = {"nearhit-worker": [worker.metrics_port for worker in workers], "nearhit-app": [free_port()]}
         env = {**os.environ, **settings, "NEARHIT_METRICS_PORT": str(ports["nearhit-app"][0])}
         env["PYTHONPATH"] = str(seen.ROOT)
-        ask = [sys.executable, "-m", "worker.demo.traffic", "--per-second", str(per_second), "--seed", "7"]
+        ask = [sys.executable, "-m", "nearhit_worker.demo.traffic", "--per-second", str(per_second), "--seed", "7"]
         children.append(Child("traffic", ask, folder, env))
         for job, server in (("valkey-cache", cache), ("valkey-broker", broker)):
             ports[job] = [free_port()]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import signal
 
 ROOT = Path(__file__).resolve().parents[2]
 _OURS = ("NEARHIT_", "VALKEY_", "REDIS_")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nearhit_worker.runtime import Runtime
+
 from nearhit import Metrics
-from worker.runtime import Runtime
 
 if TYPE_CHECKING:
     from nearhit import Settings
-    from nearhit.embedding.port import Embedder
+    from nearhit.flow.ports import Embedder
 
 
 def written(settings: Settings, embedder: Embedder | None = None, lane: str = "interactive") -> int:

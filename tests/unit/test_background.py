@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.stack import wait_until
 
-from nearhit.background import Background, Inbox, off_loop, start_thread
+from nearhit.resilience.background import Background, Inbox, off_loop, start_thread
 from tests.support.threads import no_threads
-from worker.stack import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

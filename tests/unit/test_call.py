@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kombu.transport.virtual import Message
+from nearhit_worker.envelope import REFUSED_TYPE, plain
+from nearhit_worker.task_call import HIDDEN, MAX_DEPTH, check_depth, read_call
 
 from nearhit.errors import MessageError
-from worker.call import HIDDEN, MAX_DEPTH, check_depth, read_call
-from worker.envelope import REFUSED_TYPE, plain
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 BODY = [[{"prompt": "p", "answer": "a"}], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]

@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from nearhit_worker.runtime import WORK_LANES
 from redis.connection import parse_url
 
 from nearhit.embedding.minilm.folder import REQUIREMENT
-from nearhit.keys import LogKeys
-from nearhit.metrics import LANES
 from nearhit.settings import Settings, setting_names
+from nearhit.telemetry.metrics import LANES
+from nearhit.valkey.key_names import LogKeys
 from tests.support import observability as seen
-from worker.runtime import WORK_LANES
 
 ROOT = seen.ROOT
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

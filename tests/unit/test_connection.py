@@ -11,9 +11,9 @@ import redis.asyncio
 from kombu import Connection
 from redis.sentinel import Sentinel
 
-from nearhit.broker import broker_of
-from nearhit.connection import Server, server_of
 from nearhit.errors import ConfigError
+from nearhit.valkey.server import Server, server_of
+from nearhit.write.broker_url import broker_of
 
 
 def options(server: Server) -> dict[str, Any]:

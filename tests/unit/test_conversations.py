@@ -10,9 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nearhit.domain.question import Query, read_question
 from nearhit.litellm.request import Reading, read_request
-from nearhit.lookup import Query
-from nearhit.parts import read_question
 from tests.support.conversations import (
     VALUE,
     another,

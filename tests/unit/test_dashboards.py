@@ -12,7 +12,7 @@ import yaml
 
 from grafana.build import files
 from grafana.runbook import sections
-from nearhit.metrics import Metrics
+from nearhit.telemetry.metrics import Metrics
 from tests.support import observability as seen
 
 if TYPE_CHECKING:

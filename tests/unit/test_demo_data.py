@@ -4,11 +4,10 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import nearhit_worker.demo
 import pytest
 
-import worker.demo
-
-DATA = Path(worker.demo.__file__).parent / "data"
+DATA = Path(nearhit_worker.demo.__file__).parent / "data"
 FIELDS = {
     "answers": {"id", "prompt", "answer"},
     "rewordings": {"id", "prompt", "answers"},

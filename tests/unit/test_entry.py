@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearhit import entry
-from nearhit.entry import Entry, Usage
+from nearhit.domain import entry
+from nearhit.domain.entry import Entry, Usage
 from nearhit.errors import EntryError
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=40)

@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 
-from nearhit.flag import Flag
+from nearhit.resilience.flag import Flag
 
 
 class StoppedError(Exception):

@@ -8,8 +8,8 @@ import pytest
 import redis
 from redis.exceptions import AuthenticationError
 
-from nearhit.flow import ReplyError
-from nearhit.handshake import Handshake, handshake_of
+from nearhit.flow.steps import ReplyError
+from nearhit.valkey.handshake import Handshake, handshake_of
 
 WHOLE = Handshake(credentials=("ann", "secret"), db=2, client_name="app", library="redis-py", library_version="8.1")
 HELLO_IS_UNKNOWN = ReplyError("unknown command 'HELLO', with args beginning with: '3'")

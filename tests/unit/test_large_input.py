@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nearhit.lookup import Query
-from nearhit.outcome import Miss, MissReason
-from nearhit.parts import read_question
-from nearhit.scope import MAX_BYTES
+from nearhit.domain.outcome import Miss, MissReason
+from nearhit.domain.question import Query, read_question
+from nearhit.domain.scope import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nearhit.domain.hit_policy import Rules
+from nearhit.domain.outcome import Hit, Miss, MissReason, Tier
+from nearhit.domain.question import Query
 from nearhit.embedding.vector_cache import VectorCache
-from nearhit.engine.valkey_search import ValkeySearchEngine
-from nearhit.flow import Send
-from nearhit.keys import CacheKeys
-from nearhit.lookup import Query, Space, lookup
-from nearhit.outcome import Hit, Miss, MissReason, Tier
-from nearhit.policy import Rules
+from nearhit.flow.steps import Send
+from nearhit.index.space import Space
+from nearhit.index.valkey_search import ValkeySearchEngine
+from nearhit.read.lookup import lookup
+from nearhit.valkey.key_names import CacheKeys
 
 KEYS = CacheKeys("order", "0123456789ab")
 SCOPE = "a" * 32

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from nearhit.loop_clock import LoopClock, LoopClocks
+from nearhit.resilience.loop_clock import LoopClock, LoopClocks
 
 
 def hold(seconds: float) -> None:

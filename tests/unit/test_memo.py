@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from nearhit.domain.scope import Scope, scope_digest
 from nearhit.errors import ConfigError, ContractError
-from nearhit.memo import CallReader
-from nearhit.scope import Scope, scope_digest
+from nearhit.read.call_scope import CallReader
 
 
 def ask(prompt: str, model: str = "m", *, temperature: float = 0.0, **more: Any) -> str:

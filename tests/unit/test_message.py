@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearhit import message
-from nearhit.entry import MAX_PROMPT_CHARS, Usage
+from nearhit.domain import fill_message
+from nearhit.domain.entry import MAX_PROMPT_CHARS, Usage
+from nearhit.domain.fill_message import Fill
 from nearhit.errors import MessageError
-from nearhit.message import Fill
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
 DIGESTS = st.from_regex("[0-9a-f]{32}", fullmatch=True)
@@ -49,7 +49,7 @@ ROW: dict[str, Any] = {
 
 @given(FILLS)
 def test_what_is_sent_arrives(fill: Fill) -> None:
-    assert message.decode(message.encode(fill)) == fill
+    assert fill_message.decode(fill_message.encode(fill)) == fill
 
 
 def test_the_bytes_of_a_message_are_the_format_that_other_programs_read() -> None:
@@ -61,8 +61,8 @@ def test_the_bytes_of_a_message_are_the_format_that_other_programs_read() -> Non
         ttl_ms=60_000,
         fresh_ms=60_000,
     )
-    assert msgpack.unpackb(message.encode(fill)) == ROW
-    assert message.decode(msgpack.packb(ROW)) == fill
+    assert msgpack.unpackb(fill_message.encode(fill)) == ROW
+    assert fill_message.decode(msgpack.packb(ROW)) == fill
 
 
 @pytest.mark.parametrize(
@@ -79,19 +79,19 @@ def test_the_bytes_of_a_message_are_the_format_that_other_programs_read() -> Non
 )
 def test_a_field_out_of_its_bounds_is_a_message_error(change: dict[str, Any]) -> None:
     with pytest.raises(MessageError):
-        message.decode(msgpack.packb({**ROW, **change}))
+        fill_message.decode(msgpack.packb({**ROW, **change}))
 
 
 @pytest.mark.parametrize("name", sorted(set(ROW) - {"v"}))
 def test_a_field_that_is_missing_is_named(name: str) -> None:
     with pytest.raises(MessageError, match=repr(name)):
-        message.decode(msgpack.packb({key: value for key, value in ROW.items() if key != name}))
+        fill_message.decode(msgpack.packb({key: value for key, value in ROW.items() if key != name}))
 
 
 @given(st.binary(max_size=200))
 def test_garbage_is_a_message_error(blob: bytes) -> None:
     with pytest.raises(MessageError):
-        message.decode(blob)
+        fill_message.decode(blob)
 
 
 @given(st.data())
@@ -99,25 +99,25 @@ def test_a_message_with_one_byte_changed_is_a_fill_or_a_message_error(data: st.D
     blob = bytearray(msgpack.packb({**ROW, "u": [1, 2, 0.5, "m"]}))
     blob[data.draw(st.integers(0, len(blob) - 1))] = data.draw(st.integers(0, 255))
     with suppress(MessageError):
-        assert isinstance(message.decode(bytes(blob)), Fill)
+        assert isinstance(fill_message.decode(bytes(blob)), Fill)
 
 
 def test_a_list_without_end_is_a_message_error() -> None:
     with pytest.raises(MessageError):
-        message.decode(b"\x91" * 1_000_000)
+        fill_message.decode(b"\x91" * 1_000_000)
 
 
 def test_a_message_over_the_limit_is_refused_on_both_ways() -> None:
     with pytest.raises(MessageError, match="the limit is"):
-        message.encode(Fill(**{**_values(), "response": b"x" * 2**24}))
+        fill_message.encode(Fill(**{**_values(), "response": b"x" * 2**24}))
     with pytest.raises(MessageError, match="the limit is"):
-        message.decode(b"\x00" * 2**24)
+        fill_message.decode(b"\x00" * 2**24)
 
 
 @pytest.mark.parametrize("change", [{"scope": ""}, {"prompt": ""}], ids=str)
 def test_a_fill_without_a_question_is_never_sent(change: dict[str, Any]) -> None:
     with pytest.raises(MessageError):
-        message.encode(Fill(**{**_values(), **change}))
+        fill_message.encode(Fill(**{**_values(), **change}))
 
 
 def _values() -> dict[str, Any]:

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter
 
-from nearhit.entry import Usage
+from nearhit.domain.entry import Usage
+from nearhit.domain.outcome import Hit, Miss, MissReason, Nearest, Tier
 from nearhit.index.loss import LossReason
 from nearhit.index.rotation import Step
-from nearhit.metrics import HEAL_REASONS, ROTATION_STEPS, SIMILARITY_BUCKETS, Metrics
-from nearhit.outcome import Hit, Miss, MissReason, Nearest, Tier
+from nearhit.telemetry.metrics import HEAL_REASONS, ROTATION_STEPS, SIMILARITY_BUCKETS, Metrics
 
 
 def hit(**changes: object) -> Hit:

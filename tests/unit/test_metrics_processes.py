@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.telemetry import TelemetryServer
 from prometheus_client import CollectorRegistry
 
 from nearhit.errors import ConfigError
-from nearhit.exposition import FOLDER_VARIABLE, clear, forget_ended
-from nearhit.metrics import Metrics
-from worker.telemetry import TelemetryServer
+from nearhit.telemetry.exposition import FOLDER_VARIABLE, clear, forget_ended
+from nearhit.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _LOOK_UP = """
 import os, sys
-from nearhit.metrics import Metrics
-from nearhit.outcome import Miss, MissReason
+from nearhit.telemetry.metrics import Metrics
+from nearhit.domain.outcome import Miss, MissReason
 metrics = Metrics(threshold=0.9)
 metrics.describe("client", model="hash/64", engine="auto", threshold=0.9)
 """
@@ -56,7 +56,7 @@ print(metrics.expose()[1].decode())
 """
 )
 
-_SCRAPE = "from nearhit.metrics import Metrics\nprint(Metrics().expose()[1].decode())"
+_SCRAPE = "from nearhit.telemetry.metrics import Metrics\nprint(Metrics().expose()[1].decode())"
 
 
 def run(program: str, folder: Path) -> str:

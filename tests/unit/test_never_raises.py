@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from nearhit import AsyncSemanticCache, Miss, MissReason, SemanticCache, Settings
-from nearhit.lookup import Query
-from nearhit.parts import read_question
+from nearhit.domain.question import Query, read_question
 from tests.support import nonsense
 
 SETTINGS = Settings(threshold=0.9, url="valkey://127.0.0.1:1", model="hash/64")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nearhit.lookup import Query
-from nearhit.outcome import Miss, MissReason
-from nearhit.pending import PendingMisses
+from nearhit.domain.outcome import Miss, MissReason
+from nearhit.domain.question import Query
+from nearhit.read.pending_misses import PendingMisses
 
 
 def miss(text: str, vector: bytes = b"v") -> Miss:

@@ -9,11 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearhit.embedding.sight import Sight
-from nearhit.engine.port import Neighbour
-from nearhit.errors import ConfigError
-from nearhit.outcome import MissReason
-from nearhit.policy import (
+from nearhit.domain.hit_policy import (
     MAX_TTL_SECONDS,
     Asked,
     Chosen,
@@ -26,6 +22,10 @@ from nearhit.policy import (
     judge_exact,
     settle,
 )
+from nearhit.domain.neighbour import Neighbour
+from nearhit.domain.outcome import MissReason
+from nearhit.domain.sight import Sight
+from nearhit.errors import ConfigError
 
 NOW_MS = 1_700_000_000_000
 SCOPE, EMBEDDER = "a" * 32, "0123456789ab"

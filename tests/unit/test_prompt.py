@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearhit.entry import MAX_PROMPT_CHARS
-from nearhit.prompt import Bypass, Question, canonical_text, read_prompt
-from nearhit.scope import Scope, scope_digest
+from nearhit.domain.entry import MAX_PROMPT_CHARS
+from nearhit.domain.prompt import Bypass, Question, canonical_text, read_prompt
+from nearhit.domain.scope import Scope, scope_digest
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.binary(max_size=8)
 KEYS = st.sampled_from(

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearhit import protocol
 from nearhit.errors import ContractError
-from nearhit.protocol import Hnsw, Shape
+from nearhit.valkey import search_protocol
+from nearhit.valkey.search_protocol import Hnsw, Shape
 
 REPLIES = st.recursive(
     st.none() | st.integers() | st.binary(max_size=8) | st.floats(),
@@ -25,14 +25,14 @@ def words(command: tuple[Any, ...]) -> str:
 
 
 def test_an_index_is_made_with_the_portable_schema() -> None:
-    assert words(protocol.create_index("i", Shape("p:", 384), Hnsw(16, 200, 100))) == (
+    assert words(search_protocol.create_index("i", Shape("p:", 384), Hnsw(16, 200, 100))) == (
         "FT.CREATE i ON HASH PREFIX 1 p: SCHEMA scope TAG embedding VECTOR HNSW 12 TYPE FLOAT32 DIM 384 "
         "DISTANCE_METRIC COSINE M 16 EF_CONSTRUCTION 200 EF_RUNTIME 100"
     )
 
 
 def test_a_search_asks_for_all_but_the_vector() -> None:
-    assert words(protocol.search("i", "a" * 32, b"vector", 4)) == (
+    assert words(search_protocol.search("i", "a" * 32, b"vector", 4)) == (
         "FT.SEARCH i (@scope:{" + "a" * 32 + "})=>[KNN 4 @embedding $v AS distance] PARAMS 2 v vector LIMIT 0 4 "
         "RETURN 10 distance prompt response embedder scope created fresh_until expires usage refresh DIALECT 2"
     )
@@ -40,13 +40,13 @@ def test_a_search_asks_for_all_but_the_vector() -> None:
 
 def test_a_search_of_a_cluster_says_how_many_candidates_each_shard_looks_at() -> None:
     assert "=>[KNN 1 @embedding $v EF_RUNTIME 100 AS distance]" in words(
-        protocol.search("i", "a" * 32, b"vector", 1, 100)
+        search_protocol.search("i", "a" * 32, b"vector", 1, 100)
     )
 
 
 def test_rows_come_nearest_first_whatever_the_order_of_the_reply() -> None:
     reply = [2, b"far", [b"distance", b"0.5", b"prompt", b"f"], b"near", [b"distance", b"1e-3", b"prompt", b"n"]]
-    assert [(row.key, row.distance, row.fields) for row in protocol.parse_search(reply)] == [
+    assert [(row.key, row.distance, row.fields) for row in search_protocol.parse_search(reply)] == [
         (b"near", 0.001, {b"prompt": b"n"}),
         (b"far", 0.5, {b"prompt": b"f"}),
     ]
@@ -54,7 +54,7 @@ def test_rows_come_nearest_first_whatever_the_order_of_the_reply() -> None:
 
 def test_a_stored_vector_that_is_none_is_last_and_never_near() -> None:
     reply = [2, b"none", [b"distance", b"nan"], b"far", [b"distance", b"1.9"]]
-    rows = protocol.parse_search(reply)
+    rows = search_protocol.parse_search(reply)
     assert [row.key for row in rows] == [b"far", b"none"]
     assert rows[0].similarity == pytest.approx(-0.9)
     assert math.isnan(rows[1].similarity)
@@ -79,19 +79,19 @@ def test_a_stored_vector_that_is_none_is_last_and_never_near() -> None:
 )
 def test_a_search_reply_of_another_shape_is_a_contract_error(reply: Any) -> None:
     with pytest.raises(ContractError):
-        protocol.parse_search(reply)
+        search_protocol.parse_search(reply)
 
 
 @given(REPLIES)
 def test_any_reply_is_parsed_or_a_contract_error(reply: Any) -> None:
-    for parse in (protocol.parse_search, protocol.parse_info):
+    for parse in (search_protocol.parse_search, search_protocol.parse_info):
         with suppress(ContractError):
             parse(reply)
 
 
 def test_shapes_that_differ_are_told_with_both_sides() -> None:
-    assert protocol.mismatches(Shape("p:", 3), Shape("p:", 3)) == []
-    assert protocol.mismatches(Shape("p:", 3), Shape("q:", 4, "L2", "FLAT")) == [
+    assert search_protocol.mismatches(Shape("p:", 3), Shape("p:", 3)) == []
+    assert search_protocol.mismatches(Shape("p:", 3), Shape("q:", 4, "L2", "FLAT")) == [
         "dimension: wanted 3, the index has 4",
         "metric: wanted 'COSINE', the index has 'L2'",
         "algorithm: wanted 'HNSW', the index has 'FLAT'",
@@ -109,10 +109,10 @@ def test_shapes_that_differ_are_told_with_both_sides() -> None:
     ],
 )
 def test_error_replies_are_told_apart(text: str, missing: bool, existing: bool, unknown: bool) -> None:
-    assert protocol.is_missing_index(text) is missing
-    assert protocol.is_existing_index(text) is existing
-    assert protocol.is_unknown_command(text) is unknown
-    assert not protocol.is_unconfirmed(text)
+    assert search_protocol.is_missing_index(text) is missing
+    assert search_protocol.is_existing_index(text) is existing
+    assert search_protocol.is_unknown_command(text) is unknown
+    assert not search_protocol.is_unconfirmed(text)
 
 
 @pytest.mark.parametrize(
@@ -120,5 +120,5 @@ def test_error_replies_are_told_apart(text: str, missing: bool, existing: bool, 
     ["Unable to contact all cluster members", "Communication error between nodes found.", "Index name not found."],
 )
 def test_a_cluster_that_did_it_without_hearing_from_all_nodes_is_told_apart(text: str) -> None:
-    assert protocol.is_unconfirmed(text)
-    assert not protocol.is_missing_index(text)
+    assert search_protocol.is_unconfirmed(text)
+    assert not search_protocol.is_missing_index(text)

@@ -11,11 +11,12 @@ import pytest
 
 import nearhit
 from nearhit import AsyncSemanticCache, SemanticCache
-from nearhit.async_link import AsyncPoolLink
-from nearhit.link import AsyncLink, Link, PoolLink
-from nearhit.shell import AsyncShell, Shell
+from nearhit.flow.ports import AsyncLink, Link
+from nearhit.flow.runner import AsyncRunner, Runner
+from nearhit.valkey.async_link import AsyncPoolLink
+from nearhit.valkey.link import PoolLink
 
-TWINS = [(SemanticCache, AsyncSemanticCache), (Shell, AsyncShell)]
+TWINS = [(SemanticCache, AsyncSemanticCache), (Runner, AsyncRunner)]
 
 
 def public(kind: type[Any]) -> dict[str, Any]:

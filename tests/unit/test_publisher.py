@@ -8,19 +8,19 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.stack import wait_until
 
 from nearhit import FillOutcome, Metrics
-from nearhit.breaker import Breaker
 from nearhit.errors import StoreUnavailableError
-from nearhit.flow import ReplyError
-from nearhit.keys import LogKeys
-from nearhit.publisher import Publisher
-from worker.stack import wait_until
+from nearhit.flow.steps import ReplyError
+from nearhit.resilience.circuit_breaker import CircuitBreaker
+from nearhit.valkey.key_names import LogKeys
+from nearhit.write.publisher import Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from nearhit.flow import Command
+    from nearhit.flow.steps import Command
 
 
 class Log:
@@ -68,7 +68,7 @@ class Desk:
 
     def __init__(self, kind: str, **bounds: Any) -> None:
         self.kind, self.log, self.bell, self.metrics = kind, Log(), Bell(), Metrics()
-        breaker = Breaker(cool_down_seconds=0.05)
+        breaker = CircuitBreaker(cool_down_seconds=0.05)
         self.publisher = Publisher(LogKeys("n"), self.log, self.bell, self.metrics, breaker, **bounds)
 
     def fill(self, blob: bytes) -> FillOutcome:

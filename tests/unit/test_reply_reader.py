@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.exceptions import InvalidResponse
 
-from nearhit.flow import ReplyError
-from nearhit.reply_reader import NO_REPLY, ReplyReader
+from nearhit.flow.steps import ReplyError
+from nearhit.valkey.reply_reader import NO_REPLY, ReplyReader
 
 LISTS = (b"*", b"%", b"~", b">", b"|")
 

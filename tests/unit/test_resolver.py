@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from nearhit_worker.stack import wait_until
 
-from nearhit.resolver import Address, Resolver
-from worker.stack import wait_until
+from nearhit.valkey.resolver import Address, Resolver
 
 FOUND: list[Address] = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.7", 6379))]
 

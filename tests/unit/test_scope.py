@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearhit.errors import ContractError, TooLargeError
-from nearhit.scope import (
+from nearhit.domain.scope import (
     MAX_BYTES,
     MAX_VALUES,
     PARAMETERS_THAT_DO_NOT_SPLIT,
@@ -21,6 +20,7 @@ from nearhit.scope import (
     scope_digest,
     tenant_digest,
 )
+from nearhit.errors import ContractError, TooLargeError
 
 SCALARS = (
     st.none()

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nearhit import ConfigError, Server, Settings
-from nearhit.broker import broker_of
-from nearhit.server_url import broker_problem, url_problem
+from nearhit.valkey.server_url import broker_problem, url_problem
+from nearhit.write.broker_url import broker_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from nearhit.connection import Server
 from nearhit.errors import ConfigError
 from nearhit.settings import Settings, setting_names, settings_table
+from nearhit.valkey.server import Server
 
 
 def test_every_setting_is_a_variable_of_the_environment() -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from nearhit import Metrics
-from nearhit.breaker import Breaker
-from nearhit.embedding.port import Embeddings
 from nearhit.errors import BusyError, ConfigError, ContractError, EmbedderUnavailableError, StoreUnavailableError
-from nearhit.flow import Embed, Flow, Send
-from nearhit.shell import AsyncShell, Gate, Shell
+from nearhit.flow.ports import Embeddings
+from nearhit.flow.runner import AsyncRunner, Gate, Runner
+from nearhit.flow.steps import Embed, Flow, Send
+from nearhit.resilience.circuit_breaker import CircuitBreaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,9 +65,9 @@ class Runs:
     ) -> None:
         error = error or StoreUnavailableError("no reply")
         self.metrics = Metrics()
-        gate = Gate(Breaker(failures), Breaker(failures), self.metrics, "read")
-        self._sync = Shell(Dead(error), Says(make), gate) if kind == "sync" else None
-        self._async = AsyncShell(DeadAsync(error), Says(make), gate)
+        gate = Gate(CircuitBreaker(failures), CircuitBreaker(failures), self.metrics, "read")
+        self._sync = Runner(Dead(error), Says(make), gate) if kind == "sync" else None
+        self._async = AsyncRunner(DeadAsync(error), Says(make), gate)
 
     def run(self, flow: Flow[Any], seconds: float = 5.0) -> Any:
         if self._sync is not None:
@@ -158,6 +158,8 @@ def test_a_step_without_time_left_is_refused_and_not_held_against_its_part(kind:
 def test_the_time_of_a_step_is_counted_under_its_stage(kind: str) -> None:
     stages: dict[str, float] = {}
     dead = Dead(StoreUnavailableError("no reply"))
-    shell = Shell(dead, Says(lambda: time.sleep(0.01) or [[1.0]]), Gate(Breaker(), Breaker(), Metrics(), "read"))  # type: ignore[func-returns-value]
+    shell = Runner(
+        dead, Says(lambda: time.sleep(0.01) or [[1.0]]), Gate(CircuitBreaker(), CircuitBreaker(), Metrics(), "read")
+    )  # type: ignore[func-returns-value]
     shell.run(embed("a"), 5.0, stages)
     assert stages["embed"] >= 0.01

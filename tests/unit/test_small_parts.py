@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearhit import keys
-from nearhit.backoff import Backoff
-from nearhit.breaker import Breaker
 from nearhit.errors import ConfigError
-from nearhit.keys import CacheKeys, LogKeys
+from nearhit.resilience.backoff import Backoff
+from nearhit.resilience.circuit_breaker import CircuitBreaker
+from nearhit.valkey import key_names
+from nearhit.valkey.key_names import CacheKeys, LogKeys
 
 
 def test_the_names_on_the_servers_are_these() -> None:
@@ -23,16 +23,16 @@ def test_the_names_on_the_servers_are_these() -> None:
     )
     assert (log.log("bulk"), log.retry("bulk")) == ("nearhit:{shop}:log:bulk", "nearhit:{shop}:retry:bulk")
     assert (log.wake("bulk"), log.dead) == ("nearhit:{shop}:wake:bulk", "nearhit:{shop}:dead")
-    assert keys.embedders("shop") == "nearhit:shop:embedders"
+    assert key_names.embedders("shop") == "nearhit:shop:embedders"
 
 
 def test_a_lease_lies_in_the_hash_slot_of_its_entry() -> None:
-    assert keys.lease("nearhit:a:b:e:c:d") == "nearhit:lease:{nearhit:a:b:e:c:d}"
+    assert key_names.lease("nearhit:a:b:e:c:d") == "nearhit:lease:{nearhit:a:b:e:c:d}"
 
 
 @given(st.from_regex("[A-Za-z0-9_.-]{1,64}", fullmatch=True), st.from_regex("[A-Za-z0-9_.-]{1,64}", fullmatch=True))
 def test_two_namespaces_never_share_a_prefix(one: str, other: str) -> None:
-    assert keys.check_namespace(one) == one
+    assert key_names.check_namespace(one) == one
     mine, theirs = CacheKeys(one, "0123456789ab").prefix, CacheKeys(other, "0123456789ab").prefix
     assert mine.startswith(theirs) is (one == other)
 
@@ -40,7 +40,7 @@ def test_two_namespaces_never_share_a_prefix(one: str, other: str) -> None:
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "{a}", "*", "é", "x" * 65, "a\n", None, 5, b"a"], ids=repr)
 def test_a_namespace_that_no_key_can_hold_is_refused(name: object) -> None:
     with pytest.raises(ConfigError, match="namespace"):
-        keys.check_namespace(name)  # type: ignore[arg-type]  # what a caller may pass all the same
+        key_names.check_namespace(name)  # type: ignore[arg-type]  # what a caller may pass all the same
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True), st.none() | st.floats(0, 1e6))
@@ -68,7 +68,7 @@ class Clock:
 
 def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_call_try() -> None:
     clock = Clock()
-    breaker = Breaker(failures=3, cool_down_seconds=1.0, clock=clock)
+    breaker = CircuitBreaker(failures=3, cool_down_seconds=1.0, clock=clock)
     breaker.failed()
     breaker.failed()
     breaker.succeeded()

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nearhit_worker.rows import REASON, sort_rows
 
-from nearhit import message
-from nearhit.policy import Lifetimes
-from worker.rows import REASON, sort_rows
+from nearhit.domain import fill_message
+from nearhit.domain.hit_policy import Lifetimes
 
 NOW_MS = 1_800_000_000_000
 GOOD = {"prompt": "a question", "answer": "an answer"}
@@ -50,7 +50,7 @@ anything = st.recursive(
 )
 def test_a_bad_row_says_which_field_it_is_and_its_neighbours_are_taken(change: dict[str, Any], why: str) -> None:
     found = sort_rows([GOOD, {**GOOD, **change}, {**GOOD, "prompt": "another"}], Lifetimes(), NOW_MS)
-    assert [message.decode(blob).prompt for _, blob in found.fills] == ["a question", "another"]
+    assert [fill_message.decode(blob).prompt for _, blob in found.fills] == ["a question", "another"]
     [(raw, reason, detail)] = found.refused
     assert reason == REASON
     assert why in detail
@@ -70,7 +70,7 @@ def test_what_is_no_list_of_rows_is_one_bad_row(rows: Any) -> None:
 def test_each_row_ends_as_a_fill_or_with_its_reason(rows: list[Any]) -> None:
     found = sort_rows([*rows, GOOD], Lifetimes(), NOW_MS)
     assert len(found.fills) + len(found.refused) == len(rows) + 1
-    assert message.decode(found.fills[-1][1]).prompt == "a question"
+    assert fill_message.decode(found.fills[-1][1]).prompt == "a question"
 
 
 @given(name=st.sampled_from(FIELDS), value=anything)
@@ -83,4 +83,4 @@ def test_a_time_beyond_all_numbers_counts_as_now() -> None:
     for created in (float("inf"), 10**400, 1e300):
         found = sort_rows([{**GOOD, "created_seconds": created}], Lifetimes(), NOW_MS)
         [(_, blob)] = found.fills
-        assert message.decode(blob).created_us == NOW_MS * 1000
+        assert fill_message.decode(blob).created_us == NOW_MS * 1000

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nearhit.domain.vectors import from_bytes, to_bytes, unit_rows
 from nearhit.errors import VectorError
-from nearhit.vectors import from_bytes, to_bytes, unit_rows
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 

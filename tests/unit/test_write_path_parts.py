@@ -7,17 +7,17 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nearhit_worker.stack import wait_until
 
-from nearhit.backoff import Backoff
-from nearhit.drain import Gathering, _least_suspect
 from nearhit.errors import MessageError
-from nearhit.filllog import Logged as Row
-from nearhit.filllog import Silent, put_off
-from nearhit.flow import Send
-from nearhit.keys import LogKeys
-from nearhit.refresh import decode_request, encode_request
-from nearhit.spool import Spool, Spooled
-from worker.stack import wait_until
+from nearhit.flow.steps import Send
+from nearhit.resilience.backoff import Backoff
+from nearhit.valkey.key_names import LogKeys
+from nearhit.write.drain import Gathering, _least_suspect
+from nearhit.write.fill_log import Logged as Row
+from nearhit.write.fill_log import Silent, put_off
+from nearhit.write.refresh_queue import decode_request, encode_request
+from nearhit.write.spool import Spool, Spooled
 
 CHANCES = st.floats(0, 1, exclude_max=True)
 

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from nearhit.domain.vectors import unit_rows
 from nearhit.embedding.minilm.architecture import HIDDEN, weight_shapes
 from nearhit.embedding.minilm.folder import TOKENIZER_FILE, WEIGHTS_FILE, find_model_folder
 from nearhit.embedding.minilm.numpy_model import NumpyModel
 from nearhit.embedding.minilm.onnx_model import OnnxModel
 from nearhit.embedding.minilm.safetensors import map_weights
 from nearhit.embedding.minilm.tokens import Tokenizer, padded
-from nearhit.embedding.per_process import PerProcess
-from nearhit.embedding.port import Embeddings
 from nearhit.errors import ConfigError, EmbedderUnavailableError
-from nearhit.vectors import unit_rows
+from nearhit.flow.ports import Embeddings
+from nearhit.resilience.per_process import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from nearhit.embedding.sight import Sight
+    from nearhit.domain.sight import Sight
 
 NAME = "local/minilm"
 Runtime = Literal["auto", "onnxruntime", "numpy"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nearhit.domain.sight import ALL, Sight, is_punctuation, spellings, visible
 from nearhit.embedding.minilm.architecture import MAX_TOKENS
-from nearhit.embedding.sight import ALL, Sight, is_punctuation, spellings, visible
 from nearhit.errors import ConfigError, ContractError
 
 if TYPE_CHECKING:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.runtime import Runtime
 
 from nearhit import Hit, Metrics, SemanticCache, Usage
 from nearhit.bulk.export import Chosen, exported
 from nearhit.bulk.load import load_files
-from nearhit.scope import tenant_digest
-from worker.cli.servers import Servers
-from worker.runtime import Runtime
+from nearhit.cli.servers import Servers
+from nearhit.domain.scope import tenant_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from nearhit.settings import Settings
 

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.runtime import Runtime
 
 from nearhit import ConfigError, Metrics
 from nearhit.bulk.estimate import embedding_dollars, estimate
 from nearhit.bulk.load import LoadOptions, find_files, load_files
 from nearhit.bulk.loader import Loader, Pace
 from nearhit.bulk.rows import Columns
-from worker.runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nearhit.bulk.checkpoint import Progress
+    from nearhit.bulk.checkpoint import LoadProgress
     from nearhit.settings import Settings
 
 
@@ -74,7 +74,7 @@ def test_progress_is_told_while_the_lane_is_full(settings: Callable[..., Setting
     runtime = Runtime(settings(), Metrics())
     told: list[int] = []
 
-    def tell(progress: Progress, _: Loader) -> None:
+    def tell(progress: LoadProgress, _: Loader) -> None:
         told.append(progress.accepted)
         if told.count(10) > 3:  # once for the batch, then while it waits
             runtime.drain("bulk")

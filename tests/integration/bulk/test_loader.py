@@ -5,21 +5,21 @@ from __future__ import annotations
 import io
 import json
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.runtime import Runtime
 
 from nearhit import Metrics, SemanticCache
-from nearhit.bulk.checkpoint import Checkpoint, Progress
+from nearhit.bulk.checkpoint import Checkpoint, LoadProgress
 from nearhit.bulk.loader import Loader, Pace
 from nearhit.bulk.rows import Columns
 from nearhit.errors import ConfigError
-from nearhit.wakeup import NoWakeUp
-from worker.runtime import Runtime
+from nearhit.write.wakeup import NoWakeUp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from nearhit.settings import Settings
 
@@ -77,7 +77,7 @@ def test_a_load_that_was_interrupted_goes_on_where_it_was(runtime: Runtime, tmp_
     files = write_rows(tmp_path / "rows.jsonl", 95)
     place = tmp_path / "at"
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: LoadProgress) -> None:
         if progress.accepted == 40:
             raise KeyboardInterrupt
 
@@ -94,7 +94,7 @@ def test_a_load_waits_while_the_lane_is_full(runtime: Runtime, tmp_path: Path) -
     deepest = 0
     loading = loader(runtime, Pace(batch=10, max_depth=20))
 
-    def look(_: Progress) -> None:
+    def look(_: LoadProgress) -> None:
         nonlocal deepest
         deepest = max(deepest, loading.waiting())
 

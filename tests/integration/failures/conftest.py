@@ -7,10 +7,10 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.stack import ValkeyServer
 
 from nearhit import Settings
 from tests.support.faces import Face
-from worker.stack import ValkeyServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

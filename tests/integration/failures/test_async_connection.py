@@ -12,9 +12,9 @@ import pytest
 import redis.asyncio
 
 from nearhit import BusyError, StoreUnavailableError
-from nearhit.async_connection import MOST_IN_FLIGHT
-from nearhit.async_link import AsyncPoolLink
-from nearhit.connection import Server
+from nearhit.valkey.async_connection import MOST_IN_FLIGHT
+from nearhit.valkey.async_link import AsyncPoolLink
+from nearhit.valkey.server import Server
 from tests.contract.wire import Listener
 from tests.support.delay import Delay
 from tests.support.failures import frozen
@@ -22,7 +22,7 @@ from tests.support.failures import frozen
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from worker.stack import ValkeyServer
+    from nearhit_worker.stack import ValkeyServer
 
 IN_FLIGHT = 200
 CANCELLED = 100_000

@@ -7,17 +7,18 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.stack import wait_until
 
 from nearhit import FillOutcome
 from tests.support.failures import pid_of, stocked, timed
-from worker.stack import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nearhit_worker.stack import ValkeyServer
+
     from nearhit import Settings
     from tests.support.faces import Face
-    from worker.stack import ValkeyServer
 
 CLOSE_SECONDS = 1.0
 SLACK_SECONDS = 0.3

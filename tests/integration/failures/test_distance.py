@@ -6,19 +6,20 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.stack import wait_until
 
 from nearhit import MissReason
 from tests.support.delay import Delay
 from tests.support.faces import Face
 from tests.support.failures import reason
 from tests.support.shelf import Shelf
-from worker.stack import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nearhit_worker.stack import ValkeyServer
+
     from nearhit import Settings
-    from worker.stack import ValkeyServer
 
 ASKED = 60
 RESENT_SECONDS = 0.3

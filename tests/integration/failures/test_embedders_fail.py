@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from nearhit_worker.stack import wait_until
 
 from nearhit import FillOutcome, MissReason
-from nearhit.embedding.port import Embeddings
+from nearhit.flow.ports import Embeddings
 from nearhit.testing import HashEmbedder
 from tests.support.failures import count, in_time, reason, stocked
 from tests.support.outcomes import FAR, NOTHING
-from worker.stack import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

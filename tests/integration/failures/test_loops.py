@@ -13,9 +13,10 @@ from nearhit import AsyncSemanticCache, FillOutcome, Hit, Miss, MissReason
 from tests.support.failures import frozen, reason
 from tests.support.outcomes import NOTHING
 from tests.support.shelf import Shelf
-from worker.stack import ValkeyServer
 
 if TYPE_CHECKING:
+    from nearhit_worker.stack import ValkeyServer
+
     pass
 
 

@@ -17,8 +17,9 @@ from tests.support.shelf import Shelf
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from nearhit_worker.stack import ValkeyServer
+
     from nearhit import Miss
-    from worker.stack import ValkeyServer
 
 QUESTIONS = 64
 

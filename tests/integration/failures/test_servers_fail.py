@@ -6,9 +6,10 @@ import socket
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from nearhit_worker.stack import ValkeyServer, free_port, wait_until
 
 from nearhit import FillOutcome, Miss, MissReason, Settings
 from tests.support.faces import Face
@@ -16,10 +17,6 @@ from tests.support.failures import DEADLINE_MS, MARGIN_SECONDS, count, frozen, i
 from tests.support.outcomes import NOTHING
 from tests.support.shelf import Shelf
 from tests.support.writer import written
-from worker.stack import ValkeyServer, free_port, wait_until
-
-if TYPE_CHECKING:
-    pass
 
 
 def test_a_server_that_was_never_there_is_a_miss_in_time(kind: str, namespace: str) -> None:

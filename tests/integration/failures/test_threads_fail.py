@@ -7,16 +7,16 @@ import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.stack import ValkeyServer, wait_until
 
 from nearhit import AsyncSemanticCache, FillOutcome, Hit, MissReason
-from nearhit.embedding.deadline import DeadlineEmbedder
+from nearhit.embedding.deadline_embedder import DeadlineEmbedder
 from nearhit.errors import EmbedderUnavailableError
-from nearhit.keys import LogKeys
 from nearhit.testing import HashEmbedder
+from nearhit.valkey.key_names import LogKeys
 from tests.support.failures import count, reason
 from tests.support.shelf import Shelf
 from tests.support.threads import no_threads
-from worker.stack import ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,12 +9,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.runtime import Runtime
+from nearhit_worker.stack import wait_until
 
-from nearhit.engine.local.engine import LocalEngine
-from nearhit.metrics import Metrics
+from nearhit.index.local.engine import LocalEngine
+from nearhit.telemetry.metrics import Metrics
 from tests.support.chat_server import ChatServer
-from worker.runtime import Runtime
-from worker.stack import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

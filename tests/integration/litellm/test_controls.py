@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import litellm
 import pytest
+from nearhit_worker.stack import wait_until
 
 from nearhit import SemanticCache
 from nearhit.litellm import Options, latest_similarity
 from nearhit.litellm import cache as make_cache
-from worker.stack import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from nearhit_worker.stack import ValkeyServer
+
     from nearhit.settings import Settings
     from tests.integration.litellm.conftest import House
-    from worker.stack import ValkeyServer
 
 ASKED = "how do I restore a backup of my database"
 AGAIN = "how do I restore the backup of my database"

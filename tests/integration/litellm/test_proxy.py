@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
-
-from worker.stack import Child, Worker, free_port, wait_until
+from nearhit_worker.stack import Child, Worker, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nearhit_worker.stack import ValkeyServer
+
     from tests.support.chat_server import ChatServer
-    from worker.stack import ValkeyServer
 
 RECIPE = Path(__file__).parents[3] / "examples" / "litellm-proxy"
 LACKING = [name for name in ("fastapi", "uvicorn", "apscheduler", "backoff") if not importlib.util.find_spec(name)]

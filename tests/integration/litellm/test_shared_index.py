@@ -14,21 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 import litellm
 import pytest
+from nearhit_worker.runtime import Runtime
+from nearhit_worker.stack import wait_until
 
 from nearhit import Metrics, SemanticCache
 from nearhit.bulk.load import load_files
+from nearhit.cli import main
 from nearhit.litellm import shared_scope
 from nearhit.testing import HashEmbedder
-from worker.cli import main
-from worker.runtime import Runtime
-from worker.stack import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from nearhit_worker.stack import ValkeyServer
+
     from nearhit.settings import Settings
     from tests.integration.litellm.conftest import House
-    from worker.stack import ValkeyServer
 
 PYTHON = os.environ.get("NEARHIT_TEST_LITELLM_SEED_PYTHON", "")
 ASKED = "how do I restore a backup of my database"

@@ -7,12 +7,12 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.runtime import Runtime
+from nearhit_worker.stack import ValkeyServer
 
 from nearhit import Metrics
 from nearhit.embedding.resolve import embedder_for
 from tests.embedding_server import EmbeddingServer
-from worker.runtime import Runtime
-from worker.stack import ValkeyServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

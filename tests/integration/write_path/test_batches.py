@@ -11,11 +11,12 @@ from nearhit import SemanticCache
 from nearhit.testing import HashEmbedder
 from tests.embedding_server import EmbeddingServer, refusal, reply_to
 from tests.support.log import drained, hashed, letters, prompts_in, texts_asked
-from worker.runtime import Runtime
-from worker.stack import ValkeyServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from nearhit_worker.runtime import Runtime
+    from nearhit_worker.stack import ValkeyServer
 
     from nearhit.settings import Settings
 

@@ -10,12 +10,13 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.stack import ValkeyServer, wait_until
 
-from nearhit import AsyncSemanticCache, FillOutcome, SemanticCache, filllog
+from nearhit import AsyncSemanticCache, FillOutcome, SemanticCache
 from nearhit.errors import StoreUnavailableError
-from nearhit.keys import LogKeys
+from nearhit.valkey.key_names import LogKeys
+from nearhit.write import fill_log
 from tests.support.log import drained, hashed, run
-from worker.stack import ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,8 +180,8 @@ def test_a_worker_at_a_full_log_server_keeps_its_fills(
     made = settings(log_url=own_server.url, claim_idle_ms=100)
     keys = LogKeys(made.namespace)
     with own_server.client() as client:
-        run(own_server, filllog.open_log(keys, "interactive"))
-        run(own_server, filllog.accept(keys, "interactive", [b"garbage"], 1))
+        run(own_server, fill_log.open_log(keys, "interactive"))
+        run(own_server, fill_log.accept(keys, "interactive", [b"garbage"], 1))
         client.config_set("maxmemory", 1)
         runtime = hashed(made)
         with pytest.raises(StoreUnavailableError, match=r"OOM|OutOfMemory|maxmemory"):

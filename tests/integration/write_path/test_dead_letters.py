@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 import msgpack
 import pytest
 
-from nearhit import SemanticCache, dead, filllog
+from nearhit import SemanticCache
 from nearhit.errors import ConfigError, StoreUnavailableError
-from nearhit.flow import ReplyError
-from nearhit.keys import LogKeys
+from nearhit.flow.steps import ReplyError
 from nearhit.testing import HashEmbedder
+from nearhit.valkey.key_names import LogKeys
+from nearhit.write import dead_letters, fill_log
 from tests.support.log import drained, hashed, letters, prompts_in, run
-from worker.stack import ValkeyServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nearhit.embedding.port import Embeddings
+    from nearhit_worker.stack import ValkeyServer
+
+    from nearhit.flow.ports import Embeddings
     from nearhit.settings import Settings
 
 # litellm and what it imports warn of their own affairs
@@ -40,7 +42,7 @@ def test_what_can_never_be_stored_is_a_dead_letter_at_once(
         "expired": [msgpack.packb({**good, "c": 1, "l": 1})],
     }
     every = [blob for some in blobs.values() for blob in some] + [msgpack.packb(good)]
-    run(server, filllog.accept(runtime.keys, "interactive", every, 1))
+    run(server, fill_log.accept(runtime.keys, "interactive", every, 1))
     runtime.tick("interactive")
     reasons = [letter.reason for letter in letters(server, made.namespace)]
     assert sorted(reasons) == sorted(reason for reason, some in blobs.items() for _ in some)
@@ -53,20 +55,20 @@ def test_dead_letters_are_replayed_once_or_dropped(settings: Callable[..., Setti
     runtime.space()
     with SemanticCache(made) as cache:
         cache.fill("a question", "an answer")
-    flow = filllog.read(runtime.keys, "interactive", "one", 10, last=True)
+    flow = fill_log.read(runtime.keys, "interactive", "one", 10, last=True)
     [row] = run(server, flow)
-    run(server, filllog.bury(runtime.keys, "interactive", row, "store", "for the test"))
-    run(server, filllog.take_in(runtime.keys, [], [(b"garbage", "bad_row", "no row")], 1))
+    run(server, fill_log.bury(runtime.keys, "interactive", row, "store", "for the test"))
+    run(server, fill_log.take_in(runtime.keys, [], [(b"garbage", "bad_row", "no row")], 1))
     found = letters(server, made.namespace)
     assert [one.replayable for one in found] == [True, False]
-    assert run(server, dead.replay(runtime.keys, found)) == 1
-    assert run(server, dead.replay(runtime.keys, found)) == 0
+    assert run(server, dead_letters.replay(runtime.keys, found)) == 1
+    assert run(server, dead_letters.replay(runtime.keys, found)) == 0
     drained(runtime, server)
     assert prompts_in(server, made.namespace) == {"a question": "an answer"}
     [left] = letters(server, made.namespace)
-    assert run(server, dead.drop(runtime.keys, [left.id])) == 1
+    assert run(server, dead_letters.drop(runtime.keys, [left.id])) == 1
     with pytest.raises(ConfigError, match="no id"):
-        run(server, dead.drop(runtime.keys, ["-"]))
+        run(server, dead_letters.drop(runtime.keys, ["-"]))
 
 
 def test_neighbours_of_a_fill_that_kills_workers_are_stored_and_it_alone_is_buried(
@@ -103,30 +105,30 @@ def test_an_error_inside_a_transaction_is_no_acceptance(server: ValkeyServer, na
     with server.client() as client:
         client.set(keys.log("interactive"), "no stream")
     with pytest.raises(StoreUnavailableError, match=r"WRONGTYPE|wrong kind"):
-        run(server, filllog.accept(keys, "interactive", [b"one"], 1))
+        run(server, fill_log.accept(keys, "interactive", [b"one"], 1))
 
 
 def test_a_worker_that_was_taken_over_from_moves_nothing_any_more(server: ValkeyServer, namespace: str) -> None:
     keys = LogKeys(namespace)
-    run(server, filllog.open_log(keys, "interactive"))
-    run(server, filllog.accept(keys, "interactive", [b"one\0\xff|2|"], 5))
-    [row] = run(server, filllog.read(keys, "interactive", "stopped", 10, last=True))
-    [silent] = run(server, filllog.silent(keys, "interactive", 0, 10))
-    [taken] = run(server, filllog.claim(keys, "interactive", "second", 0, [silent]))
+    run(server, fill_log.open_log(keys, "interactive"))
+    run(server, fill_log.accept(keys, "interactive", [b"one\0\xff|2|"], 5))
+    [row] = run(server, fill_log.read(keys, "interactive", "stopped", 10, last=True))
+    [silent] = run(server, fill_log.silent(keys, "interactive", 0, 10))
+    [taken] = run(server, fill_log.claim(keys, "interactive", "second", 0, [silent]))
     assert taken.deliveries == 2
-    assert run(server, filllog.bury(keys, "interactive", row, "poison", "")) == 0
-    assert run(server, filllog.put_off(keys, "interactive", [(row, 1, 1)])) == 0
-    assert run(server, filllog.keep(keys, "interactive", "stopped", [row])) == 0
-    assert run(server, filllog.keep(keys, "interactive", "second", [taken])) == 1
-    assert run(server, filllog.put_off(keys, "interactive", [(taken, 1, 7)])) == 1
-    assert run(server, filllog.promote(keys, "interactive", 2, 10)) == 1
-    [again] = run(server, filllog.read(keys, "interactive", "third", 10, last=True))
+    assert run(server, fill_log.bury(keys, "interactive", row, "poison", "")) == 0
+    assert run(server, fill_log.put_off(keys, "interactive", [(row, 1, 1)])) == 0
+    assert run(server, fill_log.keep(keys, "interactive", "stopped", [row])) == 0
+    assert run(server, fill_log.keep(keys, "interactive", "second", [taken])) == 1
+    assert run(server, fill_log.put_off(keys, "interactive", [(taken, 1, 7)])) == 1
+    assert run(server, fill_log.promote(keys, "interactive", 2, 10)) == 1
+    [again] = run(server, fill_log.read(keys, "interactive", "third", 10, last=True))
     assert (again.blob, again.tries, again.queued_ms) == (b"one\0\xff|2|", 7, 5)
 
 
 def test_an_unreadable_reply_of_the_log_is_named(server: ValkeyServer, namespace: str) -> None:
     reply = ReplyError("WRONGTYPE Operation against a key", "ResponseError")
-    flow = filllog.promote(LogKeys(namespace), "bulk", 1, 1)
+    flow = fill_log.promote(LogKeys(namespace), "bulk", 1, 1)
     next(flow)
     with pytest.raises(StoreUnavailableError, match="retry:bulk"):
         flow.send([reply])

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nearhit import SemanticCache
-from nearhit.entry import MAX_WHOLE
-from nearhit.filllog import QUEUED, TRIES
-from nearhit.keys import LogKeys, lease
-from nearhit.message import FIELD
-from nearhit.upsert import LEASE_MS
+from nearhit.domain.entry import MAX_WHOLE
+from nearhit.domain.fill_message import FIELD
+from nearhit.valkey.key_names import LogKeys, lease
+from nearhit.write.fill_log import QUEUED, TRIES
+from nearhit.write.upsert import LEASE_MS
 from tests.support.log import drained, hashed, letters, prompts_in
-from worker.stack import ValkeyServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from nearhit_worker.stack import ValkeyServer
 
     from nearhit.settings import Settings
 

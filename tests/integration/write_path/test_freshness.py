@@ -6,11 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.stack import ValkeyServer, wait_until
 
 from nearhit import Hit, SemanticCache
 from tests.embedding_server import EmbeddingServer, refusal
 from tests.support.log import drained, hashed, letters
-from worker.stack import ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,12 +10,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.stack import ValkeyServer, wait_until
 
 from nearhit import AsyncSemanticCache, SemanticCache
-from nearhit.index.invalidate import Selection
-from nearhit.keys import LogKeys
+from nearhit.admin.invalidate import Selection
+from nearhit.valkey.key_names import LogKeys
 from tests.support.log import hashed
-from worker.stack import ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

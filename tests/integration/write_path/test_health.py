@@ -8,19 +8,19 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.app import Process
+from nearhit_worker.runtime import WORK_LANES
+from nearhit_worker.stack import ValkeyServer, wait_until
+from nearhit_worker.ticker import Ticker
 
 from nearhit import SemanticCache
 from nearhit.testing import HashEmbedder
 from tests.support.log import hashed
-from worker.app import Process
-from worker.runtime import WORK_LANES
-from worker.stack import ValkeyServer, wait_until
-from worker.ticker import Ticker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nearhit.embedding.port import Embeddings
+    from nearhit.flow.ports import Embeddings
     from nearhit.settings import Settings
 
 # litellm and what it imports warn of their own affairs

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from worker.stack import ValkeyServer
+    from nearhit_worker.stack import ValkeyServer
 
 INTERRUPTED = """
 import signal, sys, threading, time

@@ -7,17 +7,20 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.stack import ValkeyServer, wait_until
 
-from nearhit import Hit, SemanticCache, filllog, message
-from nearhit.entry import Entry, prompt_digest
-from nearhit.keys import CacheKeys, LogKeys, lease
-from nearhit.link import link_for
-from nearhit.parts import read_question
+from nearhit import Hit, SemanticCache
+from nearhit.domain import fill_message
+from nearhit.domain.entry import Entry, prompt_digest
+from nearhit.domain.outcome import Stored
+from nearhit.domain.question import read_question
+from nearhit.domain.vectors import to_bytes
 from nearhit.testing import HashEmbedder
-from nearhit.upsert import WRITE_SECONDS, Stored, upsert
-from nearhit.vectors import to_bytes
+from nearhit.valkey.key_names import CacheKeys, LogKeys, lease
+from nearhit.valkey.link import link_for
+from nearhit.write import fill_log
+from nearhit.write.upsert import WRITE_SECONDS, upsert
 from tests.support.log import drained, hashed, letters, run
-from worker.stack import ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +95,7 @@ def test_a_writer_that_was_stopped_beyond_its_lease_writes_nothing_over_a_newer_
 
 def a_fill(created_us: int, answer: str) -> bytes:
     asked = read_question("a question", None)
-    fill = message.Fill(
+    fill = fill_message.Fill(
         scope=asked.scope,
         prompt="a question",
         response=json.dumps(answer).encode(),
@@ -100,7 +103,7 @@ def a_fill(created_us: int, answer: str) -> bytes:
         ttl_ms=60_000,
         fresh_ms=60_000,
     )
-    return message.encode(fill)
+    return fill_message.encode(fill)
 
 
 def test_an_answer_from_a_clock_that_is_ahead_is_replaced_by_the_next_one(
@@ -109,7 +112,7 @@ def test_an_answer_from_a_clock_that_is_ahead_is_replaced_by_the_next_one(
     made, now_us = settings(), time.time_ns() // 1000
     keys, runtime = LogKeys(made.namespace), hashed(made)
     tomorrow = a_fill(now_us + 86_400_000_000, "from tomorrow")
-    run(server, filllog.accept(keys, "interactive", [tomorrow], now_us // 1000))
+    run(server, fill_log.accept(keys, "interactive", [tomorrow], now_us // 1000))
     drained(runtime, server)
     with SemanticCache(made) as cache:
         assert cache.warm_up()

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nearhit import AsyncSemanticCache, SemanticCache
-from worker.stack import ValkeyServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from nearhit_worker.stack import ValkeyServer
 
     from nearhit.settings import Settings
 

@@ -6,7 +6,7 @@ import gzip
 import json
 import random
 import tracemalloc
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow
 import pyarrow.parquet
@@ -15,6 +15,9 @@ import zstandard
 
 from nearhit.bulk.rows import Columns, format_of, read_rows
 from nearhit.errors import ConfigError, EntryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LINES = [{"prompt": f"q{n}", "answer": f"a{n}"} for n in range(1, 6)]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from nearhit.outcome import Hit, Miss, MissReason, Tier
-from worker.demo import figures, questions
-from worker.demo.figures import Asked, Filled
-from worker.demo.questions import Kind, Question
+from nearhit_worker.demo import figures, questions
+from nearhit_worker.demo.figures import Asked, Filled
+from nearhit_worker.demo.questions import DemoQuestion, Kind
+
+from nearhit.domain.outcome import Hit, Miss, MissReason, Tier
 
 
 def hit(answer: str, tier: Tier = Tier.SEMANTIC, seconds: float = 0.004) -> Hit:
@@ -21,12 +22,12 @@ def miss(reason: MissReason = MissReason.GUARD) -> Miss:
 
 def asked() -> list[Asked]:
     return [
-        Asked(Question(Kind.EXACT, "a", "A"), hit("A", Tier.EXACT, 0.0001)),
-        Asked(Question(Kind.REWORDING, "a?", "A"), hit("A")),
-        Asked(Question(Kind.REWORDING, "b?", "B"), hit("A")),
-        Asked(Question(Kind.TRAP, "not a"), hit("A")),
-        Asked(Question(Kind.TRAP, "not b"), miss()),
-        Asked(Question(Kind.STRANGER, "moon"), miss(MissReason.BELOW_THRESHOLD)),
+        Asked(DemoQuestion(Kind.EXACT, "a", "A"), hit("A", Tier.EXACT, 0.0001)),
+        Asked(DemoQuestion(Kind.REWORDING, "a?", "A"), hit("A")),
+        Asked(DemoQuestion(Kind.REWORDING, "b?", "B"), hit("A")),
+        Asked(DemoQuestion(Kind.TRAP, "not a"), hit("A")),
+        Asked(DemoQuestion(Kind.TRAP, "not b"), miss()),
+        Asked(DemoQuestion(Kind.STRANGER, "moon"), miss(MissReason.BELOW_THRESHOLD)),
     ]
 
 
@@ -64,7 +65,7 @@ def test_a_percentile_is_a_value_that_occurred() -> None:
 def test_what_the_demo_must_show_is_a_failure_when_it_does_not() -> None:
     good = figures.summarise(asked(), Filled(2, 0.5, (0.02,)))
     assert figures.failures(good) == []
-    few = [Asked(Question(Kind.EXACT, "a", "A"), miss()), Asked(Question(Kind.REWORDING, "b", "B"), miss())]
+    few = [Asked(DemoQuestion(Kind.EXACT, "a", "A"), miss()), Asked(DemoQuestion(Kind.REWORDING, "b", "B"), miss())]
     said = figures.failures(figures.summarise(few, Filled(2, 0.5, (), ("a",))))
     assert len(said) == 3
     assert said[0] == "1 fills were not searchable in time"

@@ -6,9 +6,9 @@ import argparse
 
 import pytest
 
+from nearhit.cli import options
 from nearhit.errors import ConfigError
 from nearhit.settings import Settings
-from worker.cli import options
 
 
 def parsed(*words: str) -> argparse.Namespace:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from worker.cli import main
-from worker.cli.table import COMMANDS
+from nearhit.cli import main
+from nearhit.cli.table import COMMANDS
 
 NAMES = [command.name for command in COMMANDS]
 

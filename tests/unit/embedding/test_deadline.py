@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nearhit.embedding.deadline import DeadlineEmbedder
+from nearhit.embedding.deadline_embedder import DeadlineEmbedder
 from nearhit.errors import ConfigError, ContractError, EmbedderUnavailableError
 from nearhit.testing import HashEmbedder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nearhit.embedding.port import Embeddings
+    from nearhit.flow.ports import Embeddings
 
 CALLER: ContextVar[str] = ContextVar("CALLER", default="nobody")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearhit.embedding.excerpt import LONGEST, SHARE, SHORTEST, excerpts
+from nearhit.domain.excerpt import LONGEST, SHARE, SHORTEST, excerpts
 
 CONTEXT = "The tram to the harbour leaves every ten minutes. It stops at the museum! Is it late? " * 6
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nearhit.domain.vectors import unit_rows
 from nearhit.embedding.fingerprint import (
     PROBE_TEXT,
     ProbeRecord,
@@ -18,7 +19,6 @@ from nearhit.embedding.fingerprint import (
 )
 from nearhit.errors import ContractError
 from nearhit.testing import HashEmbedder
-from nearhit.vectors import unit_rows
 
 PROBE = HashEmbedder(32).embed([PROBE_TEXT], 1.0).vectors[0]
 

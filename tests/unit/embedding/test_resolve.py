@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from nearhit.embedding.deadline import DeadlineEmbedder
+from nearhit.embedding.deadline_embedder import DeadlineEmbedder
 from nearhit.embedding.litellm_embedder import LiteLLMEmbedder
 from nearhit.embedding.minilm.embedder import MiniLMEmbedder
 from nearhit.embedding.resolve import embedder_for

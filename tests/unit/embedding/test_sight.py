@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearhit.embedding.deadline import DeadlineEmbedder
+from nearhit.domain.sight import ALL, Reads, Sight, Unseen, assumed_sight, cut_at_bytes, sight_of, unseen
+from nearhit.embedding.deadline_embedder import DeadlineEmbedder
 from nearhit.embedding.litellm_embedder import LiteLLMEmbedder
 from nearhit.embedding.litellm_sight import bytes_of, reads_of
 from nearhit.embedding.minilm.embedder import MiniLMEmbedder
-from nearhit.embedding.port import Embeddings
-from nearhit.embedding.sight import ALL, Reads, Sight, Unseen, assumed_sight, cut_at_bytes, sight_of, unseen
 from nearhit.errors import ContractError
 from nearhit.testing import HashEmbedder
+
+if TYPE_CHECKING:
+    from nearhit.flow.ports import Embeddings
 
 CONTEXT = "The tram to the harbour leaves every ten minutes and stops at the museum. " * 25
 READ = 1_300  # MiniLM's limit lies well before the end of CONTEXT, and well behind its first 900 characters

@@ -12,7 +12,7 @@ from nearhit.errors import ConfigError, ContractError, JudgeUnavailableError
 from nearhit.evaluation.labels import TRIES, Labels, Spent, label
 from nearhit.evaluation.rows import read_pairs
 from nearhit.evaluation.traffic import Candidate
-from nearhit.judge.port import Judgement, Sameness
+from nearhit.flow.ports import Judgement, Sameness
 
 if TYPE_CHECKING:
     from collections.abc import Callable

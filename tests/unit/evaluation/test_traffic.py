@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from nearhit.domain.vectors import unit_rows
 from nearhit.errors import ConfigError
-from nearhit.evaluation.traffic import Candidate, Question, nearest_pairs, read_traffic, sample
-from nearhit.vectors import unit_rows
+from nearhit.evaluation.traffic import Candidate, TrafficQuestion, nearest_pairs, read_traffic, sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def texts(pairs: Sequence[Candidate]) -> list[tuple[str, str]]:
 def test_questions_and_pairs_are_told_apart(tmp_path: Path) -> None:
     questions = read_traffic(written(tmp_path / "q", {"prompt": "a", "cluster": "c", "tenant": "t"}, {"prompt": "b"}))
     assert questions.pairs == []
-    assert questions.questions == [Question("a", ("t", "", "")), Question("b")]
+    assert questions.questions == [TrafficQuestion("a", ("t", "", "")), TrafficQuestion("b")]
     assert questions.questions[0].labels == {"tenant": "t"}
     scope = {"tenant": "t", "model": "m"}
     pairs = read_traffic(written(tmp_path / "p", {"prompt": "a", "candidate": "b", "scope": scope, "source": "s"}))
@@ -76,25 +76,25 @@ def test_a_file_that_is_no_traffic_is_refused(tmp_path: Path, rows: list[dict[st
 
 
 def test_each_question_is_paired_with_the_nearest_before_it() -> None:
-    asked = [Question(one) for one in ("a 0", "b 40", "c 10", "d 35", "a 0", "far 180")]
+    asked = [TrafficQuestion(one) for one in ("a 0", "b 40", "c 10", "d 35", "a 0", "far 180")]
     assert texts(nearest_pairs(asked, circle, None)) == [("b 40", "a 0"), ("c 10", "a 0"), ("d 35", "b 40")]
 
 
 def test_a_repeat_is_an_exact_hit_and_makes_no_pair() -> None:
-    assert nearest_pairs([Question("a 0")] * 3, circle, None) == []
+    assert nearest_pairs([TrafficQuestion("a 0")] * 3, circle, None) == []
 
 
 def test_the_guard_lets_the_next_one_be_looked_at_up_to_so_many() -> None:
-    asked = [Question(one) for one in ("yes 0", "not 10", "not 11", "asked 12")]
+    asked = [TrafficQuestion(one) for one in ("yes 0", "not 10", "not 11", "asked 12")]
     assert texts(nearest_pairs(asked, circle, Refuses(), neighbours=3))[-1] == ("asked 12", "yes 0")
     assert ("asked 12", "yes 0") not in texts(nearest_pairs(asked, circle, Refuses(), neighbours=2))
 
 
 def test_no_pair_crosses_callers() -> None:
     asked = [
-        Question("a 0", ("x", "", "")),
-        Question("b 5", ("y", "", "")),
-        Question("c 20", ("x", "", ""), {"tenant": "x"}),
+        TrafficQuestion("a 0", ("x", "", "")),
+        TrafficQuestion("b 5", ("y", "", "")),
+        TrafficQuestion("c 20", ("x", "", ""), {"tenant": "x"}),
     ]
     (pair,) = nearest_pairs(asked, circle, None)
     assert texts([pair]) == [("c 20", "a 0")]
@@ -104,7 +104,7 @@ def test_no_pair_crosses_callers() -> None:
 
 def test_pairs_of_a_long_stream_are_those_of_brute_force() -> None:
     angles = np.random.default_rng(3).uniform(0, 360, 700)
-    asked = [Question(f"q {angle:.6f}") for angle in angles]
+    asked = [TrafficQuestion(f"q {angle:.6f}") for angle in angles]
     vectors = circle([one.prompt for one in asked])
     numbers = {one.prompt: at for at, one in enumerate(asked)}
     products = vectors.astype(float) @ vectors.astype(float).T

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from nearhit.index.generations import Generation, Survey
 from nearhit.index.rotation import Step, Wear, decide
-from nearhit.protocol import IndexInfo, Shape
+from nearhit.index.survey import Generation, Survey
+from nearhit.valkey.search_protocol import IndexInfo, Shape
 
 WEAR = Wear(dead_share=0.5, least_dead=100)
 VECTOR_BYTES = 64 * 4

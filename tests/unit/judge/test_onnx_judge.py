@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nearhit.errors import ConfigError, ContractError
+from nearhit.flow.ports import Judgement, Sameness
 from nearhit.judge.onnx_judge import OnnxJudge
-from nearhit.judge.port import Judgement, Sameness
 from tests.support import cross_encoder
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def test_making_a_judge_loads_nothing() -> None:
 
 FORKS = """
 import os, sys
-from nearhit.judge.held import HeldJudge
+from nearhit.judge.deadline_judge import DeadlineJudge
 from nearhit.judge.onnx_judge import OnnxJudge
 judge = HeldJudge(OnnxJudge(sys.argv[1]))
 said = judge.judge("reset my password", "please reset my password", 20.0)

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from nearhit.errors import ConfigError, ContractError, JudgeUnavailableError
-from nearhit.judge.held import HeldJudge
+from nearhit.flow.ports import Judgement, Sameness
+from nearhit.judge.deadline_judge import DeadlineJudge
 from nearhit.judge.litellm_judge import LiteLLMJudge
-from nearhit.judge.memory import Memory
 from nearhit.judge.onnx_judge import OnnxJudge
-from nearhit.judge.port import Judgement, Sameness
 from nearhit.judge.resolve import judge_for
+from nearhit.judge.verdict_cache import VerdictCache
 from nearhit.settings import Settings
 
 UNKNOWN: Any = "same"
@@ -44,14 +44,14 @@ class Judge:
         return self.judge(prompt, candidate, timeout_seconds)
 
 
-def ask(kind: str, judge: HeldJudge, seconds: float = 5.0) -> Judgement:
+def ask(kind: str, judge: DeadlineJudge, seconds: float = 5.0) -> Judgement:
     if kind == "asyncio":
         return asyncio.run(judge.judge_async("a", "b", seconds))
     return judge.judge("a", "b", seconds)
 
 
 def test_a_judgement_is_passed_on(kind: str) -> None:
-    assert ask(kind, HeldJudge(Judge())) == SAID
+    assert ask(kind, DeadlineJudge(Judge())) == SAID
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_a_judge_raises_comes_out_as_one_of_two_kinds(
     kind: str, raised: Exception, named: type[Exception], text: str
 ) -> None:
     with pytest.raises(named, match=text) as caught:
-        ask(kind, HeldJudge(Judge(raised)))
+        ask(kind, DeadlineJudge(Judge(raised)))
     assert type(caught.value) is named
     assert "secret" not in str(caught.value)
 
@@ -80,14 +80,14 @@ def test_what_a_judge_raises_comes_out_as_one_of_two_kinds(
 )
 def test_what_is_no_judgement_is_a_contract_error(kind: str, said: Any) -> None:
     with pytest.raises(ContractError, match="test/judge"):
-        ask(kind, HeldJudge(Judge(said)))
+        ask(kind, DeadlineJudge(Judge(said)))
 
 
 def test_a_judge_that_hangs_holds_its_caller_no_longer_than_the_deadline(kind: str) -> None:
     gate = threading.Event()
     started = time.monotonic()
     with pytest.raises(JudgeUnavailableError, match=r"gave no answer within 0\.05 s"):
-        ask(kind, HeldJudge(Judge(gate=gate)), 0.05)
+        ask(kind, DeadlineJudge(Judge(gate=gate)), 0.05)
     assert time.monotonic() - started < 2.0
     gate.set()
 
@@ -97,20 +97,20 @@ def test_a_judge_of_the_callers_need_not_load_and_may_break_when_it_does() -> No
         def load(self) -> None:
             raise OSError("no such disk")
 
-    HeldJudge(Judge()).load()
+    DeadlineJudge(Judge()).load()
     with pytest.raises(JudgeUnavailableError, match="test/judge raised OSError"):
-        HeldJudge(Broken()).load()
+        DeadlineJudge(Broken()).load()
 
 
 def test_memory_keeps_judge_prompt_and_candidate_apart() -> None:
-    memory = Memory()
+    memory = VerdictCache()
     memory.put("j", "ab", "c", SAID)
     assert memory.get("j", "ab", "c") is SAID
     assert [memory.get(*other) for other in (("j", "a", "bc"), ("j", "c", "ab"), ("k", "ab", "c"))] == [None] * 3
 
 
 def test_memory_forgets_what_was_asked_longest_ago() -> None:
-    memory = Memory(2)
+    memory = VerdictCache(2)
     for text in "ab":
         memory.put("j", text, text, SAID)
     memory.get("j", "a", "a")

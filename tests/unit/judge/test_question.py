@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nearhit.errors import ContractError
-from nearhit.judge.port import Sameness
-from nearhit.judge.question import MAX_CHARACTERS, messages, read_reply
+from nearhit.flow.ports import Sameness
+from nearhit.judge.judge_prompt import MAX_CHARACTERS, messages, read_reply
 
 SAME, DIFFERENT, UNSURE = Sameness.SAME, Sameness.DIFFERENT, Sameness.UNSURE
 

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 
 from nearhit import Hit, Metrics, Miss, MissReason
+from nearhit.domain.hit_policy import Rules
+from nearhit.domain.neighbour import Neighbour
+from nearhit.domain.question import Query
 from nearhit.embedding.vector_cache import VectorCache
-from nearhit.engine.port import Neighbour
 from nearhit.errors import ContractError, JudgeUnavailableError
-from nearhit.flow import Compare, Flow, Send
-from nearhit.judge.held import HeldJudge
-from nearhit.judge.port import Judgement, Sameness
-from nearhit.judge.stage import Judging
-from nearhit.keys import CacheKeys
-from nearhit.lookup import Query, Space, lookup
-from nearhit.policy import Rules
+from nearhit.flow.ports import Judgement, Sameness
+from nearhit.flow.steps import Compare, Flow, Send
+from nearhit.index.space import Space
+from nearhit.judge.deadline_judge import DeadlineJudge
+from nearhit.judge.second_stage import SecondStage
+from nearhit.read.lookup import lookup
+from nearhit.valkey.key_names import CacheKeys
 
 KEYS = CacheKeys("judge", "0123456789ab")
 SCOPE = "a" * 32
@@ -76,8 +78,8 @@ class Drive:
         self.metrics = Metrics()
         self.space = Space(KEYS, 2, Holds(list(found)), vectors)  # type: ignore[arg-type]
         self.rules = Rules(0.8, guard)
-        held = HeldJudge(Named())  # type: ignore[arg-type]
-        self.judging = Judging(held, self.metrics, **{"seconds": 1.0, **options}) if judged else None
+        held = DeadlineJudge(Named())  # type: ignore[arg-type]
+        self.judging = SecondStage(held, self.metrics, **{"seconds": 1.0, **options}) if judged else None
         self.asked: list[str] = []
         self.steps: list[str] = []
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nearhit.entry import Usage
+from nearhit.domain.entry import Usage
 from nearhit.errors import EntryError
 from nearhit.litellm.answer import as_chat, as_text, calls_tools, parse_response, read_answer, usage_of
 

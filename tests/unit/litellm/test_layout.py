@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from nearhit.entry import Entry, Usage, from_fields
+from nearhit.domain.entry import Entry, Usage, from_fields
+from nearhit.domain.fill_message import decode
+from nearhit.domain.hit_policy import Lifetimes
 from nearhit.errors import EntryError
-from nearhit.layouts.litellm import SharedEngine, SharedKeys, completed
-from nearhit.message import decode
-from nearhit.parts import fill_of
-from nearhit.policy import Lifetimes
+from nearhit.index.litellm_layout import SharedEngine, SharedKeys, completed
+from nearhit.write.fill_encoding import fill_of
 
 SCOPE = "a766e386cd6c92f8f95894758c6617a9b59192d84d61dd863c7e5efe69f85b8e"
 KEY = "litellm_semantic_cache_index:a766e386cd6c92f8f95894758c6617a9b59192d84d61dd863c7e5efe69f85b8e:5d0d337a-2722"

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nearhit.domain.outcome import Miss, MissReason
+from nearhit.domain.question import read_question
 from nearhit.litellm.options import Options
 from nearhit.litellm.request import Reading, read_request
 from nearhit.litellm.shared import read_shared
-from nearhit.outcome import Miss, MissReason
-from nearhit.parts import read_question
 
 READING = Reading(
     owned=frozenset(

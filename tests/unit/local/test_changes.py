@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from nearhit.engine.local import changes
 from nearhit.errors import StoreUnavailableError
-from nearhit.keys import CacheKeys
+from nearhit.index.local import changes
+from nearhit.valkey.key_names import CacheKeys
 
 KEYS = CacheKeys("qa", "m1")
 ENTRIES = [[b"5-0", [b"init", b"1"]], [b"6-0", [b"k", b"x"]], [b"6-1", [b"k", b"y"]], [b"7-0", [b"k", b"x"]]]

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearhit.engine.local import rows as rows_module
-from nearhit.engine.local.codes import BITS, Codes
-from nearhit.engine.local.matrix import Matrix
-from nearhit.vectors import unit_rows
+from nearhit.domain.vectors import unit_rows
+from nearhit.index.local import rows as rows_module
+from nearhit.index.local.codes import BITS, Codes
+from nearhit.index.local.matrix import Matrix
 
 if TYPE_CHECKING:
     from collections.abc import Callable

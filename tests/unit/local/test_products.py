@@ -11,18 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from nearhit.engine.local import products
-from nearhit.engine.local.codes import BITS, Codes
-from nearhit.vectors import unit_rows
+from nearhit.domain.vectors import unit_rows
+from nearhit.index.local import products
+from nearhit.index.local.codes import BITS, Codes
 
 THREADS = {**os.environ, "OPENBLAS_NUM_THREADS": "8", "OMP_NUM_THREADS": "8"}
 
 HELPERS = """
 import os, time
 import numpy as np
-from nearhit.engine.local.codes import Codes
-from nearhit.engine.local.matrix import Matrix
-from nearhit.vectors import unit_rows
+from nearhit.index.local.codes import Codes
+from nearhit.index.local.matrix import Matrix
+from nearhit.domain.vectors import unit_rows
 
 def helpers():
     ticks = 0
@@ -54,7 +54,7 @@ print(len(os.listdir("/proc/self/task")), settled() - before)
 OPENING = """
 import resource
 import numpy
-from nearhit.engine.local.codes import Codes
+from nearhit.index.local.codes import Codes
 before = resource.getrusage(resource.RUSAGE_SELF)
 codes = Codes(384)
 codes.encode(numpy.eye(384, dtype=numpy.float32))

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nearhit.engine.local.codes import Codes
-from nearhit.engine.local.replica import Replica
-from nearhit.vectors import to_bytes, unit_rows
+from nearhit.domain.vectors import to_bytes, unit_rows
+from nearhit.index.local.codes import Codes
+from nearhit.index.local.replica import Replica
 
 CODES = Codes(16)
 ROWS = unit_rows(np.random.default_rng(1).standard_normal((10, 16)))

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearhit.engine.local.codes import Codes
-from nearhit.engine.local.matrix import Matrix
-from nearhit.engine.local.replica import Replica
-from nearhit.engine.local.small import MOST_ROWS, SIZES
-from nearhit.vectors import to_bytes, unit_rows
+from nearhit.domain.vectors import to_bytes, unit_rows
+from nearhit.index.local.codes import Codes
+from nearhit.index.local.matrix import Matrix
+from nearhit.index.local.replica import Replica
+from nearhit.index.local.small_scopes import MOST_ROWS, SIZES
 
 DIMENSION = 8
 CODES = Codes(DIMENSION)

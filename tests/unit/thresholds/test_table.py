@@ -8,11 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearhit.errors import ConfigError
-from nearhit.policy import Rules
-from nearhit.scope import Scope, scope_digest, tenant_digest
-from nearhit.settings import Settings
-from nearhit.thresholds.table import (
+from nearhit.domain.hit_policy import Rules
+from nearhit.domain.scope import Scope, scope_digest, tenant_digest
+from nearhit.domain.threshold_table import (
     NAMESPACE,
     ThresholdEntry,
     check_bounds,
@@ -23,6 +21,8 @@ from nearhit.thresholds.table import (
     scope_field,
     tenant_field,
 )
+from nearhit.errors import ConfigError
+from nearhit.settings import Settings
 
 SIMILARITIES = st.floats(min_value=0.0, max_value=1.0, exclude_min=True)
 RULES = Rules(0.9, k=7)

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearhit.evaluation.intervals import share, share_at_any_look, upper_bound
+from nearhit.domain.intervals import share, share_at_any_look, upper_bound
 
 COUNTS = st.integers(0, 300).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
 

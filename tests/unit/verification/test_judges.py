@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from nearhit.entry import Usage, encode_response
+from nearhit.domain.entry import Usage, encode_response
 from nearhit.errors import EntryError
-from nearhit.refresher import Answer
 from nearhit.settings import Settings
 from nearhit.testing import HashEmbedder
 from nearhit.verification.agreement import Answers, equal, text_of
 from nearhit.verification.judges import EmbeddingJudge, ExactJudge, judge_of
 from nearhit.verification.llm import LlmJudge
+from nearhit.write.refresher import Answer
 
 CHAT = {"choices": [{"message": {"role": "assistant", "content": "It is 5 GB."}}], "model": "m"}
 

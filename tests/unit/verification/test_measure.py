@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearhit.evaluation.intervals import share_at_any_look
-from nearhit.thresholds.table import ThresholdEntry
+from nearhit.domain.intervals import share_at_any_look
+from nearhit.domain.threshold_table import ThresholdEntry
 from nearhit.verification.measure import MIN_SAMPLES, STEP, Budget, bands, in_force, raised, tally
 from nearhit.verification.samples import ANEW, FALSE_HIT, TRUE_HIT, UNJUDGED, VERDICTS, Sample
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nearhit.domain.scope import Scope
 from nearhit.errors import ContractError, MessageError
-from nearhit.scope import Scope
-from nearhit.verification.request import MAX_BYTES, Request, decode, encode, recipe_of
+from nearhit.verification.request import MAX_BYTES, VerificationRequest, decode, encode, recipe_of
 
 USER = {"role": "user", "content": "why?"}
 
 
-def request(**changes: Any) -> Request:
+def request(**changes: Any) -> VerificationRequest:
     values: dict[str, Any] = {
         "recipe": {"model": "m", "messages": [USER]},
         "question": "why?",
@@ -29,7 +29,7 @@ def request(**changes: Any) -> Request:
         "scope": "a" * 32,
         "tenant": "",
     }
-    return Request(**{**values, **changes})
+    return VerificationRequest(**{**values, **changes})
 
 
 @given(st.text(st.characters(codec="utf-8")), st.binary(), st.floats(-1, 1), st.integers(0, 2**50))
@@ -87,7 +87,7 @@ def test_a_conversation_is_asked_as_it_was() -> None:
         ("why?", Scope(model="m", tools=[{"type": "function"}])),
         ("why?", Scope(model="m", parameters={"tools": [{"type": "function"}]})),
         ("why?", Scope(model="m", parameters={"\0function": "app.ask"})),
-        ("why?", Scope(model="m", response_format=Request)),
+        ("why?", Scope(model="m", response_format=VerificationRequest)),
         ([{"type": "message", "content": "why?"}], Scope(model="m")),
         ([{"role": "user", "content": [{"type": "input_text", "text": "why?"}]}], Scope(model="m")),
         ([object()], Scope(model="m")),

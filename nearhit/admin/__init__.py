@@ -1,0 +1,1 @@
+"""Administration: what operators do to what is stored: invalidate, reindex, purge, thresholds."""

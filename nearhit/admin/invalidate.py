@@ -1,0 +1,233 @@
+"""Invalidation: entries that must go before their time, found by SCAN page by page, never by KEYS, never by FLUSH.
+
+What stands in the queue is not looked at: a fill that was accepted before and stored after is a new entry.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from nearhit.domain import entry
+from nearhit.domain.prompt import Bypass, read_prompt
+from nearhit.domain.scope import Scope, scope_digest, tenant_digest
+from nearhit.embedding import registry
+from nearhit.errors import ConfigError, ContractError, StoreUnavailableError
+from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.valkey.key_names import CacheKeys, check_namespace
+from nearhit.write.upsert import remove
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+TASK_INVALIDATE = "nearhit.invalidate"
+PAGE_SECONDS = 10.0
+"""How long one page may take."""
+
+_PAGE = 500
+_EMBEDDER = re.compile(r"[0-9a-f]{12}")
+_ANY_EMBEDDER = "?" * 12
+
+
+class Which(TypedDict, total=False):
+    """What must go. Several together narrow it down; at least one is needed.
+
+    Attributes:
+        prompt: the one entry of this question, as for ``lookup``; with ``scope``, where it has one.
+        scope: all entries of a scope, as for ``lookup``; of the scope itself, not of conversations in it.
+        tenant: all entries of a tenant, whatever else their scopes say.
+        older_than_seconds: entries whose answer was given longer ago.
+        embedder: entries of an embedder, by its fingerprint of 12 hex digits.
+        everything: True takes all entries of the namespace.
+    """
+
+    prompt: Any
+    scope: Scope | Mapping[str, Any]
+    tenant: str
+    older_than_seconds: float
+    embedder: str
+    everything: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """``Which`` in digests alone, so that it can travel in a Celery message.
+
+    Attributes:
+        by: what was asked for, from a closed set: ``entry``, ``scope``, ``tenant``, ``age``, ``embedder``,
+            ``namespace``.
+        scope: hex digest; empty for all.
+        text: hex digest of the canonical text; empty for all.
+        tenant: hex digest; empty for all.
+        before_us: only answers given before, microseconds since the epoch; 0 for all.
+        embedder: fingerprint; empty for all.
+    """
+
+    by: str
+    scope: str = ""
+    text: str = ""
+    tenant: str = ""
+    before_us: int = 0
+    embedder: str = ""
+
+    def to_message(self) -> dict[str, Any]:
+        """Return it as JSON knows it."""
+        return asdict(self)
+
+    @classmethod
+    def from_message(cls, row: Mapping[str, Any]) -> Selection:
+        """Return what ``to_message`` gave.
+
+        Raises:
+            ContractError: it is something else; digests are checked, since they become a pattern.
+        """
+        try:
+            found = cls(**row)
+        except TypeError as error:
+            raise ContractError(f"the selection cannot be read: {error}") from error
+        for name in ("scope", "text", "tenant"):
+            value = getattr(found, name)
+            if not isinstance(value, str) or not re.fullmatch(r"(?:[0-9a-f]{32})?", value):
+                raise ContractError(f"field {name!r} of the selection is no digest")
+        if found.embedder and not _EMBEDDER.fullmatch(found.embedder):
+            raise ContractError("field 'embedder' of the selection is no fingerprint")
+        if not isinstance(found.before_us, int):
+            raise ContractError("field 'before_us' of the selection is no time")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidated:
+    """How far an invalidation has come.
+
+    Attributes:
+        matched: entries that were selected.
+        removed: entries that were there and are gone; 0 in a dry run.
+        queued: a worker does it; nothing is counted here.
+        cursor: where it goes on; empty when it has finished.
+    """
+
+    matched: int = 0
+    removed: int = 0
+    queued: bool = False
+    cursor: str = "0"
+
+    @property
+    def finished(self) -> bool:
+        """Whether all entries were looked at."""
+        return not self.cursor
+
+
+def select(which: Mapping[str, Any]) -> Selection:
+    """Return the selection that ``Which`` describes.
+
+    Raises:
+        ConfigError: nothing is selected, an option is unknown, or a value is out of range.
+        ContractError: the scope or the prompt has no canonical form.
+    """
+    unknown = set(which) - Which.__annotations__.keys()
+    if unknown:
+        raise ConfigError(f"invalidate has no option {sorted(unknown)[0]!r}")
+    given = {name: value for name, value in which.items() if value is not None and value is not False}
+    if not given:
+        raise ConfigError("invalidate needs prompt, scope, tenant, older_than_seconds, embedder or everything=True")
+    who = Scope.of(given.get("scope"))
+    text, context = _read(given["prompt"]) if "prompt" in given else ("", "")
+    order = ("prompt", "scope", "tenant", "older_than_seconds", "embedder", "everything")
+    first = next(name for name in order if name in given)
+    names = {"prompt": "entry", "older_than_seconds": "age", "everything": "namespace"}
+    return Selection(
+        by=names.get(first, first),
+        scope=scope_digest(who, context) if "scope" in given or "prompt" in given else "",
+        text=text,
+        tenant=tenant_digest(_text(given, "tenant")) if "tenant" in given else "",
+        before_us=_before_us(given["older_than_seconds"]) if "older_than_seconds" in given else 0,
+        embedder=_fingerprint(given["embedder"]) if "embedder" in given else "",
+    )
+
+
+def sweep(namespace: str, which: Selection, done: Invalidated, *, dry_run: bool = False) -> Flow[Invalidated]:
+    """Go through one page of the entries and return how far it has come; call it until it is ``finished``.
+
+    Local replicas are told. An entry that is written while the page is read may stay.
+
+    Raises:
+        StoreUnavailableError: the server does not answer, or refuses.
+    """
+    check_namespace(namespace)
+    cursor, keys = yield from _page(namespace, which, done.cursor)
+    names = yield from _narrow(keys, which)
+    removed = 0
+    if not dry_run:
+        for embedder, group in _by_embedder(names).items():
+            removed += yield from remove(group, CacheKeys(namespace, embedder))
+    return replace(done, matched=done.matched + len(names), removed=done.removed + removed, cursor=cursor)
+
+
+def _page(namespace: str, which: Selection, cursor: str) -> Flow[tuple[str, list[str]]]:
+    """Return where to go on, and keys that may be selected; one entry is found by its key without a scan."""
+    if which.text and which.scope:
+        known = yield from registry.registered(namespace)
+        ids = [which.embedder] if which.embedder else [one.id for one in known]
+        keys = [CacheKeys(namespace, one).entry(which.scope, which.text) for one in ids]
+        there = (yield Send(tuple(("EXISTS", key) for key in keys), "invalidate")) if keys else []
+        return "", [key for key, reply in zip(keys, there, strict=True) if reply == 1]
+    embedder = which.embedder or _ANY_EMBEDDER
+    pattern = f"nearhit:{namespace}:{embedder}:e:{which.scope or '*'}{':*' if which.scope else ''}"
+    reply = (yield Send((("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE),), "invalidate"))[0]
+    if isinstance(reply, ReplyError):
+        raise StoreUnavailableError(f"SCAN: {reply.kind}: {reply.text}")
+    ahead = reply[0].decode() if isinstance(reply[0], bytes) else str(reply[0])
+    return ("" if ahead == "0" else ahead), [key.decode() for key in reply[1]]
+
+
+def _narrow(keys: list[str], which: Selection) -> Flow[list[str]]:
+    """Return the keys whose entries are of the tenant and old enough."""
+    if not keys or not (which.tenant or which.before_us):
+        return keys
+    replies = yield Send(tuple(("HMGET", key, entry.TENANT, entry.CREATED) for key in keys), "invalidate")
+    kept = []
+    for key, reply in zip(keys, replies, strict=True):
+        if isinstance(reply, ReplyError) or reply[1] is None:
+            continue  # not an entry, or gone meanwhile
+        created = int(reply[1]) if reply[1].isdigit() else 0
+        if which.tenant and (reply[0] or b"").decode() != which.tenant:
+            continue
+        if not which.before_us or created < which.before_us:
+            kept.append(key)
+    return kept
+
+
+def _by_embedder(names: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(name.split(":")[2], []).append(name)
+    return found
+
+
+def _read(prompt: Any) -> tuple[str, str]:
+    question = read_prompt(prompt)
+    if isinstance(question, Bypass):
+        raise ContractError(f"the prompt cannot be cached: {question.value}")
+    return entry.prompt_digest(question.text), question.context
+
+
+def _text(given: Mapping[str, Any], name: str) -> str:
+    value = given[name]
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{name} must be text, not {value!r}")
+    return value
+
+
+def _before_us(seconds: Any) -> int:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e10:
+        raise ConfigError(f"older_than_seconds must be 0 or more, not {seconds!r}")
+    return time.time_ns() // 1_000 - round(seconds * 1e6)
+
+
+def _fingerprint(value: Any) -> str:
+    if not isinstance(value, str) or not _EMBEDDER.fullmatch(value):
+        raise ConfigError(f"embedder must be a fingerprint of 12 hex digits, not {value!r}")
+    return value

@@ -1,0 +1,346 @@
+"""Reindex: takes the living entries of another embedder over, through the queue, and only then drops them.
+
+After a change of the embedding model the entries of the old one serve nothing. Their texts are still right: each goes
+through the bulk lane as a fill without a vector, with its own time and end, so that a worker embeds it anew and a newer
+answer is never overwritten. The old index and its entries go only when every living one stands in the new one.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from nearhit.admin.invalidate import Invalidated, Selection, sweep
+from nearhit.domain import entry, fill_message
+from nearhit.embedding import registry
+from nearhit.errors import EntryError, StoreUnavailableError
+from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.index.survey import survey
+from nearhit.index.valkey_search import ValkeySearchEngine, generations
+from nearhit.valkey import search_protocol
+from nearhit.valkey.key_names import CacheKeys
+from nearhit.write import fill_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from nearhit.embedding.registry import Registered
+    from nearhit.flow.runner import Runner
+    from nearhit.index.engine import Engine
+    from nearhit.valkey.key_names import LogKeys
+
+PAGE_SECONDS = 30.0
+"""How long one page may take."""
+
+CHECKPOINT_MS = 7 * 86_400_000
+"""How long an interrupted run can be taken up again."""
+
+MAX_QUEUED = 5_000
+"""Fills in the bulk lane from which on a run waits for the workers: the log's memory is bounded, too."""
+
+_PAGE = 200
+_POLL_SECONDS = 0.5
+_CHUNK_BYTES = 4 * 1024 * 1024
+_FIELDS = (*entry.READ_FIELDS, entry.LARGE_RESPONSE, entry.TENANT)
+
+
+@dataclass(frozen=True, slots=True)
+class ReindexProgress:
+    """How far a run has come.
+
+    Attributes:
+        queued: entries put onto the queue, by this run and by those that it takes up.
+        unreadable: entries that cannot be read, and are left behind.
+        cursor: where it goes on; empty when all entries were looked at.
+        resumed: an interrupted run was taken up.
+    """
+
+    queued: int = 0
+    unreadable: int = 0
+    cursor: str = "0"
+    resumed: bool = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether all entries were looked at."""
+        return not self.cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What of the old index is in the new one.
+
+    Attributes:
+        living: entries of the old embedder.
+        missing: those without an entry in the new one, or with an older answer there.
+        cursor: where it goes on; empty when all were looked at.
+    """
+
+    living: int = 0
+    missing: int = 0
+    cursor: str = "0"
+
+    @property
+    def finished(self) -> bool:
+        """Whether all entries were looked at."""
+        return not self.cursor
+
+
+@dataclass(frozen=True, slots=True)
+class ReindexOutcome:
+    """What a whole run came to.
+
+    Attributes:
+        progress: what was queued.
+        compared: what of the old index is in the new one at the end.
+        whole: all of it is, and can be searched.
+        dropped: entries of the old embedder that were removed.
+    """
+
+    progress: ReindexProgress
+    compared: Compared
+    whole: bool
+    dropped: int
+
+
+class Reindex:
+    """Takes the entries of one old embedder over. Safe to run twice, at once, or after it was interrupted.
+
+    Args:
+        cache: runs flows against the cache server.
+        log: runs flows against the log's server.
+        log_keys: names of the log.
+        engine: the index of the embedder in use.
+        keys: names of the embedder in use.
+        old: fingerprint of the embedder that was in use before.
+    """
+
+    def __init__(
+        self, cache: Runner, log: Runner, log_keys: LogKeys, engine: Engine, keys: CacheKeys, old: str
+    ) -> None:
+        self._cache = cache
+        self._log = log
+        self._log_keys = log_keys
+        self._engine = engine
+        self._keys = keys
+        self._old = CacheKeys(keys.namespace, old)
+
+    def begin(self) -> ReindexProgress:
+        """Return where to go on: at the start, or where an interrupted run has ended.
+
+        Raises:
+            StoreUnavailableError: the server does not answer.
+        """
+        return self._cache.run(_begin(self._old), PAGE_SECONDS)
+
+    def queue_page(self, done: ReindexProgress) -> ReindexProgress:
+        """Put one page of entries onto the queue, write the checkpoint, and return how far it has come.
+
+        Raises:
+            StoreUnavailableError: a server does not answer; the page is done again by the next run.
+        """
+        cursor, fills, unreadable = self._cache.run(_read_page(self._old, done.cursor), PAGE_SECONDS)
+        now_ms = time.time_ns() // 1_000_000
+        for chunk in _chunks(fills):
+            self._log.run(fill_log.accept(self._log_keys, "bulk", chunk, now_ms), PAGE_SECONDS)
+        ahead = replace(done, queued=done.queued + len(fills), unreadable=done.unreadable + unreadable, cursor=cursor)
+        self._cache.run(_checkpoint(self._old, ahead), PAGE_SECONDS)
+        return ahead
+
+    def waiting(self) -> int:
+        """Return how many fills the bulk lane holds; a run waits while they are more than ``MAX_QUEUED``."""
+        depth = self._log.run(fill_log.depth(self._log_keys, "bulk"), PAGE_SECONDS)
+        return depth.fills + depth.retrying
+
+    def compare(self) -> Compared:
+        """Return what of the old index is in the new one; reads all entries of the old one.
+
+        Raises:
+            StoreUnavailableError: the server does not answer.
+        """
+        done = Compared()
+        while not done.finished:
+            done = self._cache.run(_compare_page(self._old, self._keys, done), PAGE_SECONDS)
+        return done
+
+    def searchable(self) -> bool:
+        """Return whether the new index has all of its entries, as far as the server says."""
+        if not isinstance(self._engine, ValkeySearchEngine):
+            return True  # replicas follow by themselves
+        seen = self._cache.run(survey(self._keys, self._engine.generation), PAGE_SECONDS)
+        new = seen.generations.get(seen.current)
+        if new is None:
+            return not seen.listed
+        return not (new.backfilling or new.info.queued) and new.skipped <= new.info.indexing_failures
+
+    def run(
+        self,
+        *,
+        wait_seconds: float,
+        keep_old: bool = False,
+        say: Callable[[ReindexProgress | Compared], None] | None = None,
+    ) -> ReindexOutcome:
+        """Queue all entries, wait until workers have stored them, and drop the old ones; blocks.
+
+        Args:
+            wait_seconds: how long to wait for the workers once all is queued. What is missing then stays in the old
+                index, which is not dropped; a later run goes on.
+            keep_old: drop nothing.
+            say: is told how far it has come.
+
+        Raises:
+            StoreUnavailableError: a server does not answer; a later run goes on.
+        """
+        say = say or (lambda _: None)
+        done = self.begin()
+        while not done.finished:
+            if self.waiting() > MAX_QUEUED:
+                time.sleep(_POLL_SECONDS)
+                continue
+            done = self.queue_page(done)
+            say(done)
+        end = time.monotonic() + wait_seconds
+        compared = self.compare()
+        while (compared.missing or not self.searchable()) and time.monotonic() < end:
+            say(compared)
+            time.sleep(_POLL_SECONDS)
+            compared = self.compare()
+        whole = not compared.missing and self.searchable()
+        dropped = self.drop() if whole and not keep_old else 0
+        return ReindexOutcome(done, compared, whole, dropped)
+
+    def drop(self) -> int:
+        """Drop the old index and its entries; return how many entries went. Readers of the new one notice nothing.
+
+        Raises:
+            StoreUnavailableError: the server does not answer; the next run ends what this one began.
+        """
+        self._cache.run(_drop_indexes(self._old), PAGE_SECONDS)
+        which = Selection(by="embedder", embedder=self._old.embedder)
+        done = Invalidated()
+        while not done.finished:
+            done = self._cache.run(sweep(self._old.namespace, which, done), PAGE_SECONDS)
+        self._cache.run(_forget(self._old), PAGE_SECONDS)
+        return done.removed
+
+
+def others(namespace: str, current: str) -> Flow[list[Registered]]:
+    """Return the embedders of a namespace besides the one in use, oldest first within a model."""
+    known = yield from registry.registered(namespace)
+    return [one for one in known if one.id != current]
+
+
+def _begin(old: CacheKeys) -> Flow[ReindexProgress]:
+    run_id = yield from _run_id()
+    reply = (yield Send((("GET", old.reindexed),)))[0]
+    if not isinstance(reply, bytes):
+        return ReindexProgress()
+    there, cursor, queued, unreadable = reply.decode().split(" ")
+    if there != run_id:
+        return ReindexProgress()  # a cursor says nothing to another server, or to the same one after a restart
+    return ReindexProgress(int(queued), int(unreadable), cursor, resumed=True)
+
+
+def _checkpoint(old: CacheKeys, done: ReindexProgress) -> Flow[None]:
+    if done.finished:
+        yield Send((("DEL", old.reindexed),))
+        return
+    run_id = yield from _run_id()
+    value = f"{run_id} {done.cursor} {done.queued} {done.unreadable}"
+    yield Send((("SET", old.reindexed, value, "PX", CHECKPOINT_MS),))
+
+
+def _run_id() -> Flow[str]:
+    reply = (yield Send((("INFO", "server"),)))[0]
+    lines = search_protocol.parse_section(reply)
+    clustered = "cluster" in {lines.get("server_mode"), lines.get("redis_mode")}
+    return "-" if clustered else lines.get("run_id", "-")
+
+
+def _read_page(old: CacheKeys, cursor: str) -> Flow[tuple[str, list[bytes], int]]:
+    ahead, keys = yield from _scan(old, cursor)
+    if not keys:
+        return ahead, [], 0
+    replies = yield Send(tuple(("HMGET", key, *_FIELDS) for key in keys), "reindex")
+    fills, unreadable = [], 0
+    now_ms = time.time_ns() // 1_000_000
+    for reply in replies:
+        if isinstance(reply, ReplyError) or reply[0] is None:
+            continue  # gone meanwhile
+        fields = {name: value for name, value in zip(_FIELDS, reply, strict=True) if value is not None}
+        try:
+            fill = _fill(fields)
+        except EntryError:
+            unreadable += 1
+            continue
+        if fill.created_us // 1_000 + fill.ttl_ms > now_ms:
+            fills.append(fill_message.encode(fill))
+    return ahead, fills, unreadable
+
+
+def _fill(fields: dict[bytes, bytes]) -> fill_message.Fill:
+    """Return the fill that writes an entry anew as it is: without its vector, with its own time and end."""
+    one = entry.from_fields(fields)
+    created_ms = one.created_us // 1_000
+    return fill_message.Fill(
+        scope=one.scope,
+        tenant=one.tenant,
+        prompt=one.prompt,
+        response=one.response or fields.get(entry.LARGE_RESPONSE, b""),
+        created_us=one.created_us,
+        ttl_ms=max(1, one.expires_ms - created_ms),
+        fresh_ms=max(1, one.fresh_until_ms - created_ms),
+        usage=one.usage,
+        refresh=one.refresh,
+    )
+
+
+def _compare_page(old: CacheKeys, new: CacheKeys, done: Compared) -> Flow[Compared]:
+    ahead, keys = yield from _scan(old, done.cursor)
+    if not keys:
+        return replace(done, cursor=ahead)
+    twins = [new.prefix + key.removeprefix(old.prefix) for key in keys]
+    commands = [("HGET", key, entry.CREATED) for pair in zip(keys, twins, strict=True) for key in pair]
+    replies: list[Any] = yield Send(tuple(commands), "reindex")
+    living = missing = 0
+    for was, now in zip(replies[::2], replies[1::2], strict=True):
+        if isinstance(was, bytes):
+            living += 1
+            missing += not (isinstance(now, bytes) and int(now) >= int(was))
+    return Compared(done.living + living, done.missing + missing, ahead)
+
+
+def _drop_indexes(old: CacheKeys) -> Flow[None]:
+    listed = (yield Send((search_protocol.list_indexes(),)))[0]
+    for generation in generations(old, listed):
+        yield Send((search_protocol.drop_index(old.index(generation)),))
+
+
+def _forget(old: CacheKeys) -> Flow[None]:
+    yield Send((("DEL", old.generation), ("DEL", old.changes), ("DEL", old.reindexed)))
+    for known in (yield from registry.registered(old.namespace)):
+        if known.id == old.embedder:
+            yield from registry.forget(old.namespace, known)
+
+
+def _chunks(blobs: list[bytes]) -> Iterator[list[bytes]]:
+    """Split a page by size: its entries may hold a megabyte each."""
+    chunk: list[bytes] = []
+    size = 0
+    for blob in blobs:
+        if chunk and size + len(blob) > _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(blob)
+        size += len(blob)
+    if chunk:
+        yield chunk
+
+
+def _scan(keys: CacheKeys, cursor: str) -> Flow[tuple[str, list[str]]]:
+    reply = (yield Send((("SCAN", cursor, "MATCH", f"{keys.prefix}*", "COUNT", _PAGE),), "reindex"))[0]
+    if isinstance(reply, ReplyError):
+        raise StoreUnavailableError(f"SCAN: {reply.kind}: {reply.text}")
+    ahead = bytes(reply[0]).decode()
+    return ("" if ahead == "0" else ahead), [key.decode() for key in reply[1]]

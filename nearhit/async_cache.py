@@ -1,0 +1,384 @@
+"""Aio: ``AsyncSemanticCache``, the asyncio face."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
+
+from nearhit.admin.invalidate import PAGE_SECONDS, TASK_INVALIDATE, Invalidated, Which, select, sweep
+from nearhit.assembly import Components, assemble, sampler_of
+from nearhit.domain.outcome import FillOutcome, Hit, Miss, MissReason
+from nearhit.domain.question import listed_prompts, read_question
+from nearhit.flow.batch import together
+from nearhit.flow.runner import AsyncRunner
+from nearhit.index.litellm_layout import check_own_layout
+from nearhit.read.call_scope import CallReader
+from nearhit.read.failsafe import Failsafe
+from nearhit.read.live_thresholds import LiveRules
+from nearhit.read.lookup import lookup as lookup_flow
+from nearhit.read.opener import AsyncOpener
+from nearhit.read.readiness import OPEN_SECONDS, Readiness, closed
+from nearhit.read.single_flight import Joined, SingleFlight
+from nearhit.resilience.background import end_all, off_loop
+from nearhit.resilience.closing import Closing
+from nearhit.settings import Settings
+from nearhit.valkey.async_link import AsyncPoolLink
+from nearhit.valkey.link import link_to
+from nearhit.write import task_request
+from nearhit.write.broker_url import broker_of
+from nearhit.write.fill_encoding import FillOptions, encode_fill, lane_of, life_of
+from nearhit.write.publisher import Publisher
+from nearhit.write.refresh_queue import Refreshes
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from types import TracebackType
+
+    import redis.asyncio
+
+    from nearhit.domain.hit_policy import Judge
+    from nearhit.domain.question import Query
+    from nearhit.domain.scope import Scope
+    from nearhit.flow.ports import Embedder, PairJudge
+    from nearhit.telemetry.metrics import Metrics
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class AsyncSemanticCache:
+    """Answers questions that mean what an answered one meant, without blocking the event loop. Fork-safe.
+
+    Nothing connects or loads until the first call; the embedding model and the index are opened in the background, and
+    lookups until then are misses named ``warming``. ``warm_up`` waits for it.
+
+    Args:
+        settings: everything that can be set.
+        client: the caller's own client for the cache server instead of the one that ``settings`` describe.
+        embedder: the caller's own embedder instead of ``settings.model``.
+        guard: the caller's own guard instead of the one that ships.
+        judge: the caller's own judge of the second stage instead of ``settings.judge``; see ``PairJudge``.
+        metrics: series to count in; without it a registry of its own, at ``metrics.registry``.
+
+    Raises:
+        ConfigError: a setting is wrong; the message names it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        client: redis.asyncio.Redis | redis.asyncio.RedisCluster | None = None,
+        embedder: Embedder | None = None,
+        guard: Judge | None = None,
+        judge: PairJudge | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._parts: Components = assemble(
+            settings, client=client, embedder=embedder, guard=guard, judge=judge, metrics=metrics
+        )
+        parts = self._parts
+        log_server = parts.log_server
+        self._link = AsyncPoolLink(parts.server.async_client) if client is None else AsyncPoolLink.of(client)
+        self._log_link = AsyncPoolLink(log_server.async_client)
+        self._spool_link = link_to(log_server)
+        self._shell = AsyncRunner(self._link, parts.embedder, parts.gate, parts.judge)
+        self._publisher = Publisher(
+            parts.log_keys,
+            self._spool_link,
+            parts.wakeup,
+            parts.metrics,
+            parts.log_breaker,
+            settings.spool_max_fills,
+            durability=settings.durability,
+        )
+        self._refreshes = Refreshes(parts.log_keys, self._spool_link, parts.wakeup, parts.metrics)
+        self._live = LiveRules(parts.log_keys, self._spool_link, parts.rules, settings.lowest_threshold, parts.metrics)
+        self._sampler = sampler_of(parts, self._spool_link, self._live)
+        self._flights = SingleFlight(parts.log_keys, self._spool_link, parts.metrics, settings.single_flight_ms / 1000)
+        self._door = Readiness(parts.metrics)
+        self._edge = Failsafe(parts.metrics)
+        self._opener = AsyncOpener(parts, self._shell, self._door, self._live, self._edge)
+        self._closed = False
+        self._exiting = sys.is_finalizing  # held here: while the interpreter ends, modules lose their names
+        self._at_exit = Miss(reason=MissReason.CLOSED, detail="the interpreter is exiting")
+        ending = (self._refreshes, self._sampler, self._live, parts.wakeup, self._door, self._link, self._log_link)
+        self._dropped = weakref.finalize(self, end_all, *ending)
+        self._dropped.atexit = False
+
+    @classmethod
+    def from_env(cls, **changes: Any) -> Self:
+        """Return a cache with the settings of the environment; see ``Settings.from_env``."""
+        return cls(Settings.from_env(**changes))
+
+    @property
+    def metrics(self) -> Metrics:
+        """Every series of this cache."""
+        return self._parts.metrics
+
+    @property
+    def settings(self) -> Settings:
+        """What this cache was made with."""
+        return self._parts.settings
+
+    async def lookup(
+        self,
+        prompt: Any,
+        scope: Scope | Mapping[str, Any] | None = None,
+        *,
+        accept: Callable[[Hit], bool | Awaitable[bool]] | None = None,
+    ) -> Hit | Miss:
+        """Return the answer to a question that means the same, or why there is none.
+
+        Args:
+            prompt: a text, a chat's messages, or the ``input`` of the Responses API; see ``prompt.read_prompt``.
+            scope: who may share the answer, and what it depends on: a ``Scope``, or a mapping of its attributes and
+                further parameters.
+            accept: has the last word on a hit; one for which it returns False is a miss ``refused``.
+                ``AsyncSemanticCache`` awaits an asynchronous one; for ``SemanticCache`` such a one accepts nothing.
+
+        Returns:
+            A ``Hit`` or a ``Miss``, within ``deadline_ms`` whatever fails. Never raises.
+        """
+        if self._exiting():
+            return self._at_exit
+        started = time.monotonic()
+        query: Query | None = None
+        try:
+            asked = read_question(prompt, scope)
+            if isinstance(asked, Miss):
+                return self._edge.finish(asked, started)
+            query = asked
+            outcome = await self._edge.judged_async(await self._look_up(query, started), query, accept)
+        except Exception as error:  # noqa: BLE001 - the edge of the read path: a broken cache never breaks its caller
+            outcome = self._edge.lookup_broke(error, query)
+        self._ask_refresh(outcome)
+        self._sampler.consider(outcome, prompt, scope)
+        return self._edge.finish(outcome, started)
+
+    async def lookup_many(
+        self, prompts: Sequence[Any], scope: Scope | Mapping[str, Any] | None = None
+    ) -> list[Hit | Miss]:
+        """Return the outcome of a lookup for each prompt, in order, with one embedding call and few round trips.
+
+        Args:
+            prompts: as for ``lookup``.
+            scope: for all of them.
+
+        Returns:
+            A ``Hit`` or a ``Miss`` for each, all within ``deadline_ms``; a batch that takes longer to embed should be
+            given in parts, or a longer deadline. Where ``prompts`` is no list, one ``Miss`` that says so. Never raises.
+        """
+        started = time.monotonic()
+        listed = listed_prompts(prompts)
+        if isinstance(listed, Miss):
+            return [self._edge.finish(listed, started)]
+        if self._exiting():
+            return [self._at_exit for _ in listed]
+        asked = [read_question(prompt, scope) for prompt in listed]
+        queries = [one for one in asked if not isinstance(one, Miss)]
+        try:
+            found = iter(await self._look_up_many(queries, started))
+        except Exception as error:  # noqa: BLE001 - the edge of the read path: a broken cache never breaks its caller
+            found = iter([self._edge.lookup_broke(error, query) for query in queries])
+        outcomes = [self._edge.finish(one if isinstance(one, Miss) else next(found), started) for one in asked]
+        for outcome, prompt in zip(outcomes, listed, strict=True):
+            self._ask_refresh(outcome)
+            self._sampler.consider(outcome, prompt, scope)
+        return outcomes
+
+    async def fill(
+        self,
+        asked: Any,
+        answer: Any,
+        scope: Scope | Mapping[str, Any] | None = None,
+        **options: Unpack[FillOptions],
+    ) -> FillOutcome:
+        """Put an answer onto the queue; a worker makes it searchable.
+
+        Args:
+            asked: the ``Miss`` that a lookup gave, so that the question is not embedded again, or a prompt.
+            answer: text or other JSON.
+            scope: as for ``lookup``; not used with a ``Miss``, which knows it.
+            **options: ``ttl_seconds``, ``fresh_seconds``, ``usage``, ``refresh``, ``lane``; see ``FillOptions``.
+
+        Returns:
+            ``accepted``: the log's server has it, or its disk has, as ``durability`` says. ``spooled``: the server did
+            not say so in time; it waits in memory. ``dropped``: the memory is full, or the cache is closed.
+            ``refused``: it can never be stored; logged. ``bypassed``: the prompt cannot be cached. Within
+            ``enqueue_deadline_ms``; never raises.
+        """
+        if self._exiting():
+            return FillOutcome.DROPPED
+        try:
+            query = asked if isinstance(asked, Miss) else read_question(asked, scope)
+            if isinstance(query, Miss) and query.bypass:
+                self.metrics.fills[FillOutcome.BYPASSED].inc()
+                return FillOutcome.BYPASSED
+            blob = encode_fill(self._parts.lifetimes, query, answer, options)
+            seconds = self._parts.settings.enqueue_deadline_ms / 1000
+            return await self._publisher.publish_async(self._log_link, blob, lane_of(options), seconds)
+        except Exception as error:  # noqa: BLE001 - the edge of the write path's caller side
+            return self._edge.fill_broke(error)
+
+    async def get_or_create(
+        self,
+        prompt: Any,
+        create: Callable[[], Awaitable[R]],
+        scope: Scope | Mapping[str, Any] | None = None,
+        **options: Unpack[FillOptions],
+    ) -> R | Any:
+        """Return the cached answer, or the one that ``create`` gives, which is then put onto the queue.
+
+        Of many processes that miss the same question at once one runs ``create``, and the others wait for its answer,
+        up to ``single_flight_ms``; when it fails or is killed, another one does.
+
+        Args:
+            prompt: as for ``lookup``.
+            create: asks the model; what it raises comes out.
+            scope: as for ``lookup``.
+            **options: as for ``fill``.
+        """
+        if self._exiting():
+            return await create()
+        outcome = await self.lookup(prompt, scope)
+        if isinstance(outcome, Hit):
+            return outcome.answer
+        flight = await self._flights.join_async(outcome, self._log_link)
+        if isinstance(flight, Joined):
+            return flight.answer
+        try:
+            answer = await create()
+        except BaseException:
+            self._flights.abandon(flight)
+            raise
+        await self.fill(outcome, answer, **options)
+        self._flights.land(flight, answer, life_of(self._parts.lifetimes, options))
+        return answer
+
+    def cached(
+        self, scope: Scope | Mapping[str, Any] | None = None, **options: Unpack[FillOptions]
+    ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
+        """Return a decorator for a function whose first parameter is the prompt and whose result is the answer.
+
+        The function's name and its other arguments belong to the scope.
+
+        Args:
+            scope: as for ``lookup``.
+            **options: as for ``fill``.
+        """
+
+        def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+            reader = CallReader(function, scope)
+
+            @functools.wraps(function)
+            async def ask(*args: P.args, **kwargs: P.kwargs) -> R:
+                prompt, whole = reader.read(args, kwargs)
+                answer: R = await self.get_or_create(prompt, lambda: function(*args, **kwargs), whole, **options)
+                return answer
+
+            return ask
+
+        return decorate
+
+    async def warm_up(self, timeout_seconds: float = OPEN_SECONDS) -> bool:
+        """Load the model and open the index; return whether both are ready. Never raises."""
+        end = time.monotonic() + timeout_seconds
+        while time.monotonic() < end and not self._closed:
+            space = await self._opener.space(end - time.monotonic())
+            if space is not None and space.engine.wait_ready(0.0):
+                return True
+            await asyncio.sleep(0.01)
+        return False
+
+    async def invalidate(self, *, dry_run: bool = False, queued: bool = False, **which: Unpack[Which]) -> Invalidated:
+        """Remove entries before their time; what waits in the queue is not looked at.
+
+        Args:
+            dry_run: only count what would go.
+            queued: let a worker do it: for a large cache, or where the caller cannot wait.
+            **which: ``prompt``, ``scope``, ``tenant``, ``older_than_seconds``, ``embedder``, ``everything``; see
+                ``Which``. Several narrow it down.
+
+        Raises:
+            ConfigError: nothing is selected, a value is out of range, or the layout is LiteLLM's.
+            ContractError: the prompt or the scope cannot be cached at all.
+            StoreUnavailableError: a server does not answer; what was removed until then stays removed.
+        """
+        check_own_layout(self._parts.settings, "invalidate")
+        selection = select(which)
+        if queued and not dry_run:
+            url = broker_of(self._parts.settings.broker_url, self._parts.log_server)
+            row = {"selection": selection.to_message()}
+            await asyncio.to_thread(task_request.send, url, self._parts.settings.namespace, TASK_INVALIDATE, row)
+            return Invalidated(queued=True)
+        if not dry_run:
+            await self._flights.forget_async(self._log_link)
+        done = Invalidated()
+        while not done.finished:
+            flow = sweep(self._parts.settings.namespace, selection, done, dry_run=dry_run)
+            done = await self._shell.run(flow, PAGE_SECONDS)
+        self.metrics.invalidated.labels(self.metrics.namespace, selection.by).inc(done.removed)
+        return done
+
+    async def close(self) -> None:
+        """Send what is spooled and close what this cache opened, within a second in all, whatever hangs."""
+        self._closed = True
+        if self._exiting():  # its threads stand still, and may hold what closing would wait for
+            return
+        self._dropped.detach()
+        self._opener.cancel()
+        await off_loop(self._close_threads)
+        await self._link.close()
+        await self._log_link.close()
+        self._spool_link.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _close_threads(self) -> None:
+        closing = Closing()
+        for part in (self._refreshes, self._sampler, self._live, self._flights):
+            part.close(closing.until(0.3))
+        self._publisher.close(closing.until(0.9))
+        self._door.close(closing.until(1.0))
+
+    def _ask_refresh(self, outcome: Hit | Miss) -> None:
+        if isinstance(outcome, Hit) and outcome.refreshable and not outcome.fresh:
+            self._refreshes.ask(outcome.key)
+
+    async def _look_up(self, query: Query, started: float) -> Hit | Miss:
+        if self._closed:
+            return closed(query)
+        budget = self._parts.settings.deadline_ms / 1000
+        space = await self._opener.space(budget)
+        if space is None:
+            return self._door.miss(query)
+        stages: dict[str, float] = {}
+        flow = lookup_flow(query, space, self._live.of(query), stages, self._parts.judging)
+        outcome = await self._shell.run(flow, budget - (time.monotonic() - started), stages)
+        self._door.heed(outcome)
+        return outcome
+
+    async def _look_up_many(self, queries: Sequence[Query], started: float) -> list[Hit | Miss]:
+        if self._closed:
+            return [closed(query) for query in queries]
+        budget = self._parts.settings.deadline_ms / 1000
+        space = await self._opener.space(budget)
+        if space is None:
+            return [self._door.miss(query) for query in queries]
+        judging = self._parts.judging
+        flows = [lookup_flow(query, space, self._live.of(query), {}, judging) for query in queries]
+        outcomes = await self._shell.run(together(flows), budget - (time.monotonic() - started))
+        for outcome in outcomes:
+            self._door.heed(outcome)
+        return outcomes

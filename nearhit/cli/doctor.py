@@ -1,0 +1,90 @@
+"""Doctor: the command that checks every part and says what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nearhit.cli import exits, options
+from nearhit.cli.screen import literal
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from nearhit.cli.finding import Finding
+    from nearhit.cli.screen import Screen
+    from nearhit.settings import Settings
+
+DESCRIPTION = """
+Checks the servers, the search module, the broker, the workers and the embedder, and sends one question along the
+whole path: it must be a hit in other words. The entry lies in a scope of its own and is taken away again.
+Ends with 1 when a check failed; a warning is no failure.
+"""
+EXAMPLES = """
+nearhit doctor
+nearhit doctor --json | jq 'select(.status != "pass")'
+"""
+_MARKS = {"pass": "[green]pass[/]", "warn": "[yellow]warn[/]", "fail": "[bold red]fail[/]"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    options.add_json(parser)
+    options.add_settings(parser, options.ALL)
+
+
+def run(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Check everything; return 1 when something failed.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    settings = options.settings_of(arguments)
+    counts = {"pass": 0, "warn": 0, "fail": 0}
+    for finding in findings(settings):
+        counts[finding.status.value] += 1
+        _show(finding, screen)
+    screen.line(f"\n{counts['pass']} passed, {counts['warn']} warnings, {counts['fail']} failed")
+    return exits.MISS if counts["fail"] else exits.OK
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Give what each check finds, as soon as it is known."""
+    # imported here: help needs none of it
+    from nearhit.cli import path_checks, server_checks  # noqa: PLC0415
+    from nearhit.cli.finding import Status, passed  # noqa: PLC0415
+    from nearhit.cli.servers import Servers  # noqa: PLC0415
+
+    yield passed(
+        "settings", f"namespace {settings.namespace}, threshold {settings.threshold:g}, engine {settings.engine}"
+    )
+    with Servers(settings) as servers:
+        away = False
+        for check in (server_checks.check_cache_server, server_checks.check_log_server):
+            for finding in check(servers):
+                away = away or (finding.status is Status.FAIL and finding.check.endswith(" server"))
+                yield finding
+        yield from path_checks.check_broker(settings)
+        workers = None if away else path_checks.check_workers(servers)
+        if workers is not None:
+            yield workers
+        embedder = path_checks.check_embedder(settings)
+        yield embedder
+        if workers is not None and embedder.status is not Status.FAIL:
+            yield path_checks.check_path(servers, by_worker=workers.status is not Status.FAIL)
+
+
+def _show(finding: Finding, screen: Screen) -> None:
+    if screen.json_wanted:
+        screen.document(
+            {
+                "check": finding.check,
+                "status": finding.status.value,
+                "text": finding.text,
+                "advice": finding.advice or None,
+            }
+        )
+        return
+    screen.marked(f"{_MARKS[finding.status.value]}  {finding.check:15}  {literal(finding.text)}")
+    if finding.advice:
+        screen.marked(f"      [dim]{'':15}[/]  → {literal(finding.advice)}")

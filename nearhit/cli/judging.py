@@ -1,0 +1,196 @@
+"""Judging: what the commands share that ask a judge: its option, its name, and the labelling of traffic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nearhit.errors import ConfigError, UnavailableError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nearhit.cli.screen import Screen
+    from nearhit.evaluation.labels import Labels, Spent
+    from nearhit.evaluation.rows import PairRow
+    from nearhit.evaluation.traffic import Candidate
+    from nearhit.flow.ports import Judgement, PairJudge
+    from nearhit.settings import Settings
+
+    Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+
+_SECONDS = 60.0
+_SAMPLE = 500
+_AT_ONCE = 4
+
+
+def add_judge(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add ``--judge``."""
+    parser.add_argument("--judge", metavar="MODEL", help=f"{text}: a chat model of LiteLLM, or onnx:FOLDER")
+
+
+def add_labelling(parser: argparse.ArgumentParser) -> None:
+    """Add ``--judge`` and what belongs to labelling traffic by it."""
+    add_judge(parser, "FILE has no labels: let this judge give them")
+    parser.add_argument(
+        "--sample", metavar="N", type=int, default=_SAMPLE, help=f"with --judge: pairs to label; {_SAMPLE}"
+    )
+    parser.add_argument(
+        "--out-labels", metavar="FILE", type=Path, help="with --judge: where labels go, and are taken from again"
+    )
+    parser.add_argument(
+        "--at-once", metavar="N", type=int, default=_AT_ONCE, help=f"with --judge: questions at a time; {_AT_ONCE}"
+    )
+
+
+def judge_named(name: str, level: float) -> PairJudge:
+    """Return the judge that an option names: as the setting does, or by the model string of LiteLLM alone.
+
+    Raises:
+        ConfigError: the name is empty.
+    """
+    from nearhit.judge.resolve import judge_for  # noqa: PLC0415 - help needs none of it
+    from nearhit.settings import JUDGES  # noqa: PLC0415 - the same
+
+    judge = judge_for(name if name.startswith(JUDGES) else f"litellm/{name.strip()}", level)
+    if judge is None:
+        raise ConfigError("--judge must name a model, not be empty")
+    return judge
+
+
+def ask(judge: PairJudge, prompt: str, candidate: str) -> Judgement:
+    """Return what a judge says of one pair, within a minute; raises as the judge does."""
+    from nearhit.evaluation.labels import held  # noqa: PLC0415 - help needs none of it
+
+    return held(judge)(prompt, candidate, _SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Traffic with the labels of a judge.
+
+    Attributes:
+        rows: the pairs that have a label.
+        judge: who gave the new ones.
+        found: pairs of the traffic that were there to choose from.
+        sampled: how many of them were chosen.
+        known: of those, with a label in the file before.
+        spent: what the rest took.
+        estimate_dollars: what it was thought to cost; ``None`` without a price.
+    """
+
+    rows: list[PairRow]
+    judge: str
+    found: int
+    sampled: int
+    known: int
+    spent: Spent
+    estimate_dollars: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the account for JSON."""
+        return {
+            "judge": self.judge,
+            "pairs_found": self.found,
+            "sampled": self.sampled,
+            "known": self.known,
+            "asked": self.spent.asked,
+            "without_verdict": self.spent.failed,
+            "tokens": self.spent.tokens,
+            "cost_dollars": round(self.spent.dollars, 6),
+            "estimated_dollars": None if self.estimate_dollars is None else round(self.estimate_dollars, 6),
+        }
+
+
+def label_traffic(arguments: argparse.Namespace, settings: Settings, screen: Screen, embed: Embed) -> Labelled:
+    """Return a sample of the file's traffic with the labels of ``--judge``, those of an earlier run taken as they are.
+
+    Raises:
+        ConfigError: an option, the file or the judge's key is wrong.
+        UnavailableError: the judge stays away; what it has labelled is in the file.
+    """
+    from nearhit.evaluation.labels import Labels  # noqa: PLC0415 - help needs none of it
+    from nearhit.evaluation.traffic import sample  # noqa: PLC0415 - the same
+
+    _check(arguments)
+    judge = judge_named(arguments.judge, settings.judge_level)
+    candidates = _candidates(arguments, settings, embed)
+    chosen = sample(candidates, arguments.sample)
+    labels = Labels(arguments.out_labels)
+    missing = [one for one in chosen if labels.get(one) is None]
+    known = len(chosen) - len(missing)
+    if known:
+        screen.note(f"nearhit: {known} of {len(chosen)} pairs have their label in {arguments.out_labels}")
+    estimate = _estimate(judge, missing, screen) if missing else 0.0
+    spent = _label(judge, missing, labels, arguments, screen)
+    rows = [row for one in chosen if (row := labels.get(one)) is not None]
+    return Labelled(rows, judge.name, len(candidates), len(chosen), known, spent, estimate)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.out_labels is None:
+        raise ConfigError("--judge needs --out-labels FILE: its labels cost money and are worth a look")
+    if arguments.out_labels.resolve() == Path(arguments.file).resolve():
+        raise ConfigError(f"--out-labels {arguments.out_labels} is the file of the traffic itself")
+    for name in ("sample", "at_once"):
+        if getattr(arguments, name) < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(arguments, name)}")
+
+
+def _candidates(arguments: argparse.Namespace, settings: Settings, embed: Embed) -> list[Candidate]:
+    from nearhit.evaluation.traffic import nearest_pairs, read_traffic  # noqa: PLC0415 - help needs none of it
+    from nearhit.guard import Guard  # noqa: PLC0415 - the same
+
+    traffic = read_traffic(arguments.file)
+    if traffic.pairs:
+        return list(dict.fromkeys(traffic.pairs))
+    guard = None if arguments.no_guard else Guard()
+    return nearest_pairs(traffic.questions, embed, guard, neighbours=settings.neighbours, floor=arguments.floor)
+
+
+def _estimate(judge: PairJudge, missing: Sequence[Candidate], screen: Screen) -> float | None:
+    """Say what the judge will cost and return its price in dollars."""
+    from nearhit.judge.litellm_judge import LiteLLMJudge  # noqa: PLC0415 - help needs none of it
+
+    if not isinstance(judge, LiteLLMJudge):
+        screen.note(f"nearhit: asking {judge.name} about {len(missing)} pairs, in this process")
+        return 0.0
+    tokens, dollars = judge.estimate([(one.prompt, one.candidate) for one in missing])
+    screen.note(f"nearhit: asking {judge.name} about {len(missing)} pairs: about {tokens:,} tokens{_dollars(dollars)}")
+    return dollars
+
+
+def _label(
+    judge: PairJudge, missing: Sequence[Candidate], labels: Labels, arguments: argparse.Namespace, screen: Screen
+) -> Spent:
+    from nearhit.evaluation.labels import Spent, label  # noqa: PLC0415 - help needs none of it
+
+    if not missing:
+        return Spent()
+    before = len(labels)
+    try:
+        spent = label(
+            missing,
+            judge,
+            labels,
+            at_once=arguments.at_once,
+            tell=lambda done, all_: screen.progress("labelled", done, all_),
+        )
+    except UnavailableError as error:
+        done = len(labels) - before
+        message = f"{error}; {done} of {len(missing)} labels are in {arguments.out_labels}, run again to go on"
+        raise UnavailableError(message) from error
+    screen.note(
+        f"nearhit: {judge.name} gave {spent.asked - spent.failed} labels of {spent.asked} for {spent.tokens:,} tokens"
+        f"{_dollars(spent.dollars or None) if spent.tokens else ''}; they are in {arguments.out_labels}"
+    )
+    return spent
+
+
+def _dollars(dollars: float | None) -> str:
+    return ", price unknown" if dollars is None else f", ${dollars:.4f}"

@@ -1,0 +1,191 @@
+"""Server checks: what the doctor asks of the cache server and of the log's server."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+from nearhit.cli.durability_checks import check_durability
+from nearhit.cli.finding import Finding, address_of, failed, is_loopback, passed, warned
+from nearhit.errors import StoreUnavailableError
+from nearhit.flow.steps import ReplyError
+from nearhit.index.opening import choose_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nearhit.cli.servers import Ask, Servers
+
+FIRST_GOOD_SEARCH = (1, 2, 1)
+FIRST_SERVER = (7, 2)
+_SEARCH_COMMANDS = ("FT.CREATE", "FT.SEARCH", "FT.INFO", "FT.DROPINDEX", "FT._LIST")
+RIGHTS = "give the user the rights that docs/index.md names: ACL SETUSER NAME …"
+_SKEW_SECONDS = 1.0
+_NEARLY_FULL = 0.9
+
+
+def check_cache_server(servers: Servers) -> Iterator[Finding]:
+    """Give what is found on the cache server; only the first finding when it does not answer."""
+    ask = servers.cache
+    try:
+        ask.ping()
+        info = ask.info()
+    except StoreUnavailableError as error:
+        advice = "start it, or set NEARHIT_URL to where it is (`nearhit up` starts one)"
+        yield failed("cache server", str(error), RIGHTS if lacks_rights(str(error)) else advice)
+        return
+    yield _version(ask, info)
+    yield _role(info)
+    yield _cache_memory(info)
+    yield from _search(servers, info)
+    yield _clock(ask)
+    yield from check_password("cache server", *address_of(ask.server))
+
+
+def check_log_server(servers: Servers) -> Iterator[Finding]:
+    """Give what is found on the log's server."""
+    ask = servers.log
+    try:
+        ask.ping()
+        info = ask.info()
+    except StoreUnavailableError as error:
+        advice = "set NEARHIT_LOG_URL to where one answers us; until then fills wait in memory"
+        yield failed("log server", str(error), RIGHTS if lacks_rights(str(error)) else advice)
+        return
+    yield check_durability(servers, info)
+    yield _log_memory(info, shared=servers.shared)
+    if not servers.shared:
+        yield from check_password("log server", *address_of(ask.server))
+
+
+def lacks_rights(text: str) -> bool:
+    """Return whether a failure says that the user may not do what was asked."""
+    return "permission" in text.lower()
+
+
+def check_password(name: str, host: str, with_password: bool) -> Iterator[Finding]:
+    """Give a warning when a server can be reached from elsewhere without a password."""
+    if not is_loopback(host) and not with_password:
+        advice = f"give {host} a password (requirepass, or an ACL user) and put it into the url"
+        yield warned(f"{name} password", f"{host} is not this machine, and no password is used", advice)
+
+
+def _version(ask: Ask, info: dict[str, str]) -> Finding:
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    text = info.get("valkey_version") or info.get("redis_version") or "unknown"
+    where = f"{ask.server.label} answers: {name} {text}"
+    if _numbers(text) and _numbers(text) < FIRST_SERVER:
+        return failed("cache server", where, "Nearhit needs Valkey 7.2 or newer")
+    return passed("cache server", where)
+
+
+def _role(info: dict[str, str]) -> Finding:
+    role = info.get("role", "unknown")
+    if role == "slave":
+        primary = f"{info.get('master_host', '?')}:{info.get('master_port', '?')}"
+        return failed(
+            "role", f"a replica of {primary}: it takes no writes", f"set NEARHIT_URL to the primary, {primary}"
+        )
+    return passed("role", "primary" if role == "master" else role)
+
+
+def _cache_memory(info: dict[str, str]) -> Finding:
+    limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
+    policy = info.get("maxmemory_policy", "unknown")
+    if not limit:
+        return passed("memory", f"{_mebibytes(used)} used, no limit; entries end with their time to live")
+    text = f"{_mebibytes(used)} of {_mebibytes(limit)} used, policy {policy}"
+    if policy == "noeviction":
+        advice = "set maxmemory-policy to volatile-lfu: a full cache then drops old entries and takes new ones"
+        full = used > _NEARLY_FULL * limit
+        return failed("memory", text, advice) if full else warned("memory", text, advice)
+    return passed("memory", text)
+
+
+def _search(servers: Servers, info: dict[str, str]) -> Iterator[Finding]:
+    engine = servers.settings.engine
+    try:
+        there = servers.cache.run(choose_engine()) == "valkey-search"
+    except StoreUnavailableError as error:
+        yield failed("search module", str(error), "set NEARHIT_ENGINE, or let the user run COMMAND")
+        return
+    if not there:
+        if engine == "valkey-search":
+            advice = "load valkey-search 1.2.1 or newer into the server, or set NEARHIT_ENGINE to auto or local"
+            yield failed("search module", "the server has none, and the engine is set to valkey-search", advice)
+        else:
+            yield passed("search module", "none: the local engine searches in each reader's process")
+        return
+    if engine == "local":
+        yield passed("search module", "there is one; the engine is set to local")
+        return
+    yield judge_search_version(info.get("module:search", ""))
+    yield _search_rights(servers.cache)
+
+
+def judge_search_version(packed: str) -> Finding:
+    """Return what is to be said of a module's version as the server packs it: 66049, 0x010201, is 1.2.1."""
+    if not packed.isdigit():
+        return passed("search module", "there is one; the server does not tell its version")
+    number = int(packed)
+    version = (number >> 16, number >> 8 & 0xFF, number & 0xFF)
+    text = f"valkey-search {'.'.join(map(str, version))}"
+    if version < FIRST_GOOD_SEARCH:
+        advice = (
+            "upgrade to 1.2.1: older ones give wrong COSINE distances where few entries match the scope (the "
+            "pre-filter path), and before 1.0.3, 1.1.1 and 1.2.0 a transaction could lock the server up"
+        )
+        return warned("search module", text, advice)
+    return passed("search module", text)
+
+
+def _search_rights(ask: Ask) -> Finding:
+    """Call each command without arguments: a user without the right hears so first, and nothing happens."""
+    missing = []
+    for command in _SEARCH_COMMANDS:
+        reply = ask(command)
+        if isinstance(reply, ReplyError) and "permission" in f"{reply.kind} {reply.text}".lower():
+            missing.append(command)
+    if missing:
+        advice = "give the user +@search, for example: ACL SETUSER NAME +@search"
+        return failed("search rights", f"the user may not run {', '.join(missing)}", advice)
+    return passed("search rights", "the user may run every FT command")
+
+
+def _clock(ask: Ask) -> Finding:
+    before = time.time()
+    reply = ask("TIME")
+    now = (before + time.time()) / 2
+    if not isinstance(reply, list | tuple) or len(reply) != 2:
+        return warned("clock", "the server does not tell its time", "let the user run TIME")
+    skew = int(reply[0]) + int(reply[1]) / 1e6 - now
+    text = f"{'no difference' if abs(skew) < 0.05 else f'{skew:+.2f} s'} to the server's"
+    if abs(skew) > _SKEW_SECONDS:
+        return warned("clock", text, "set both clocks by NTP: entries end by the clock of who reads them")
+    return passed("clock", text)
+
+
+def _log_memory(info: dict[str, str], *, shared: bool) -> Finding:
+    policy, limit = info.get("maxmemory_policy", "unknown"), int(info.get("maxmemory", 0))
+    text = f"policy {policy}, {'no limit' if not limit else f'limit {_mebibytes(limit)}'}"
+    if shared:
+        text += ", shared with the cache"
+    if policy.startswith("allkeys") and limit:
+        advice = "give the log a server of its own with noeviction (NEARHIT_LOG_URL): this one may evict whole logs"
+        return failed("log memory", text, advice)
+    if policy.startswith("allkeys"):
+        advice = "set maxmemory-policy to noeviction before a limit is set: this policy evicts whole logs"
+        return warned("log memory", text, advice)
+    if shared and limit:
+        advice = "give the log a server of its own with noeviction (NEARHIT_LOG_URL): a full cache refuses fills"
+        return warned("log memory", text, advice)
+    return passed("log memory", text)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"

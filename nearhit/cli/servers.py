@@ -1,0 +1,216 @@
+"""Servers: the cache server and the log's server as a command sees them, without a cache, a model or a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from nearhit.embedding.fingerprint import decode_probe
+from nearhit.errors import StoreUnavailableError
+from nearhit.flow.steps import Command, Flow, ReplyError, Send
+from nearhit.valkey import key_names
+from nearhit.valkey.link import link_to
+from nearhit.write import fill_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from nearhit.embedding.fingerprint import ProbeRecord
+    from nearhit.settings import Settings
+    from nearhit.valkey.server import Server
+    from nearhit.write.fill_log import Depth
+
+T = TypeVar("T")
+
+_SECONDS = 5.0
+_SCAN_COUNT = 5_000
+
+
+class Ask:
+    """Sends commands to one server; every failure names the server.
+
+    Args:
+        server: where it is.
+        role: what it is to us, for messages: ``cache server`` or ``log server``.
+    """
+
+    def __init__(self, server: Server, role: str) -> None:
+        self.server = server
+        self.role = role
+        self._link = link_to(server)
+
+    def __call__(self, *command: str | bytes | int | float) -> Any:
+        """Return the reply to a command; an error reply is a ``ReplyError``.
+
+        Raises:
+            StoreUnavailableError: the server does not answer.
+        """
+        return self.send((command,))[0]
+
+    def send(self, commands: tuple[Command, ...]) -> list[Any]:
+        """Return the replies to commands sent in one round trip.
+
+        Raises:
+            StoreUnavailableError: the server does not answer.
+        """
+        try:
+            return self._link.send(commands, _SECONDS)
+        except StoreUnavailableError as error:
+            raise unanswered(self.role, self.server, str(error)) from error
+
+    def run(self, flow: Flow[T]) -> T:
+        """Return what a flow returns that embeds nothing.
+
+        Raises:
+            StoreUnavailableError: the server does not answer.
+        """
+        answer: Any = None
+        while True:
+            try:
+                step = flow.send(answer)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]  # a flow's return value is its T
+            if not isinstance(step, Send):
+                raise TypeError("a flow that embeds needs a Shell")
+            answer = self.send(step.commands)
+
+    def ping(self) -> None:
+        """Return when the server answers.
+
+        Raises:
+            StoreUnavailableError: it does not, or refuses us.
+        """
+        reply = self("PING")
+        if isinstance(reply, ReplyError):
+            raise StoreUnavailableError(f"the {self.role} {self.server.label} refuses PING: {reply.text}")
+
+    def info(self) -> dict[str, str]:
+        """Return what INFO says, by name; modules as ``module:NAME`` with their version."""
+        reply = self("INFO", "everything")
+        if isinstance(reply, ReplyError):
+            reply = self("INFO")
+        return {} if isinstance(reply, ReplyError) else _parsed(reply)
+
+    def names(self, pattern: str) -> Iterator[bytes]:
+        """Give the keys that match, by SCAN: it reads the whole keyspace, in steps that hold nobody up."""
+        cursor = "0"
+        while True:
+            reply = self("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT)
+            if isinstance(reply, ReplyError):
+                return
+            cursor, found = _text(reply[0]), reply[1]
+            yield from found
+            if cursor == "0":
+                return
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._link.close()
+
+
+def unanswered(role: str, server: Server, detail: str) -> StoreUnavailableError:
+    """Return the error of a server that does not answer, or does not know us, in words that say what to do."""
+    if "AuthenticationError" in detail or "NOAUTH" in detail:
+        way_out = "put a user and a password into its url, valkey://USER:PASSWORD@HOST:PORT"
+        return StoreUnavailableError(f"the {role} {server.label} does not let us in: {way_out}")
+    return StoreUnavailableError(f"the {role} {server.label} does not answer: {detail}")
+
+
+class Servers:
+    """Both servers of ``settings``; they may be one.
+
+    Args:
+        settings: where they are.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.keys = key_names.LogKeys(settings.namespace)
+        self.cache = Ask(settings.server(), "cache server")
+        self.log = Ask(settings.log_server(), "log server")
+
+    @property
+    def shared(self) -> bool:
+        """Whether cache and log are one server, as far as their addresses say."""
+        return self.cache.server.label.split("/")[0] == self.log.server.label.split("/")[0]
+
+    def embedders(self) -> list[ProbeRecord]:
+        """Return the embedders that the namespace knows."""
+        reply = self.cache("HGETALL", key_names.embedders(self.settings.namespace))
+        if isinstance(reply, ReplyError) or not reply:
+            return []
+        values = list(reply.values()) if isinstance(reply, Mapping) else reply[1::2]
+        return [decode_probe(value) for value in values]
+
+    def depth(self, lane: str) -> Depth:
+        """Return how full a lane of the log is."""
+        return self.log.run(fill_log.depth(self.keys, lane))
+
+    def added(self, lane: str) -> float:
+        """Return how many fills a lane has ever taken."""
+        reply = self.log("XINFO", "STREAM", self.keys.log(lane))
+        if isinstance(reply, ReplyError) or not reply:
+            return 0.0
+        row = reply if isinstance(reply, Mapping) else dict(zip(reply[::2], reply[1::2], strict=True))
+        return float(next((value for name, value in row.items() if _text(name) == "entries-added"), 0))
+
+    def dead(self) -> int:
+        """Return how many dead letters there are."""
+        reply = self.log("XLEN", self.keys.dead)
+        return reply if isinstance(reply, int) else 0
+
+    def consumers(self, lane: str) -> dict[str, dict[str, int]]:
+        """Return the workers that have met a lane, with ``idle`` (milliseconds since they looked) and ``pending``."""
+        reply = self.log("XINFO", "CONSUMERS", self.keys.log(lane), fill_log.GROUP)
+        if isinstance(reply, ReplyError) or not reply:
+            return {}
+        rows = [one if isinstance(one, Mapping) else dict(zip(one[::2], one[1::2], strict=True)) for one in reply]
+        return {
+            _text(row[b"name"]): {"idle": int(row[b"idle"]), "pending": int(row[b"pending"])}
+            for row in ({_bytes(name): value for name, value in one.items()} for one in rows)
+        }
+
+    def workers(self) -> dict[str, float]:
+        """Return the workers that look at the log now, with the seconds since each last did."""
+        seen: dict[str, float] = {}
+        limit = max(5.0, 3 * self.settings.poll_seconds)
+        for lane in ("interactive", "bulk"):
+            for name, row in self.consumers(lane).items():
+                seen[name] = min(seen.get(name, limit), row["idle"] / 1000)
+        return {name: seconds for name, seconds in sorted(seen.items()) if seconds < limit}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.cache.close()
+        self.log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _parsed(reply: Any) -> dict[str, str]:
+    if isinstance(reply, Mapping):  # a cluster client has parsed it
+        return {str(name): str(value) for name, value in reply.items()}
+    found: dict[str, str] = {}
+    for line in _text(reply).splitlines():
+        name, _, value = line.partition(":")
+        if name == "module":
+            parts = dict(part.partition("=")[::2] for part in value.split(","))
+            found[f"module:{parts.get('name', '')}"] = parts.get("ver", "")
+        elif value:
+            found[name] = value
+    return found
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()

@@ -1,0 +1,173 @@
+"""Stats: the command that shows what the servers hold. It asks them, so that it needs no worker and no model."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from nearhit.cli import exits, options
+from nearhit.cli.screen import literal
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nearhit.cli.screen import Screen
+    from nearhit.cli.servers import Servers
+    from nearhit.embedding.fingerprint import ProbeRecord
+
+DESCRIPTION = """
+Shows what the servers hold: entries and index for each embedder, the fill log, dead letters, and the workers at work.
+"""
+EXAMPLES = """
+nearhit stats
+nearhit stats --namespace shop --json | jq .entries
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    options.add_json(parser)
+    options.add_settings(parser, (*options.SERVERS, "model", "engine", "log_url"))
+
+
+def run(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Show it.
+
+    Raises:
+        ConfigError: a setting is wrong.
+        StoreUnavailableError: a server does not answer.
+    """
+    settings = options.settings_of(arguments, threshold_matters=False)
+    from nearhit.cli.servers import Servers  # noqa: PLC0415 - mistakes in the arguments are said without loading it
+
+    with Servers(settings) as servers:
+        found = collected(servers)
+    if screen.json_wanted:
+        screen.document(found)
+    else:
+        _show(found, screen)
+    return exits.OK
+
+
+def collected(servers: Servers) -> dict[str, Any]:
+    """Return everything that the command shows.
+
+    Raises:
+        StoreUnavailableError: a server does not answer.
+    """
+    from nearhit.index.opening import choose_engine  # noqa: PLC0415 - the same
+    from nearhit.telemetry.metrics import LANES  # noqa: PLC0415 - help needs none of it
+
+    settings = servers.settings
+    servers.cache.ping()
+    engine = settings.engine if settings.engine != "auto" else servers.cache.run(choose_engine())
+    embedders = [_embedder(servers, record, engine) for record in servers.embedders()]
+    info = servers.cache.info()
+    workers = servers.workers()
+    return {
+        "namespace": settings.namespace,
+        "server": {
+            "address": servers.cache.server.label,
+            "version": info.get("valkey_version") or info.get("redis_version"),
+            "used_memory_bytes": int(info.get("used_memory", 0)),
+            "maxmemory_bytes": int(info.get("maxmemory", 0)),
+            "maxmemory_policy": info.get("maxmemory_policy"),
+        },
+        "engine": engine,
+        "entries": sum(one["entries"] for one in embedders),
+        "embedders": embedders,
+        "log": {
+            "address": servers.log.server.label,
+            "lanes": {lane: _lane(servers, lane) for lane in LANES},
+            "dead_letters": servers.dead(),
+        },
+        "workers": [{"name": name, "idle_seconds": round(seconds, 2)} for name, seconds in workers.items()],
+    }
+
+
+def _embedder(servers: Servers, record: ProbeRecord, engine: str) -> dict[str, Any]:
+    from nearhit.index.litellm_layout import keys_of  # noqa: PLC0415 - help needs none of it
+
+    settings = servers.settings
+    known = keys_of(settings.namespace, record.fingerprint.id, settings.shared_index)
+    index = _index(servers, known, record.dimension) if engine == "valkey-search" else None
+    entries = index["entries"] if index else sum(1 for _ in servers.cache.names(f"{known.prefix}*"))
+    return {
+        "fingerprint": known.embedder,
+        "model": record.model,
+        "dimension": record.dimension,
+        "in_use": record.model == servers.settings.model,
+        "entries": entries,
+        "index": index,
+    }
+
+
+def _index(servers: Servers, known: Any, dimension: int) -> dict[str, Any] | None:
+    from nearhit.flow.steps import ReplyError  # noqa: PLC0415 - the same
+    from nearhit.valkey import search_protocol  # noqa: PLC0415 - help needs none of it
+
+    generation = servers.cache("GET", known.generation)
+    number = int(generation) if isinstance(generation, bytes) and generation.isdigit() else 1
+    reply = servers.cache(*search_protocol.info(known.index(number)))
+    if isinstance(reply, ReplyError):
+        return None
+    there = search_protocol.parse_info(reply)
+    return {
+        "name": there.name,
+        "generation": number,
+        "dimension": dimension,
+        "entries": there.documents,
+        "vectors": there.vectors,
+        "indexing_failures": there.indexing_failures,
+        "backfilling": there.backfilling,
+        "backfill_share": there.backfill_share,
+    }
+
+
+def _lane(servers: Servers, lane: str) -> dict[str, Any]:
+    depth = servers.depth(lane)
+    age = max(0.0, time.time() - depth.oldest_ms / 1000) if depth.oldest_ms else None
+    return {
+        "fills": depth.fills,
+        "in_work": depth.pending,
+        "retrying": depth.retrying,
+        "oldest_seconds": round(age, 1) if age is not None else None,
+    }
+
+
+def _show(found: dict[str, Any], screen: Screen) -> None:
+    server, log = found["server"], found["log"]
+    limit = f" of {_mebibytes(server['maxmemory_bytes'])}" if server["maxmemory_bytes"] else ""
+    rows = [
+        ("namespace", found["namespace"]),
+        (
+            "server",
+            f"{server['address']}, version {server['version']}, {_mebibytes(server['used_memory_bytes'])}{limit}",
+        ),
+        ("engine", found["engine"]),
+        ("entries", str(found["entries"])),
+    ]
+    for one in found["embedders"]:
+        text = f"{one['model']}, {one['dimension']} dimensions, {one['entries']} entries, {one['fingerprint']}"
+        rows.append(("embedder", text + ("" if one["in_use"] else " (not in use)")))
+        if one["index"]:
+            rows.append(("index", _index_line(one["index"])))
+    for lane, depth in log["lanes"].items():
+        age = f", oldest {depth['oldest_seconds']:g} s" if depth["oldest_seconds"] is not None else ""
+        text = f"{depth['fills']} fills, {depth['in_work']} in work, {depth['retrying']} waiting for a retry{age}"
+        rows.append((f"log {lane}", text))
+    rows.append(("dead letters", str(log["dead_letters"])))
+    seen = [f"{one['name']} (looked {one['idle_seconds']:g} s ago)" for one in found["workers"]]
+    rows.append(("workers", ", ".join(seen) or "none seen"))
+    screen.pairs([(name, literal(text)) for name, text in rows], indent=0)
+
+
+def _index_line(index: dict[str, Any]) -> str:
+    parts = [index["name"], f"{index['vectors']} vectors", f"{index['indexing_failures']} skipped"]
+    if index["backfilling"]:
+        parts.append(f"backfilling, {index['backfill_share']:.0%} read")
+    return ", ".join(parts)
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"

@@ -1,0 +1,117 @@
+"""Threshold: the command that shows and changes the thresholds of processes while they run."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from nearhit.cli import exits, options
+from nearhit.cli.screen import literal
+from nearhit.errors import ConfigError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nearhit.cli.screen import Screen
+    from nearhit.domain.threshold_table import ThresholdEntry
+
+DESCRIPTION = """
+Shows the thresholds that were set while processes run, or changes them: of the whole namespace, of a tenant
+(--tenant), or of one scope (--scope, with --tenant where it has one, or --scope-digest). Every process goes by them
+within seconds, without a restart. The most particular one holds: the scope's, else the tenant's, else the namespace's,
+else NEARHIT_THRESHOLD. None may be below NEARHIT_THRESHOLD_FLOOR, which is NEARHIT_THRESHOLD where it is not set.
+"""
+EXAMPLES = """
+nearhit threshold
+nearhit threshold set 0.94 --why "wrong answers about prices"
+nearhit threshold set 0.97 --tenant acme
+nearhit threshold set 0.97 --scope model=gpt-5 --scope temperature=0
+nearhit threshold set 0.97 --scope-digest 5d0d337a27229f39a766e386cd6c92f8
+nearhit threshold unset --tenant acme
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("action", choices=("show", "set", "unset"), nargs="?", default="show", help="what to do; show")
+    parser.add_argument("value", metavar="SIMILARITY", type=float, nargs="?", help="the threshold to set")
+    parser.add_argument("--why", default="", metavar="TEXT", help="for those who wonder later")
+    options.add_scope(parser)
+    parser.add_argument("--scope-digest", metavar="HEX", help="one scope by its digest, as Miss.scope says it")
+    options.add_json(parser)
+    options.add_settings(parser, (*options.SERVERS, "threshold", "model", "log_url"))
+
+
+def run(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Show or change; `unset` returns 1 when there was nothing.
+
+    Raises:
+        ConfigError: the value is missing, no similarity or below the floor, or a setting is wrong.
+        StoreUnavailableError: the log's server does not answer.
+    """
+    settings = options.settings_of(arguments)
+    whom = _whom(arguments)
+    if (arguments.value is None) == (arguments.action == "set"):
+        raise ConfigError("a similarity belongs to `threshold set`, and to nothing else: nearhit threshold set 0.95")
+    from nearhit.admin.thresholds import Thresholds  # noqa: PLC0415 - mistakes are said without loading anything
+
+    with Thresholds(settings) as thresholds:
+        if arguments.action == "set":
+            entry = thresholds.set(arguments.value, who=options.who(), why=arguments.why, **whom)
+            _say(screen, [entry], f"{_name(entry)}: {entry.threshold:g}{_was(entry)}, within seconds in every process")
+            return exits.OK
+        if arguments.action == "unset":
+            there = thresholds.unset(**whom)
+            _say(screen, [], "unset" if there else "there was none", removed=there)
+            return exits.OK if there else exits.MISS
+        entries = [thresholds.in_force(whom.get("scope", whom))] if whom else thresholds.entries()
+    _show(screen, entries, settings.threshold, settings.lowest_threshold)
+    return exits.OK
+
+
+def _whom(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return scope or tenant: a tenant alone is all of its scopes, with ``--scope`` it is a part of the scope."""
+    scope = options.scope_of(arguments)
+    if arguments.scope_digest is not None:
+        if scope:
+            raise ConfigError("--scope-digest stands for the whole scope: it goes with neither --scope nor --tenant")
+        from nearhit.domain.scope import Scope  # noqa: PLC0415 - help needs none of it
+
+        return {"scope": Scope.from_digest(arguments.scope_digest)}
+    if arguments.scope:
+        return {"scope": scope}
+    return {"tenant": scope["tenant"]} if scope else {}
+
+
+def _say(screen: Screen, entries: list[ThresholdEntry], text: str, **more: Any) -> None:
+    if screen.json_wanted:
+        screen.document({"entries": [one.as_dict() for one in entries], **more})
+    else:
+        screen.line(text)
+
+
+def _show(screen: Screen, entries: list[ThresholdEntry], configured: float, floor: float) -> None:
+    if screen.json_wanted:
+        found = [one.as_dict() for one in entries]
+        screen.document({"configured": configured, "floor": floor, "entries": found})
+        return
+    rows = [("settings", f"{configured:g}, floor {floor:g}")]
+    rows += [(_name(one), literal(_line(one, floor))) for one in entries if one.field != "settings"]
+    screen.pairs([(literal(name), text) for name, text in rows], indent=0)
+
+
+def _name(entry: ThresholdEntry) -> str:
+    kind, _, digest = entry.field.partition(":")
+    return "namespace" if kind == "*" else f"{kind} {digest[:8]}"
+
+
+def _line(entry: ThresholdEntry, floor: float) -> str:
+    held = "" if entry.threshold >= floor else f" (held at the floor {floor:g})"
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.when_ms / 1000)) if entry.when_ms else "some time"
+    about = f"{entry.about}; " if entry.field != "*" and entry.about else ""
+    by, why = f" by {entry.who}" if entry.who else "", f": {entry.why}" if entry.why else ""
+    return f"{entry.threshold:g}{held}  {about}set {when}{by}{_was(entry)}{why}"
+
+
+def _was(entry: ThresholdEntry) -> str:
+    return "" if entry.was is None else f" (was {entry.was:g})"

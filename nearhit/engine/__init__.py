@@ -1,1 +1,0 @@
-"""Index engines: one face, two ways to search."""

@@ -1,5 +1,0 @@
-"""Local engine: every reader keeps a replica of the index in memory and follows the writes."""
-
-from nearhit.engine.local.engine import LocalEngine, ReplicaStats
-
-__all__ = ["LocalEngine", "ReplicaStats"]

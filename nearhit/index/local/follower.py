@@ -1,0 +1,241 @@
+"""Follower: the thread that loads a replica and follows the change stream."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any
+
+from nearhit.errors import NearhitError, StoreUnavailableError
+from nearhit.index.local import changes
+from nearhit.index.local.client import ReplicaClient
+from nearhit.index.local.codes import Codes
+from nearhit.index.local.replica import Replica
+from nearhit.resilience.background import Background, Inbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import redis
+
+    from nearhit.valkey.key_names import CacheKeys
+
+_log = logging.getLogger(__name__)
+
+READ_COUNT = 1000
+SCAN_COUNT = 1000
+CHECK_SECONDS = 0.5
+FIRST_BACKOFF_SECONDS = 0.05
+LAST_BACKOFF_SECONDS = 2.0
+
+_RUN_ID = re.compile(rb"run_id:(\w+)")
+_GLOB = re.compile(r"([\\*?\[\]])")
+
+
+class Follower:
+    """Keeps a replica of the entries from a thread of its own.
+
+    It loads all entries, then reads the change stream, and twice a second compares notes with the server.
+    When the two cannot be reconciled it loads everything again, aside, while the old replica serves.
+
+    Args:
+        keys: names on the server.
+        dimension: of the vectors.
+        max_entries: bound of the replica.
+        connect: makes a client; it is used by the thread alone and closed by it.
+        now_ms: the clock by which entries end, in milliseconds since the epoch.
+
+    Attributes:
+        ready: set once the first load is complete.
+        bootstraps: loads by reason: ``start``; ``gap`` (changes were trimmed unread), ``stream-lost``
+            (deleted, or the server was flushed), ``server-changed`` (restarted or replaced), ``rewound`` (an
+            older snapshot), ``room`` (entries left out fit now).
+        loaded: entries of the load that is under way.
+        expected: about how many it will be.
+        error: why the server was not reached the last time; empty when it is.
+    """
+
+    def __init__(
+        self,
+        keys: CacheKeys,
+        dimension: int,
+        max_entries: int,
+        connect: Callable[[], redis.Redis],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._keys = keys
+        self._dimension = dimension
+        self._max_entries = max_entries
+        self._connect = connect
+        self._now_ms = now_ms
+        self._thread: Background[None] = Background("nearhit-replica", self._run)
+        self._suspects: deque[bytes] = deque(maxlen=READ_COUNT)
+        self._codes: Codes | None = None
+        self._run_id = b""
+        self._state = changes.StreamState(b"0-0", 0)
+        self._behind_since: float | None = time.monotonic()
+        self.replica: Replica | None = None
+        self.ready = threading.Event()
+        self.bootstraps: Counter[str] = Counter()
+        self.loaded = 0
+        self.expected = 0
+        self.error = ""
+
+    @property
+    def lag_seconds(self) -> float:
+        """For how long the replica has been behind the server, as far as it knows; 0 when caught up."""
+        since = self._behind_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def ensure_started(self) -> None:
+        """Start the thread unless it runs or was stopped; where the machine gives none, the next call tries again."""
+        if not self._thread.start() and not self._thread.closed:
+            self.error = "no thread can be started"
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Stop the thread for good and wait for its end, not longer than the timeout."""
+        self.end()
+        self._thread.join(timeout_seconds)
+
+    def end(self) -> None:
+        """Stop the thread for good without waiting for it."""
+        self._thread.end()
+
+    def recheck(self, keys: Iterable[bytes]) -> None:
+        """Have entries read again soon, as they were met in another state than the replica's."""
+        self._suspects.extend(keys)
+
+    def _run(self, inbox: Inbox[None]) -> None:
+        self._codes = self._codes or Codes(self._dimension)
+        backoff_seconds = FIRST_BACKOFF_SECONDS
+        while not self._thread.closed:
+            try:
+                client = ReplicaClient(self._connect)
+                try:
+                    self._follow(client)
+                finally:
+                    client.close()
+            except NearhitError as error:
+                if not self.error:
+                    _log.warning("the local replica lost its server", extra={"action": "replica_lost"})
+                    backoff_seconds = FIRST_BACKOFF_SECONDS
+                self.error = str(error)
+                self._mark_behind()
+                inbox.take(backoff_seconds)
+                backoff_seconds = min(2 * backoff_seconds, LAST_BACKOFF_SECONDS)
+
+    def _follow(self, client: ReplicaClient) -> None:
+        while not self._thread.closed:
+            reason = self._difference(client)
+            if reason:
+                self._load(client, reason)
+            self.error = ""
+            self._read(client, until=time.monotonic() + CHECK_SECONDS)
+            if self.replica is not None:
+                self.replica.drop_expired(self._now_ms())
+
+    def _read(self, client: ReplicaClient, until: float) -> None:
+        """Apply changes as they come, for a while."""
+        while time.monotonic() < until and not self._thread.closed:
+            command = changes.read(self._keys, self._state.last_id, count=READ_COUNT, block_ms=client.wait_ms)
+            self._absorb(client, changes.parse_changes(client.call(command)))
+
+    def _difference(self, client: ReplicaClient) -> str:
+        """Return why the replica cannot go on from where it is, or an empty string."""
+        if self.replica is None:
+            return "start"
+        info, news, described, _ = client.call_all(
+            [
+                ("INFO", "server"),
+                changes.read(self._keys, self._state.last_id, count=READ_COUNT),
+                changes.described(self._keys),
+                changes.kept(self._keys),
+            ],
+            at_once=True,
+        )
+        if _run_id(info) != self._run_id:
+            return "server-changed"
+        if isinstance(described, Exception):
+            return "stream-lost"
+        state = changes.parse_state(described)
+        if changes.id_order(state.last_id) < changes.id_order(self._state.last_id):
+            return "rewound"
+        batch = changes.parse_changes(news)
+        self._absorb(client, batch)
+        if (batch is None or batch.count < READ_COUNT) and state.added != self._state.added:
+            return "gap"
+        return "room" if self.replica.has_room_again else ""
+
+    def _absorb(self, client: ReplicaClient, batch: changes.Changes | None) -> None:
+        """Apply changes and met differences, then move on in the stream."""
+        suspects = [self._suspects.popleft() for _ in range(len(self._suspects))]
+        keys = list(dict.fromkeys([*suspects, *(batch.keys if batch else ())]))
+        if keys and self.replica is not None:
+            self._mark_behind()
+            self._refresh(client, self.replica, keys)
+        if batch is not None:
+            self._state = changes.StreamState(batch.last_id, self._state.added + batch.count)
+        if batch is None or batch.count < READ_COUNT:
+            self._behind_since = None
+
+    def _load(self, client: ReplicaClient, reason: str) -> None:
+        """Build a replica of all entries aside, and take it in the place of the one there is."""
+        if self._codes is None:
+            return
+        self._mark_behind()
+        run_id = _run_id(client.call(("INFO", "server")))
+        state = self._open_stream(client)  # before the scan: what changes during it is read afterwards
+        replica = Replica(self._codes, self._keys.prefix, self._max_entries)
+        self.loaded, self.expected = 0, int(client.call(("DBSIZE",)))
+        for keys in self._scan(client):
+            if replica.full:
+                replica.leave_out(len(keys))
+            else:
+                self._refresh(client, replica, keys)
+            self.loaded = len(replica)
+        self._run_id, self._state, self.replica = run_id, state, replica
+        news = client.call(changes.read(self._keys, state.last_id, count=READ_COUNT))
+        self._absorb(client, changes.parse_changes(news))
+        self.bootstraps[reason] += 1
+        self.ready.set()
+        extra = {"action": "replica_loaded", "reason": reason, "entries": len(replica)}
+        _log.info("the local replica is loaded", extra=extra)
+
+    def _open_stream(self, client: ReplicaClient) -> changes.StreamState:
+        described, _ = client.call_all([changes.described(self._keys), changes.kept(self._keys)])
+        if isinstance(described, Exception):
+            commands = [changes.opened(self._keys), changes.described(self._keys), changes.kept(self._keys)]
+            described = client.call_all(commands)[1]
+        if isinstance(described, Exception):
+            raise StoreUnavailableError(f"the change stream cannot be made: {described}") from described
+        return changes.parse_state(described)
+
+    def _scan(self, client: ReplicaClient) -> Iterable[list[bytes]]:
+        pattern = _GLOB.sub(r"\\\1", self._keys.prefix) + "*"
+        cursor = b"0"
+        while not self._thread.closed:
+            cursor, keys = client.call(("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT))
+            yield list(dict.fromkeys(keys))
+            if int(cursor) == 0:
+                return
+        raise StoreUnavailableError("the load was stopped")
+
+    def _refresh(self, client: ReplicaClient, replica: Replica, keys: Sequence[bytes]) -> None:
+        if keys:
+            replica.apply(keys, client.call_all([replica.fetch(key) for key in keys]))
+
+    def _mark_behind(self) -> None:
+        if self._behind_since is None:
+            self._behind_since = time.monotonic()
+
+
+def _run_id(info: Any) -> bytes:
+    """Return what tells one run of a server process from another, from an INFO reply as text."""
+    text = info if isinstance(info, bytes) else str(info).encode()
+    found = _RUN_ID.search(text)
+    if found is None:
+        raise StoreUnavailableError(f"INFO says no run_id: {text[:80]!r}")
+    return found.group(1)

@@ -1,0 +1,257 @@
+"""Engine valkey-search: the index is an HNSW graph in the server."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from nearhit.domain import vectors
+from nearhit.errors import (
+    ConfigError,
+    ContractError,
+    IndexLostError,
+    IndexMismatchError,
+    StoreUnavailableError,
+    UnavailableError,
+)
+from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.valkey import search_protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nearhit.domain.neighbour import Neighbour
+    from nearhit.valkey.key_names import CacheKeys
+
+LOOK_SECONDS = 1.0
+"""How often a searching process looks which generation is the current one, and whether it is still backfilling. Both
+ride on a search's own round trip."""
+
+
+SHORT_BACKFILL_SECONDS = 1.0
+"""How long an opening waits for a backfill; lookups during a longer one are hits, or misses named ``warming``."""
+
+_POLL_SECONDS = 0.02
+
+
+class ValkeySearchEngine:
+    """Searches with FT.SEARCH; one round trip brings the neighbours with their answers.
+
+    Args:
+        keys: names of the namespace and embedder.
+        dimension: length of the vectors.
+        hnsw: settings of the graph, for when it has to be made.
+        clustered: the server is a cluster, whose search module must run with its coordinator.
+    """
+
+    name = "valkey-search"
+
+    def __init__(
+        self, keys: CacheKeys, dimension: int, hnsw: search_protocol.Hnsw | None = None, *, clustered: bool = False
+    ) -> None:
+        self._keys = keys
+        self._hnsw = hnsw or search_protocol.Hnsw()
+        self._shape = search_protocol.Shape(keys.prefix, dimension)
+        self._clustered = clustered
+        # asked by another node, a shard does not look at its index for this and searches with k candidates (1.2.1)
+        self._ef_runtime = self._hnsw.ef_runtime if clustered else 0
+        self._look_at = 0.0
+        self.generation = 1
+        self.backfilling = False
+
+    @property
+    def index(self) -> str:
+        """Name of the index that searches use."""
+        return self._keys.index(self.generation)
+
+    def search(self, scope: str, vector: NDArray[np.float32], k: int) -> Flow[Sequence[Neighbour]]:
+        """Search as ``Engine.search`` says; a generation that was just dropped is followed to the next one."""
+        blob = vectors.to_bytes(vector)
+        asked = self.generation  # another thread may move on to the next one while this search is under way
+        index = self._keys.index(asked)
+        reply = yield from self._ask(index, search_protocol.search(index, scope, blob, k, self._ef_runtime))
+        if isinstance(reply, ReplyError) and search_protocol.is_missing_index(reply.text):
+            there = yield from self._read_generation()
+            if there == asked:
+                raise IndexLostError(f"index {index!r} is not on the server")
+            self.generation = there
+            index = self._keys.index(there)
+            reply = (yield Send((search_protocol.search(index, scope, blob, k, self._ef_runtime),), "search"))[0]
+        if isinstance(reply, ReplyError):
+            raise search_error(index, reply)
+        return search_protocol.parse_search(reply)
+
+    def prepare(self) -> Flow[bool]:
+        """Make the index, or verify the one that is there; any number of processes may do so at once.
+
+        Returns:
+            Whether this call made it.
+
+        Raises:
+            IndexMismatchError: the index has another dimension, metric, algorithm or prefix.
+            ConfigError: the server has no search module, or the user may not use it.
+        """
+        reply = yield from self._find()
+        made = False
+        if isinstance(reply, ReplyError):
+            made = yield from self.create(self.generation)
+            reply = yield from self._made()
+        there = search_protocol.parse_info(reply)
+        self._verify(there)
+        if self._clustered:
+            yield from self._check_coordinator()
+        self.backfilling = there.backfilling
+        if there.backfilling and (made or not there.documents):
+            self.backfilling = yield from self._still_backfilling()
+        return made
+
+    def create(self, generation: int) -> Flow[bool]:
+        """Make the index of a generation; return False when another process was first.
+
+        Raises:
+            ConfigError: the server has no search module, is a replica, or the user may not.
+            StoreUnavailableError: the server is full.
+        """
+        name = self._keys.index(generation)
+        reply = (yield Send((search_protocol.create_index(name, self._shape, self._hnsw),)))[0]
+        if not isinstance(reply, ReplyError) or (self._clustered and search_protocol.is_unconfirmed(reply.text)):
+            return True
+        if search_protocol.is_existing_index(reply.text):
+            return False
+        raise search_error(name, reply)
+
+    def info(self) -> Flow[search_protocol.IndexInfo]:
+        """Return what the server says about the index.
+
+        Raises:
+            IndexLostError: there is none.
+        """
+        reply = (yield Send((search_protocol.info(self.index),)))[0]
+        if isinstance(reply, ReplyError):
+            raise search_error(self.index, reply)
+        return search_protocol.parse_info(reply)
+
+    def wait_ready(self, timeout_seconds: float) -> bool:  # noqa: ARG002 - the port's signature
+        """Return True: the index lives in the server."""
+        return True
+
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        """Do nothing: the index lives in the server."""
+
+    def _ask(self, index: str, command: tuple[Any, ...]) -> Flow[Any]:
+        """Send a search; once in ``LOOK_SECONDS``, and while the server backfills, look at the generation with it."""
+        now = time.monotonic()
+        if now < self._look_at and not self.backfilling:
+            try:
+                return (yield Send((command,), "search"))[0]
+            except StoreUnavailableError:
+                self._look_at = 0.0  # the server may come back with an index that it has yet to read
+                raise
+        found, pointer, about = yield Send(
+            (command, ("GET", self._keys.generation), search_protocol.info(index)), "search"
+        )
+        self._look_at = now + LOOK_SECONDS
+        self.backfilling = not isinstance(about, ReplyError) and search_protocol.says_backfilling(about)
+        if isinstance(pointer, bytes) and pointer.isdigit() and not isinstance(found, ReplyError):
+            self.generation = int(pointer)  # from the next search on; this one has its answer
+        return found
+
+    def _find(self) -> Flow[Any]:
+        """Return FT.INFO of the current generation, or the error that says it is missing.
+
+        Between the pointer and the index a whole rotation may pass, if this process is stopped for so long: making the
+        index that it dropped again would send this process's searches to an empty one.
+        """
+        while True:
+            self.generation = yield from self._read_generation()
+            reply = (yield Send((search_protocol.info(self.index),)))[0]
+            if not isinstance(reply, ReplyError):
+                return reply
+            if not search_protocol.is_missing_index(reply.text):
+                raise search_error(self.index, reply)
+            if (yield from self._read_generation()) == self.generation:
+                return reply
+
+    def _made(self) -> Flow[Any]:
+        """Return FT.INFO of an index that was just made; the nodes of a cluster learn of it one after the other."""
+        reply: Any = None
+        for turn in range(round(SHORT_BACKFILL_SECONDS / _POLL_SECONDS)):
+            reply = (yield Send((search_protocol.info(self.index),), after_seconds=_POLL_SECONDS if turn else 0.0))[0]
+            if not isinstance(reply, ReplyError):
+                return reply
+            if not self._clustered or not search_protocol.is_missing_index(reply.text):
+                break
+        raise search_error(self.index, reply)
+
+    def _still_backfilling(self) -> Flow[bool]:
+        """Return whether the server backfills for longer than a moment: a new index does so even over no keys."""
+        for _ in range(round(SHORT_BACKFILL_SECONDS / _POLL_SECONDS)):
+            about = (yield Send((search_protocol.info(self.index),), after_seconds=_POLL_SECONDS))[0]
+            if isinstance(about, ReplyError) or not search_protocol.says_backfilling(about):
+                return False
+        return True
+
+    def _check_coordinator(self) -> Flow[None]:
+        """Raise where a search would cover one node alone, as it silently does without the coordinator."""
+        reply = (yield Send((search_protocol.cluster_info(self.index),)))[0]
+        if isinstance(reply, ReplyError) and search_protocol.is_unconfirmed(reply.text):
+            raise StoreUnavailableError(f"index {self.index!r}: {reply.text}")
+        if isinstance(reply, ReplyError) and not search_protocol.is_missing_index(reply.text):
+            raise ConfigError(
+                f"index {self.index!r} covers one node of the cluster: {reply.text}; "
+                "load valkey-search into every node with --use-coordinator"
+            )
+
+    def _read_generation(self) -> Flow[int]:
+        return (yield from read_generation(self._keys))
+
+    def _verify(self, there: search_protocol.IndexInfo) -> None:
+        differences = search_protocol.mismatches(self._shape, there.shape)
+        if differences:
+            raise IndexMismatchError(
+                f"index {self.index!r} has another shape ({'; '.join(differences)}); "
+                "take another namespace, or drop that index with FT.DROPINDEX"
+            )
+
+
+def read_generation(keys: CacheKeys) -> Flow[int]:
+    """Return the generation that readers use.
+
+    Without a pointer, which a server may have evicted or lost, it is the lowest one that exists: while two exist the
+    lower one is always whole.
+    """
+    pointer, listed = yield Send((("GET", keys.generation), search_protocol.list_indexes()))
+    if isinstance(pointer, bytes) and pointer.isdigit():
+        return int(pointer)
+    return min(generations(keys, listed), default=1)
+
+
+def generations(keys: CacheKeys, listed: Any) -> list[int]:
+    """Return the generations among the names of an FT._LIST reply; empty where the user may not list."""
+    if isinstance(listed, ReplyError):
+        return []
+    stem = keys.index(0)[:-1]
+    ends = (name.removeprefix(stem) for name in search_protocol.parse_list(listed) if name.startswith(stem))
+    return sorted(int(end) for end in ends if end.isdigit())
+
+
+def search_error(index: str, reply: ReplyError) -> ConfigError | ContractError | UnavailableError:
+    """Return the error of ours that an error reply of FT.* stands for."""
+    text = f"index {index!r}: {reply.kind}: {reply.text}"
+    if search_protocol.is_missing_index(reply.text):
+        return IndexLostError(f"index {index!r} is not on the server")
+    if search_protocol.is_unknown_command(reply.text):
+        return ConfigError("the server has no search module; take engine 'local' or load valkey-search")
+    if search_protocol.is_forbidden(reply.kind, reply.text):
+        return ConfigError(f"the user may not search: {reply.text}; grant it +@search and the keys nearhit:*")
+    if search_protocol.is_read_only(reply.kind, reply.text):
+        return ConfigError(f"{text}; this server is a read-only replica, take its primary")
+    if search_protocol.is_full(reply.kind, reply.text):
+        return StoreUnavailableError(f"{text}; maxmemory is reached: raise it, or set an eviction policy")
+    if "does not match index's expected size" in reply.text:
+        return ContractError(f"index {index!r}: {reply.text}")
+    return StoreUnavailableError(text)

@@ -1,0 +1,82 @@
+"""Held judge: any judge, held to its time limit, and with all that it does wrong under our names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nearhit.errors import ConfigError, ContractError, JudgeUnavailableError, NearhitError, UnavailableError
+from nearhit.flow.ports import Judgement, Sameness
+from nearhit.resilience.deadline import BoundedCalls
+
+if TYPE_CHECKING:
+    from nearhit.flow.ports import PairJudge
+
+
+class DeadlineJudge:
+    """The judge ``inner``, with a judgement or an error of two kinds within ``timeout_seconds``.
+
+    Whatever is wrong with a judge, lookups go on: a refused key is an unavailability here, too.
+
+    Args:
+        inner: the judge that does the work; it may be the caller's own.
+    """
+
+    def __init__(self, inner: PairJudge) -> None:
+        self.name = inner.name
+        self.inner = inner
+        self._calls: BoundedCalls[Judgement] = BoundedCalls(inner.name, JudgeUnavailableError, "nearhit-judge")
+
+    def __repr__(self) -> str:
+        return f"HeldJudge({self.inner!r})"
+
+    def load(self) -> None:
+        """Load what the first call would load, where the judge has such a thing.
+
+        Raises:
+            NearhitError: it cannot be loaded.
+        """
+        load = getattr(self.inner, "load", None)  # no part of the port: a judge of the caller's need not have it
+        if load is None:
+            return
+        try:
+            load()
+        except NearhitError:
+            raise
+        except Exception as error:
+            raise self._unavailable(error) from error
+
+    def judge(self, prompt: str, candidate: str, timeout_seconds: float) -> Judgement:
+        """Return what the inner judge says.
+
+        Raises:
+            ContractError: it gave what is no judgement.
+            JudgeUnavailableError: it raised anything else, or nothing came within ``timeout_seconds``.
+        """
+        try:
+            said = self._calls.run(lambda: self.inner.judge(prompt, candidate, timeout_seconds), timeout_seconds)
+        except (UnavailableError, ContractError):
+            raise
+        except Exception as error:
+            raise self._unavailable(error) from error
+        return self._checked(said)
+
+    async def judge_async(self, prompt: str, candidate: str, timeout_seconds: float) -> Judgement:
+        """Return what ``judge`` returns without blocking the event loop; raises as ``judge`` does."""
+        try:
+            call = self.inner.judge_async(prompt, candidate, timeout_seconds)
+            said = await self._calls.run_async(call, timeout_seconds)
+        except (UnavailableError, ContractError):
+            raise
+        except Exception as error:
+            raise self._unavailable(error) from error
+        return self._checked(said)
+
+    def _unavailable(self, error: Exception) -> JudgeUnavailableError:
+        if isinstance(error, ConfigError):
+            return JudgeUnavailableError(str(error))
+        return JudgeUnavailableError(f"judge {self.name} raised {type(error).__name__}")
+
+    def _checked(self, said: Any) -> Judgement:
+        if isinstance(said, Judgement) and isinstance(said.verdict, Sameness) and 0.0 <= said.probability <= 1.0:
+            return said
+        raise ContractError(f"judge {self.name} gave a {type(said).__name__} that is no judgement")

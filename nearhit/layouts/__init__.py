@@ -1,1 +1,0 @@
-"""Layouts: entries in the form that another program reads and writes."""

@@ -1,0 +1,1 @@
+"""Language models: calls through LiteLLM."""

@@ -1,0 +1,97 @@
+"""Edge: the last line between the cache and its caller, where nothing may come through."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from nearhit.domain.outcome import FillOutcome, Hit, Miss, MissReason, Nearest
+from nearhit.errors import ConfigError, ContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nearhit.domain.question import Query
+    from nearhit.telemetry.metrics import Metrics
+
+log = logging.getLogger("nearhit")
+
+_QUIET_SECONDS = 60.0
+
+
+class Failsafe:
+    """Turns what must not reach the caller into counts, one log line a minute for each kind, and an outcome."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._said: dict[str, float] = {}
+
+    def lookup_broke(self, error: Exception, query: Query | None) -> Miss:
+        """Return the miss that stands for a bug in a lookup."""
+        self._metrics.count_error("lookup", error)
+        self._say("lookup", error, exc_info=True)
+        detail = type(error).__name__
+        if query is None:
+            return Miss(reason=MissReason.ERROR, detail=detail)
+        return Miss(reason=MissReason.ERROR, prompt=query.text, scope=query.scope, tenant=query.tenant, detail=detail)
+
+    def fill_broke(self, error: Exception) -> FillOutcome:
+        """Return the outcome that stands for a fill that could not be made."""
+        self._metrics.count_error("fill", error)
+        self._metrics.fills[FillOutcome.REFUSED].inc()
+        self._say("fill", error, exc_info=not isinstance(error, ConfigError | ContractError))
+        return FillOutcome.REFUSED
+
+    def judged(self, outcome: Hit | Miss, query: Query, accept: Callable[[Hit], Any] | None) -> Hit | Miss:
+        """Return the outcome, or the miss that a hit is which its caller does not accept.
+
+        What an asynchronous ``accept`` would say is not known here: it accepts nothing.
+        """
+        if accept is None or isinstance(outcome, Miss):
+            return outcome
+        accepted = accept(outcome)
+        if not inspect.isawaitable(accepted):
+            return outcome if accepted else _refused(outcome, query)
+        if inspect.iscoroutine(accepted):
+            accepted.close()
+        error = ConfigError("accept is asynchronous: AsyncSemanticCache awaits it, SemanticCache cannot")
+        self._metrics.count_error("lookup", error)
+        self._say("lookup", error, exc_info=False)
+        return _refused(outcome, query, str(error))
+
+    async def judged_async(self, outcome: Hit | Miss, query: Query, accept: Callable[[Hit], Any] | None) -> Hit | Miss:
+        """Return what ``judged`` does, and await what ``accept`` says where it is asynchronous."""
+        if accept is None or isinstance(outcome, Miss):
+            return outcome
+        accepted = accept(outcome)
+        if inspect.isawaitable(accepted):
+            accepted = await accepted
+        return outcome if accepted else _refused(outcome, query)
+
+    def finish(self, outcome: Hit | Miss, started: float) -> Hit | Miss:
+        """Count a lookup and return its outcome."""
+        outcome.stages["total"] = time.monotonic() - started
+        self._metrics.count_lookup(outcome)
+        return outcome
+
+    def _say(self, action: str, error: Exception, *, exc_info: bool) -> None:
+        kind = f"{action}:{type(error).__name__}"
+        now = time.monotonic()
+        if now - self._said.get(kind, -_QUIET_SECONDS) >= _QUIET_SECONDS:
+            self._said[kind] = now
+            log.error("%s failed: %s", action, error, exc_info=exc_info, extra={"action": action})
+
+
+def _refused(hit: Hit, query: Query, detail: str = "") -> Miss:
+    return Miss(
+        reason=MissReason.REFUSED,
+        prompt=query.text,
+        nearest=Nearest(hit.cached_prompt, hit.similarity),
+        scope=query.scope,
+        tenant=query.tenant,
+        detail=detail,
+        threshold=hit.threshold,
+        stages=hit.stages,
+    )

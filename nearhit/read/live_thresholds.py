@@ -1,0 +1,133 @@
+"""Live: the rules that lookups of this process go by, with thresholds as they are changed while it runs.
+
+A thread reads the entries every two seconds. A lookup only looks into a mapping of this process, so that neither a slow
+nor a dead server is ever on its path: what was read last, or was configured, holds until the next read.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING
+
+from nearhit.domain.threshold_table import Table, in_force, read
+from nearhit.errors import NearhitError, StoreUnavailableError
+from nearhit.read import threshold_store
+from nearhit.resilience.background import Background, Inbox
+from nearhit.resilience.flag import Flag
+from nearhit.resilience.per_process import PerProcess
+
+if TYPE_CHECKING:
+    from nearhit.domain.hit_policy import Rules
+    from nearhit.domain.question import Query
+    from nearhit.flow.ports import Link
+    from nearhit.flow.steps import Flow
+    from nearhit.telemetry.metrics import Metrics
+    from nearhit.valkey.key_names import LogKeys
+
+log = logging.getLogger("nearhit")
+
+POLL_SECONDS = 2.0
+"""How often a process reads the entries: an HGETALL of next to nothing."""
+
+FIRST_SECONDS = 0.5
+"""How long the opening of a cache waits for the first read; then the configured threshold holds until it is there."""
+
+_SECONDS = 1.0
+_STOP_SECONDS = 2.0
+
+
+class LiveRules:
+    """Gives the rules of a lookup. Thread-safe and fork-safe; nothing connects before ``start``.
+
+    Args:
+        keys: names on the log's server.
+        link: a blocking way there.
+        rules: as they are configured.
+        floor: no entry is taken below this.
+        metrics: where the threshold in force is shown, and failures are counted.
+
+    Attributes:
+        tried: set in each process once the first read has ended, one way or the other.
+    """
+
+    def __init__(self, keys: LogKeys, link: Link, rules: Rules, floor: float, metrics: Metrics) -> None:
+        self._keys = keys
+        self._link = link
+        self._configured = rules
+        self._floor = floor
+        self._metrics = metrics
+        self._table = Table({}, {})
+        self._rows: dict[str, bytes] = {}
+        self._failing = False
+        self.tried = PerProcess(Flag)
+        self._thread: Background[None] = Background("nearhit-thresholds", partial(_follow, weakref.ref(self)))
+        weakref.finalize(self, self._thread.end).atexit = False
+
+    def of(self, query: Query) -> Rules:
+        """Return the rules for a question: by its scope's threshold, its tenant's, its namespace's, or the setting."""
+        return in_force(self._table.rules, query.scope, query.tenant, self._configured)
+
+    def start(self) -> bool:
+        """Start to read the entries, in a thread that ends with this object; return whether it runs."""
+        return self._thread.start()
+
+    def wait(self, timeout_seconds: float = FIRST_SECONDS) -> bool:
+        """Wait for the first read to end, one way or the other; return whether it has."""
+        return self.tried.get().wait(timeout_seconds)
+
+    def close(self, timeout_seconds: float = _STOP_SECONDS) -> None:
+        """Stop the thread."""
+        self._thread.close(timeout_seconds)
+
+    def end(self) -> None:
+        """Stop the thread without waiting for it: the cache was dropped."""
+        self._thread.end()
+
+    def refresh(self) -> None:
+        """Read the entries now; never raises. An outage leaves everything as it is."""
+        try:
+            rows = self._run(threshold_store.rows(self._keys))
+        except NearhitError as error:
+            self._metrics.count_error("thresholds", error)
+            if not self._failing:
+                log.warning("thresholds cannot be read: %s", error, extra={"action": "thresholds"})
+            self._failing = True
+            return
+        self._failing = False
+        if rows != self._rows:
+            self._take(rows)
+
+    def _take(self, rows: dict[str, bytes]) -> None:
+        table = read(rows, self._configured, self._floor)
+        for field, reason in table.refused.items():
+            if rows[field] != self._rows.get(field):  # once for each, however often it is read
+                self._metrics.refused_thresholds.labels(self._metrics.namespace, reason).inc()
+                log.warning(
+                    "threshold entry %s", reason, extra={"action": "thresholds", "field": field, "floor": self._floor}
+                )
+        self._rows, self._table = rows, table
+        whole = in_force(table.rules, "", "", self._configured)
+        self._metrics.show_threshold(whole.threshold)
+        log.info("thresholds changed", extra={"action": "thresholds", "entries": len(table.rules)})
+
+    def _run(self, flow: Flow[dict[str, bytes]]) -> dict[str, bytes]:
+        """Run a flow of one step, beside the breakers of lookups: this outage must not open them."""
+        try:
+            flow.send(self._link.send(next(flow).commands, _SECONDS))  # type: ignore[union-attr]  # it only sends
+        except StopIteration as stop:
+            found: dict[str, bytes] = stop.value
+            return found
+        raise StoreUnavailableError(f"{self._keys.thresholds} was not read in one step")
+
+
+def _follow(whose: weakref.ref[LiveRules], inbox: Inbox[None]) -> None:
+    while not inbox.ended:
+        rules = whose()
+        if rules is None:  # a cache that was forgotten without being closed
+            return
+        rules.refresh()
+        rules.tried.get().set()
+        del rules
+        inbox.take(POLL_SECONDS)

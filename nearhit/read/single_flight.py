@@ -1,0 +1,366 @@
+"""Single flight: of many processes that miss the same question at once, one asks the model and the others wait for it.
+
+The lease stands on the log's server, which never evicts. Its holder renews it from a thread, so that it may be short:
+the others are released within ``LEASE_SECONDS`` when the holder's process is killed, however long a model may take.
+
+An answer is handed over for no longer than its entry would live, and not beyond an invalidation: each invalidation
+changes the namespace's *mark*, and an answer carries the one that stood when its question was taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import secrets
+import threading
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from nearhit.domain import entry
+from nearhit.errors import EntryError, StoreUnavailableError
+from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.resilience.background import new_thread
+from nearhit.resilience.circuit_breaker import CircuitBreaker
+from nearhit.resilience.per_process import PerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from nearhit.domain.outcome import Miss
+    from nearhit.flow.ports import AsyncLink, Link
+    from nearhit.flow.steps import Command
+    from nearhit.telemetry.metrics import Metrics
+    from nearhit.valkey.key_names import LogKeys
+
+LEASE_SECONDS = 5.0
+"""How long the others are held by a process that was killed."""
+
+ANSWER_SECONDS = 10.0
+"""How long an answer stands for those who wait for it; its entry is searchable long before."""
+
+MAX_ANSWER_BYTES = 1024 * 1024
+"""Larger answers are not handed over: those who wait ask by themselves."""
+
+JOIN_SECONDS = 0.5
+"""How long a round trip to the log's server may take; when it takes longer, the caller is on its own."""
+
+REST_SECONDS = 5.0
+"""For how long everybody is on his own after such a failure, before one caller tries again."""
+
+MARK_SECONDS = 86_400
+"""How long a mark stands: longer than any model takes. Then there is none, as before the first invalidation."""
+
+_SECONDS = 1.0
+_FIRST_POLL_SECONDS = 0.02
+_LONGEST_POLL_SECONDS = 0.25
+
+_LEASED = b"l:"
+_ANSWERED = b"a:"
+
+_RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+_TAKE = """
+local there = redis.pcall('GET', KEYS[1])
+if type(there) == 'table' then there = '' end
+if there ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
+# what stands there without being of use, a key of another type too, makes way for the one who saw it first
+
+_ANSWER = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A question that one process asks its model for all; ``mark`` is that of the namespace when it began."""
+
+    name: str
+    token: bytes
+    mark: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """An answer that another process has got."""
+
+    answer: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    seconds: float
+
+
+class SingleFlight:
+    """Who asks the model, for one face of the cache. Thread-safe and fork-safe; nothing here raises.
+
+    Args:
+        keys: names of the log.
+        link: a blocking way to the log's server, for the thread that renews leases.
+        metrics: where it is counted.
+        wait_seconds: how long a process waits for another one; 0 switches single flight off.
+    """
+
+    def __init__(self, keys: LogKeys, link: Link, metrics: Metrics, wait_seconds: float) -> None:
+        self._keys = keys
+        self._link = link
+        self._metrics = metrics
+        self._wait_seconds = wait_seconds
+        self._breaker = CircuitBreaker(failures=1, cool_down_seconds=REST_SECONDS)
+        self._beat = PerProcess(lambda: _Beat(link))
+        labels = ("led", "joined", "gave_up", "unavailable")
+        self._counts = {outcome: metrics.flights.labels(metrics.namespace, outcome) for outcome in labels}
+
+    def join(self, miss: Miss, link: Link) -> Joined | Flight | None:
+        """Return another process's answer, or the flight that the caller now leads; ``None``: it is on its own."""
+        steps = self._steps(miss)
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, _Wait):
+                    time.sleep(step.seconds)
+                    step = next(steps)
+                else:
+                    step = steps.send(link.send(step, JOIN_SECONDS))
+        except StopIteration as stop:
+            return self._joined(stop.value)
+        except StoreUnavailableError as error:
+            self._failed(error)
+            return None
+
+    async def join_async(self, miss: Miss, link: AsyncLink) -> Joined | Flight | None:
+        """Wait as ``join`` does, without blocking the loop."""
+        steps = self._steps(miss)
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, _Wait):
+                    await asyncio.sleep(step.seconds)
+                    step = next(steps)
+                else:
+                    step = steps.send(await link.send(step, JOIN_SECONDS))
+        except StopIteration as stop:
+            return self._joined(stop.value)
+        except StoreUnavailableError as error:
+            self._failed(error)
+            return None
+
+    def land(self, flight: Flight | None, answer: Any, life_seconds: float = ANSWER_SECONDS) -> None:
+        """Hand the answer to those who wait; returns at once.
+
+        Args:
+            flight: what ``join`` gave.
+            answer: what the model said.
+            life_seconds: how long the answer's entry lives.
+        """
+        if flight is None:
+            return
+        life = life_seconds if isinstance(life_seconds, int | float) and life_seconds > 0 else 0.0
+        end = time.monotonic() + min(ANSWER_SECONDS, life)
+        self._beat.get().end(flight, partial(_answer_command, flight, _blob(answer), end))
+
+    def forget(self, link: Link) -> None:
+        """Hand no answer over whose question was taken before now: entries are being invalidated."""
+        try:
+            link.send((_mark_command(self._keys),), _SECONDS)
+        except StoreUnavailableError as error:
+            self._metrics.count_error("single_flight", error)
+
+    async def forget_async(self, link: AsyncLink) -> None:
+        """Do as ``forget`` does, without blocking the loop."""
+        try:
+            await link.send((_mark_command(self._keys),), _SECONDS)
+        except StoreUnavailableError as error:
+            self._metrics.count_error("single_flight", error)
+
+    def abandon(self, flight: Flight | None) -> None:
+        """Let another one lead: there is no answer. Returns at once."""
+        if flight is not None:
+            self._beat.get().end(flight, partial(_release_command, flight))
+
+    def close(self, timeout_seconds: float = 2 * _SECONDS) -> None:
+        """Say what is left to say, within the time given, and stop the thread."""
+        self._beat.get().close(timeout_seconds)
+
+    def _steps(self, miss: Miss) -> Generator[Sequence[Command] | _Wait, Any, Joined | Flight | None]:
+        if self._wait_seconds <= 0 or miss.bypass or not miss.prompt:
+            return None
+        if not self._breaker.allows():
+            self._counts["unavailable"].inc()
+            return None
+        digest = hashlib.sha256(f"{miss.scope}\n{miss.prompt}".encode()).hexdigest()[:32]
+        flight = Flight(self._keys.flight(digest), _LEASED + secrets.token_hex(8).encode())
+        end = time.monotonic() + self._wait_seconds
+        pause = _FIRST_POLL_SECONDS
+        asking = (_lease_command(flight), ("GET", self._keys.invalidated), _bound_command(flight))
+        while True:
+            there, mark, _ = yield asking
+            self._breaker.succeeded()
+            flight = replace(flight, mark=mark if isinstance(mark, bytes) else b"")
+            if there is None:
+                return flight
+            if not isinstance(there, bytes) or not there.startswith(_LEASED):
+                joined = self._handed_over(there, flight)
+                if joined is not None:
+                    return joined
+                if (yield (_take_command(flight, there),))[0] == 1:
+                    return flight
+            if time.monotonic() >= end:
+                self._counts["gave_up"].inc()
+                return None
+            yield _Wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads polls, guards nothing
+            pause = min(2 * pause, _LONGEST_POLL_SECONDS)
+
+    def _handed_over(self, there: Any, flight: Flight) -> Joined | None:
+        """Return the answer that stands there; ``None`` where it was invalidated, or is none and is counted."""
+        if isinstance(there, ReplyError) and "WRONGTYPE" not in there.text + there.kind:
+            raise StoreUnavailableError(f"{flight.name}: {there.kind}: {there.text}")
+        try:
+            return _read_answer(there, flight)
+        except EntryError as error:
+            self._metrics.count_error("single_flight", error)
+            return None
+
+    def _joined(self, result: Joined | Flight | None) -> Joined | Flight | None:
+        if isinstance(result, Flight):
+            self._counts["led"].inc()
+            self._beat.get().start(result)
+        elif isinstance(result, Joined):
+            self._counts["joined"].inc()
+        return result
+
+    def _failed(self, error: StoreUnavailableError) -> None:
+        self._breaker.failed()
+        self._counts["unavailable"].inc()
+        self._metrics.count_error("single_flight", error)
+
+
+def forget(keys: LogKeys) -> Flow[None]:
+    """Hand no answer over whose question was taken before now, for the worker that invalidates entries.
+
+    Raises:
+        StoreUnavailableError: the log's server does not answer, or refuses.
+    """
+    reply = (yield Send((_mark_command(keys),)))[0]
+    if isinstance(reply, ReplyError):
+        raise StoreUnavailableError(f"{keys.invalidated}: {reply.kind}: {reply.text}")
+
+
+class _Beat:
+    """Renews the leases of one process, and ends them, from a thread of its own."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._lock = threading.RLock()  # taken itself: an interrupt in a Condition's __enter__ leaves it locked
+        self._changed = threading.Condition(self._lock)
+        self._held: set[Flight] = set()
+        self._last_words: list[Callable[[], Command]] = []
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def start(self, flight: Flight) -> None:
+        with self._lock:
+            self._held.add(flight)
+            self._wake()
+
+    def end(self, flight: Flight, last_word: Callable[[], Command]) -> None:
+        with self._lock:
+            self._held.discard(flight)
+            self._last_words.append(last_word)
+            self._wake()
+            self._changed.notify()
+
+    def close(self, timeout_seconds: float) -> None:
+        with self._lock:
+            self._closed = True
+            self._changed.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout_seconds)
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            self._thread = new_thread("nearhit-flights", self._run)  # without one, leases end by themselves
+
+    def _run(self) -> None:
+        while (commands := self._take()) is not None:
+            try:
+                self._link.send(commands, _SECONDS)
+            except StoreUnavailableError:
+                continue  # the leases end by themselves, and with them the wait of the others
+
+    def _take(self) -> list[Command] | None:
+        """Return what to send now; ``None`` ends the thread, under the lock, so that the next flight starts another."""
+        with self._lock:
+            if not self._last_words and not self._closed:
+                self._changed.wait(LEASE_SECONDS / 4)
+            commands, self._last_words = [last_word() for last_word in self._last_words], []
+            if not self._closed:
+                commands += [_renew_command(flight) for flight in self._held]
+            if not commands:
+                self._thread = None
+                return None
+            return commands
+
+
+def _read_answer(there: Any, flight: Flight) -> Joined | None:
+    """Return the answer that stands there; ``None`` where an invalidation came after its question was taken.
+
+    Raises:
+        EntryError: it is none.
+    """
+    if not isinstance(there, bytes) or not there.startswith(_ANSWERED):
+        raise EntryError(f"{flight.name} holds neither a lease nor an answer")
+    mark, _, blob = there[len(_ANSWERED) :].partition(b":")
+    return Joined(entry.decode_response(blob)) if mark == flight.mark else None
+
+
+def _blob(answer: Any) -> bytes:
+    """Return an answer as it is handed over; empty for one that is not."""
+    try:
+        blob = entry.encode_response(answer)
+    except EntryError:
+        return b""
+    return b"" if len(blob) > MAX_ANSWER_BYTES or answer is None or answer == "" else blob
+
+
+def _answer_command(flight: Flight, blob: bytes, end: float) -> Command:
+    """Return what hands an answer over until ``end``, by this machine's monotonic clock."""
+    left_ms = round((end - time.monotonic()) * 1000)
+    if not blob or left_ms <= 0:
+        return _release_command(flight)
+    return ("EVAL", _ANSWER, 1, flight.name, flight.token, _ANSWERED + flight.mark + b":" + blob, left_ms)
+
+
+def _lease_command(flight: Flight) -> Command:
+    return ("SET", flight.name, flight.token, "NX", "GET", "PX", round(LEASE_SECONDS * 1000))
+
+
+def _bound_command(flight: Flight) -> Command:
+    """Return what gives an end to what another program left there without one."""
+    return ("PEXPIRE", flight.name, round(ANSWER_SECONDS * 1000), "LT")
+
+
+def _take_command(flight: Flight, there: Any) -> Command:
+    seen = there if isinstance(there, bytes) else b""
+    return ("EVAL", _TAKE, 1, flight.name, seen, flight.token, round(LEASE_SECONDS * 1000))
+
+
+def _mark_command(keys: LogKeys) -> Command:
+    return ("SET", keys.invalidated, secrets.token_hex(8), "EX", MARK_SECONDS)
+
+
+def _renew_command(flight: Flight) -> Command:
+    return ("EVAL", _RENEW, 1, flight.name, flight.token, round(LEASE_SECONDS * 1000))
+
+
+def _release_command(flight: Flight) -> Command:
+    return ("EVAL", _RELEASE, 1, flight.name, flight.token)

@@ -1,0 +1,1 @@
+"""Resilience: backoff, circuit breaker, deadline, and values that each process makes for itself."""

@@ -1,1 +1,0 @@
-"""Thresholds: those that override the setting, for a namespace, a tenant or a scope, while processes run."""

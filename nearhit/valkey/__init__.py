@@ -1,0 +1,1 @@
+"""Valkey: addresses, connections, key names, commands and replies."""

@@ -1,0 +1,124 @@
+"""Async endpoint: where a server is, and how an event loop gets a connection to it that is ready to talk."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from nearhit.errors import StoreUnavailableError
+from nearhit.resilience.loop_clock import LoopClock
+from nearhit.valkey.async_connection import Connection
+from nearhit.valkey.handshake import Handshake, handshake_of
+from nearhit.valkey.packed_command import pack
+from nearhit.valkey.resolver import Resolver
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CONNECT_SECONDS: Final = 1.0
+"""How long connecting may take where the client sets no limit."""
+
+_RESOLVE_SECONDS: Final = 30.0
+"""How long a name server is waited for. No lookup waits for it: connecting goes on in the background."""
+
+
+class Endpoint:
+    """A server as a client of redis-py describes it; that client is not used itself.
+
+    Args:
+        connection_class: of the client's connections.
+        options: what these connections are made with.
+        resolver: finds addresses.
+    """
+
+    def __init__(self, connection_class: Any, options: Mapping[str, Any], resolver: Resolver | None = None) -> None:
+        self._class, self._options = connection_class, options
+        self._described: Any = connection_class(**options)  # reads all options; never connected
+        self._seconds = self._described.socket_connect_timeout or _CONNECT_SECONDS
+        self._resolver = resolver or Resolver()
+        self._clock = LoopClock(lambda _: None)
+
+    async def connect(self) -> Connection:
+        """Return a connection that is ready to talk.
+
+        Each address may take as long as the client's options say, and so may the handshake, which is one round trip.
+
+        Raises:
+            StoreUnavailableError: there is none.
+        """
+        try:
+            if _asks(self._described.redis_connect_func):
+                connection = await self._connect_by_client()
+            else:
+                connection = await self._dial()
+                await self._greet(connection)
+        except (RedisError, OSError) as error:
+            raise StoreUnavailableError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
+        connection.greeted = True
+        return connection
+
+    async def _dial(self) -> Connection:
+        loop, described = asyncio.get_running_loop(), self._described
+        path = getattr(described, "path", "")
+        if path:
+            async with self._clock.timeout(self._seconds):
+                return (await loop.create_unix_connection(Connection, path))[1]
+        tls = await self._tls()
+        failure: OSError | None = None
+        for *_, address in await self._resolver.find_async(described.host, int(described.port), _RESOLVE_SECONDS):
+            try:
+                async with self._clock.timeout(self._seconds):
+                    _, connection = await loop.create_connection(
+                        Connection, *address[:2], ssl=tls, server_hostname=described.host if tls is not None else None
+                    )
+            except OSError as error:
+                failure = error
+                continue
+            self._keep_alive(connection)
+            return connection
+        raise failure or OSError(f"the name {described.host!r} has no address")
+
+    async def _tls(self) -> Any:
+        """Return the context for TLS; the files of certificates are read on a thread, once."""
+        known = getattr(self._described, "ssl_context", None)
+        return await asyncio.to_thread(known.get) if known is not None else None
+
+    async def _connect_by_client(self) -> Connection:
+        """Let redis-py connect, because the caller has a function of his own for new connections; then take over."""
+        made: Any = self._class(**self._options)
+        await made.connect()
+        writer = made._writer  # noqa: SLF001 - redis-py shows its transport to nobody
+        made._reader = made._writer = None  # noqa: SLF001 - it closes what it holds when it is collected
+        connection = Connection()
+        connection.keeps = writer  # and so does a writer of asyncio
+        writer.transport.set_protocol(connection)
+        connection.connection_made(writer.transport)
+        return connection
+
+    def _keep_alive(self, connection: Connection) -> None:
+        sock = connection.socket
+        if sock is not None and self._described.socket_keepalive:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in (self._described.socket_keepalive_options or {}).items():
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+    async def _greet(self, connection: Connection) -> None:
+        provider = self._described.credential_provider
+        try:
+            credentials = await provider.get_credentials_async() if provider is not None else None
+            handshake: Handshake | None = handshake_of(self._described, credentials)
+            while handshake is not None and (commands := handshake.commands()):
+                handshake = handshake.after(await connection.send(pack(commands), len(commands), self._seconds))
+        except BaseException:
+            connection.abort("the handshake failed")
+            raise
+
+
+def _asks(function: Any) -> bool:
+    """Return whether a caller has a function of his own for new connections; every cluster's client has one itself."""
+    owner = getattr(function, "__self__", None)
+    return function is not None and not isinstance(owner, redis.asyncio.RedisCluster)

@@ -1,0 +1,116 @@
+"""Link: sends commands to one server within a deadline, and names what goes wrong there.
+
+A client's ``execute_command`` has neither a deadline for one call nor a way to get error replies of a pipeline as
+values without raising, so that the links talk themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.exceptions import RedisError
+
+from nearhit.errors import StoreUnavailableError
+from nearhit.valkey.cluster import ClusterLink
+from nearhit.valkey.connection_pool import ConnectionPool
+from nearhit.valkey.connector import Connector
+from nearhit.valkey.handshake import raise_lost
+from nearhit.valkey.packed_command import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nearhit.flow.ports import Link
+    from nearhit.flow.steps import Command
+    from nearhit.valkey.open_connection import OpenConnection
+    from nearhit.valkey.resolver import Resolver
+    from nearhit.valkey.server import Server
+
+
+class PoolLink:
+    """A ``Link`` to where a ``redis.Redis`` client goes, over connections of its own: see ``ConnectionPool``.
+
+    A caller's client says where and how to connect, and is not used itself. Thread-safe and fork-safe.
+
+    Args:
+        client: of redis-py; its ``max_connections`` hold here, too.
+        own: the client is closed with the link.
+        resolver: finds addresses.
+    """
+
+    def __init__(self, client: redis.Redis, *, own: bool = True, resolver: Resolver | None = None) -> None:
+        self._client = client
+        self._own = own
+        self._connector = Connector(client.connection_pool, resolver)
+        self._sockets = self._none_yet()
+        self._pid = os.getpid()
+
+    def send(self, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
+        """Send as ``Link.send`` says; a connection that the server has closed meanwhile is replaced once."""
+        deadline = time.monotonic() + timeout_seconds
+        if timeout_seconds <= 0:
+            raise StoreUnavailableError("no time is left")
+        if self._pid != os.getpid():  # a forked child must not share its parent's sockets
+            self._sockets, self._pid = self._none_yet(), os.getpid()
+        sockets, blob = self._sockets, pack(commands)
+        try:
+            connection = sockets.take(deadline)
+            used = connection.used
+            try:
+                return _talk(sockets, connection, blob, len(commands), deadline)
+            except TimeoutError:
+                raise
+            except (RedisError, OSError):
+                if not used or time.monotonic() >= deadline:
+                    raise
+            sockets.weed()
+            return _talk(sockets, sockets.take(deadline), blob, len(commands), deadline)
+        except TimeoutError as error:
+            raise StoreUnavailableError(f"no reply within {timeout_seconds:.3f} s") from error
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+
+    def close(self) -> None:
+        """Close the connections, also those in use, and the client where it is not the caller's."""
+        if self._pid == os.getpid():
+            self._sockets.close()
+        if self._own:
+            self._client.close()
+
+    def _none_yet(self) -> ConnectionPool:
+        return ConnectionPool(self._connector, self._client.connection_pool.max_connections)
+
+
+def _talk(sockets: ConnectionPool, connection: OpenConnection, blob: bytes, count: int, deadline: float) -> list[Any]:
+    try:
+        replies = connection.talk(blob, count, deadline)
+        raise_lost(replies)
+    except TimeoutError as error:
+        sockets.drop(connection, error)
+        raise
+    except BaseException:
+        sockets.drop(connection)
+        raise
+    sockets.keep(connection)
+    return replies
+
+
+def link_for(client: redis.Redis | redis.RedisCluster, *, own: bool = True) -> Link:
+    """Return the link that fits a client."""
+    if isinstance(client, redis.RedisCluster):
+        return ClusterLink(lambda: client, own=own)
+    return PoolLink(client, own=own)
+
+
+def link_to(server: Server) -> Link:
+    """Return a link to a server; connects when it is first used, which a cluster's client alone would not."""
+    if server.is_cluster:
+        return ClusterLink(server.cluster_client)
+    return PoolLink(server.single_client())
+
+
+def _unavailable(error: BaseException) -> StoreUnavailableError:
+    return StoreUnavailableError(f"{type(error).__name__}: {error}")

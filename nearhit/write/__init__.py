@@ -1,0 +1,1 @@
+"""Write path: a fill, from the caller to the index."""

@@ -1,0 +1,110 @@
+"""Fate: what becomes of a fill that a worker has in work: stored, put off to its next try, or buried."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nearhit.write import fill_log
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nearhit.errors import NearhitError
+    from nearhit.flow.runner import Runner
+    from nearhit.resilience.backoff import Backoff
+    from nearhit.telemetry.metrics import Metrics
+    from nearhit.valkey.key_names import LogKeys
+    from nearhit.write.fill_log import Logged
+
+log = logging.getLogger("nearhit")
+
+BUSY_WAIT_SECONDS = 0.05
+"""How long a fill waits whose entry another worker is writing; that is no failed try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the write path.
+
+    Attributes:
+        max_tries: tries before a fill is given up.
+        max_deliveries: workers that may fall silent over it before it is given up.
+        embed_seconds: longest time of an embedding call.
+        store_seconds: longest time of a round trip to either server.
+    """
+
+    max_tries: int = 100
+    max_deliveries: int = 5
+    embed_seconds: float = 10.0
+    store_seconds: float = 10.0
+
+
+class Acknowledger:
+    """Writes down in the log what became of fills. Thread-safe.
+
+    Every method raises ``StoreUnavailableError`` when the log's server does not answer; the fills are then still in
+    work, and are claimed again later.
+
+    Args:
+        shell: runs flows against the log's server.
+        keys: names of the log.
+        metrics: where it is counted.
+        backoff: how long a failed fill waits.
+        limits: bounds.
+    """
+
+    def __init__(self, shell: Runner, keys: LogKeys, metrics: Metrics, backoff: Backoff, limits: Limits) -> None:
+        self._shell = shell
+        self._keys = keys
+        self._metrics = metrics
+        self._backoff = backoff
+        self._limits = limits
+
+    def done(self, rows: Sequence[Logged], lane: str) -> None:
+        """Take fills out of the log."""
+        self._shell.run(fill_log.done(self._keys, lane, rows), self._limits.store_seconds)
+
+    def poisonous(self, row: Logged, lane: str) -> bool:
+        """Return whether too many workers fell silent over a fill; it is buried then."""
+        if row.deliveries <= self._limits.max_deliveries:
+            return False
+        self.bury(row, lane, "poison", f"{row.deliveries - 1} workers fell silent over it")
+        return True
+
+    def busy(self, rows: Sequence[Logged], lane: str) -> None:
+        """Let fills wait a moment for another worker's write."""
+        self._wait([(row, BUSY_WAIT_SECONDS * (0.5 + _chance()), row.tries) for row in rows], lane)
+
+    def failed(self, rows: Sequence[Logged], lane: str, reason: str, error: NearhitError) -> None:
+        """Let fills wait for their next try, or bury those that had their last one."""
+        waits = []
+        retry_after: float | None = getattr(error, "retry_after_seconds", None)
+        for row in rows:
+            tries = row.tries + 1
+            if tries >= self._limits.max_tries:
+                self.bury(row, lane, "retries_exhausted", f"{tries} tries; the last: {error}")
+            else:
+                waits.append((row, self._backoff.wait_seconds(tries, _chance(), retry_after), tries))
+        self._wait(waits, lane)
+        self._metrics.retries.labels(self._metrics.namespace, reason).inc(len(waits))
+
+    def bury(self, row: Logged, lane: str, reason: str, why: object) -> None:
+        """Move a fill to the dead-letter log, count it, and say so; the log line holds neither prompt nor answer."""
+        flow = fill_log.bury(self._keys, lane, row, reason, str(why))
+        if self._shell.run(flow, self._limits.store_seconds):
+            self._metrics.dead_letters.labels(self._metrics.namespace, reason).inc()
+            log.warning("fill given up", extra={"action": "bury", "reason": reason, "lane": lane})
+
+    def _wait(self, waits: Sequence[tuple[Logged, float, int]], lane: str) -> None:
+        if waits:
+            now_ms = time.time_ns() // 1_000_000
+            due = [(row, now_ms + round(seconds * 1000), tries) for row, seconds, tries in waits]
+            self._shell.run(fill_log.put_off(self._keys, lane, due), self._limits.store_seconds)
+
+
+def _chance() -> float:
+    return random.random()  # noqa: S311 - spreads retries, guards nothing

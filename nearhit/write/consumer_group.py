@@ -1,0 +1,55 @@
+"""Log help: who is needed at a fill log, and who is gone from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.write.fill_log import GROUP, WAKE_MS
+
+if TYPE_CHECKING:
+    from nearhit.valkey.key_names import LogKeys
+
+FORGET_MS = 86_400_000
+"""How long a worker's name stays in the group after its last word."""
+
+# XGROUP DELCONSUMER drops what the consumer has in work, so that looking and removing must be one step
+_FORGET = """
+local gone = 0
+for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local row = {}
+  for at = 1, #flat, 2 do row[flat[at]] = flat[at + 1] end
+  if row.pending == 0 and row.idle > tonumber(ARGV[2]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], row.name)
+    gone = gone + 1
+  end
+end
+return gone
+"""
+
+
+def waiting(keys: LogKeys, lane: str) -> Flow[bytes | None]:
+    """Return the id of the last fill that a worker took, while there are fills that none has; else ``None``."""
+    log = keys.log(lane)
+    groups, length, pending = yield Send((("XINFO", "GROUPS", log), ("XLEN", log), ("XPENDING", log, GROUP)))
+    if not isinstance(groups, list) or not groups or length <= (int(pending[0]) if pending else 0):
+        return None
+    row = groups[0] if isinstance(groups[0], dict) else dict(zip(groups[0][::2], groups[0][1::2], strict=True))
+    return bytes(row[b"last-delivered-id"])
+
+
+def wants_help(keys: LogKeys, lane: str) -> Flow[bool]:
+    """Return whether the caller is the one to wake another worker for fills that no worker has."""
+    length, pending = yield Send((("XLEN", keys.log(lane)), ("XPENDING", keys.log(lane), GROUP)))
+    in_work = int(pending[0]) if isinstance(pending, list) and pending else 0
+    if not isinstance(length, int) or length <= in_work:
+        return False
+    reply = (yield Send((("SET", keys.wake(lane), 1, "NX", "PX", WAKE_MS),)))[0]
+    return reply is not None and not isinstance(reply, ReplyError)
+
+
+def forget_consumers(keys: LogKeys, lane: str) -> Flow[int]:
+    """Remove consumers from the group that have nothing in work and said nothing for a day; return how many."""
+    command = ("EVAL", _FORGET, 1, keys.log(lane), GROUP, FORGET_MS)
+    reply = (yield Send((command,)))[0]
+    return 0 if isinstance(reply, ReplyError) else int(reply)

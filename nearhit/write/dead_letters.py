@@ -1,0 +1,172 @@
+"""Dead letters: fills that were given up, to be looked at, replayed or dropped."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nearhit.domain import fill_message
+from nearhit.domain.fill_message import FIELD
+from nearhit.errors import ConfigError, MessageError, StoreUnavailableError
+from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.telemetry.metrics import LANES
+from nearhit.write import fill_log, refresh_queue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from nearhit.domain.fill_message import Fill
+    from nearhit.valkey.key_names import LogKeys
+
+PAGE = 500
+"""Letters read in one round trip."""
+
+_REPLAY = """
+local row = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+if not row then return 0 end
+local fields = {}
+for at = 1, #row[2], 2 do fields[row[2][at]] = row[2][at + 1] end
+if fields['lane'] ~= ARGV[2] then return 0 end
+redis.call('XADD', KEYS[2], '*', 'm', fields['m'], 'n', 0, 'q', ARGV[3])
+redis.call('XDEL', KEYS[1], ARGV[1])
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A fill that was given up.
+
+    Attributes:
+        id: id in the dead-letter log.
+        lane: where it was.
+        reason: why it was given up, from a closed set.
+        detail: what went wrong, without prompt or answer.
+        tries: tries that failed.
+        queued_ms: when ``fill`` accepted it, milliseconds since the epoch.
+        died_ms: when it was given up.
+        blob: the message as it was.
+    """
+
+    id: str
+    lane: str
+    reason: str
+    detail: str
+    tries: int
+    queued_ms: int
+    died_ms: int
+    blob: bytes
+
+    @property
+    def fill(self) -> Fill | None:
+        """The fill, or ``None`` where the message is none that can be read."""
+        try:
+            return fill_message.decode(self.blob)
+        except MessageError:
+            return None
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the message can be put back into its lane; a refused Celery message or row cannot."""
+        if self.lane == refresh_queue.LANE:
+            try:
+                refresh_queue.decode_request(self.blob)
+            except MessageError:
+                return False
+            return True
+        return self.fill is not None
+
+
+def letters(keys: LogKeys, after: str = "", count: int = PAGE) -> Flow[list[DeadLetter]]:
+    """Return up to ``count`` letters that came after the one of id ``after``, oldest first.
+
+    Raises:
+        StoreUnavailableError: the log's server does not answer.
+    """
+    start = f"({_checked(after)}" if after else "-"
+    reply = (yield Send((("XRANGE", keys.dead, start, "+", "COUNT", count),)))[0]
+    if isinstance(reply, ReplyError):
+        raise _error(keys, reply)
+    return [_letter(row) for row in reply]
+
+
+def letter(keys: LogKeys, id_: str) -> Flow[DeadLetter | None]:
+    """Return the letter of an id, or ``None`` where there is none.
+
+    Raises:
+        ConfigError: that is no id.
+        StoreUnavailableError: the log's server does not answer.
+    """
+    reply = (yield Send((("XRANGE", keys.dead, _checked(id_), _checked(id_)),)))[0]
+    if isinstance(reply, ReplyError):
+        raise _error(keys, reply)
+    return _letter(reply[0]) if reply else None
+
+
+def replay(keys: LogKeys, chosen: Sequence[DeadLetter]) -> Flow[int]:
+    """Put letters back into their lanes, each as if it was filled anew, and return how many were.
+
+    One that cannot be read stays where it is. Safe to run twice and at once: a letter is replayed once.
+
+    Raises:
+        StoreUnavailableError: the log's server does not answer, or is full; what was not replayed is still there.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    lanes = {*LANES, refresh_queue.LANE}
+    commands = tuple(
+        ("EVAL", _REPLAY, 2, keys.dead, keys.log(one.lane), one.id, one.lane, now_ms)
+        for one in chosen
+        if one.replayable and one.lane in lanes
+    )
+    return (yield from _counted(keys, commands))
+
+
+def drop(keys: LogKeys, ids: Iterable[str]) -> Flow[int]:
+    """Remove letters for good and return how many were there.
+
+    Raises:
+        ConfigError: one is no id.
+        StoreUnavailableError: the log's server does not answer.
+    """
+    wanted = tuple(_checked(one) for one in ids)
+    return (yield from _counted(keys, (("XDEL", keys.dead, *wanted),) if wanted else ()))
+
+
+def _counted(keys: LogKeys, commands: tuple[Any, ...]) -> Flow[int]:
+    replies = (yield Send(commands)) if commands else []
+    for reply in replies:
+        if isinstance(reply, ReplyError):
+            raise _error(keys, reply)
+    return sum(int(reply) for reply in replies)
+
+
+def _letter(row: Any) -> DeadLetter:
+    fields = dict(zip(row[1][::2], row[1][1::2], strict=True))
+    text = {name: value.decode(errors="replace") for name, value in fields.items() if name != FIELD}
+    id_ = row[0].decode()
+    return DeadLetter(
+        id=id_,
+        lane=text.get(b"lane", ""),
+        reason=text.get(b"reason", ""),
+        detail=text.get(b"detail", ""),
+        tries=_whole(text.get(fill_log.TRIES)),
+        queued_ms=_whole(text.get(fill_log.QUEUED)),
+        died_ms=int(id_.partition("-")[0]),
+        blob=fields.get(FIELD, b""),
+    )
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text is not None and text.isdecimal() and text.isascii() and len(text) <= 16 else 0
+
+
+def _checked(id_: str) -> str:
+    milliseconds, _, number = id_.partition("-")
+    if not (milliseconds.isdigit() and (number.isdigit() or not number) and id_.isascii()):
+        raise ConfigError(f"{id_[:80]!r} is no id of a dead letter; `nearhit dead list` shows them")
+    return id_
+
+
+def _error(keys: LogKeys, reply: ReplyError) -> StoreUnavailableError:
+    return StoreUnavailableError(f"{keys.dead}: {reply.kind}: {reply.text}")

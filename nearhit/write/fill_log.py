@@ -1,0 +1,342 @@
+"""Fill log: a Valkey Stream with a consumer group that keeps a fill until it is stored or given up.
+
+Layout on the log's server, for one namespace: a stream for each lane, a sorted set of fills that wait for their next
+try, and one dead-letter stream. An entry of a log has the fields ``m`` (the message), ``n`` (tries so far) and ``q``
+(milliseconds since the epoch when ``fill`` accepted it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from nearhit.domain.fill_message import FIELD
+from nearhit.errors import StoreUnavailableError
+from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.write import server_scripts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nearhit.flow.steps import Command
+    from nearhit.valkey.key_names import LogKeys
+
+GROUP = "nearhit"
+TRIES = b"n"
+QUEUED = b"q"
+WAKE_MS = 1_000
+"""How long one wake-up stands for all fills that come after it, should its worker never take the flag away."""
+
+MAX_DEAD = 100_000
+"""Dead letters kept; the oldest go first, and ``nearhit_dead_letters_total`` has counted them."""
+
+_DIGITS = 16
+"""Digits of the largest count: those of ``entry.MAX_WHOLE``."""
+
+_PROMOTED_BYTES = 64 * 1024 * 1024
+"""How much goes from the waiting ones to the log in one step, so that the server stands still for no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A fill as it lies in a log.
+
+    Attributes:
+        id: id of the log entry.
+        blob: the message, undecoded.
+        tries: failed tries so far.
+        queued_ms: when ``fill`` accepted it, milliseconds since the epoch.
+        deliveries: how often it was handed to a worker.
+        owner: the consumer that has it in work.
+    """
+
+    id: bytes
+    blob: bytes
+    tries: int
+    queued_ms: int
+    deliveries: int = 1
+    owner: str = ""
+
+    @property
+    def added_us(self) -> int:
+        """When it was added to the log, by the clock of the log's server, microseconds since the epoch."""
+        return int(self.id.partition(b"-")[0]) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """A fill whose worker has said nothing for too long: its id, and how often it was handed out."""
+
+    id: bytes
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a message that is done: in which stream, its fields, how many there are, and for how long."""
+
+    stream: str
+    fields: Command
+    most: int
+    life_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How full a log is: all fills, those in work, those that wait for a next try, and the oldest one's age."""
+
+    fills: int
+    pending: int
+    retrying: int
+    oldest_ms: int | None
+
+
+def append(keys: LogKeys, lane: str, blob: bytes, queued_ms: int) -> tuple[Command, Command]:
+    """Return the commands that add a fill and claim the wake-up; the second's reply is OK for the one to wake."""
+    return (
+        ("XADD", keys.log(lane), "*", *_fields(blob, 0, queued_ms)),
+        ("SET", keys.wake(lane), 1, "NX", "PX", WAKE_MS),
+    )
+
+
+def open_log(keys: LogKeys, lane: str) -> Flow[None]:
+    """Make the lane's stream and group where they are not there yet."""
+    reply = (yield Send((("XGROUP", "CREATE", keys.log(lane), GROUP, "0", "MKSTREAM"),)))[0]
+    if isinstance(reply, ReplyError) and "BUSYGROUP" not in reply.text + reply.kind:
+        raise _log_error(keys.log(lane), reply)
+
+
+def read(keys: LogKeys, lane: str, consumer: str, count: int, *, last: bool) -> Flow[list[Logged]]:
+    """Return up to ``count`` fills that no worker has.
+
+    Args:
+        keys: names of the log.
+        lane: which one.
+        consumer: who reads.
+        count: how many at most; 0 only takes the flag away.
+        last: no read follows before the batch is worked on. The wake-up flag is then taken away first, so that a fill
+            which comes after this read sends a wake-up of its own. While it stands, fills are read without one.
+    """
+    log = keys.log(lane)
+    command: Command = ("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, "STREAMS", log, ">")
+    flag: tuple[Command, ...] = (("DEL", keys.wake(lane)),) if last else ()
+    if not count:
+        yield Send(flag)
+        return []
+    commands: tuple[Command, ...] = (*flag, command)
+    reply = (yield Send(commands))[-1]
+    if isinstance(reply, ReplyError):
+        if not _no_group(reply):
+            raise _log_error(log, reply)
+        yield from open_log(keys, lane)  # the log's server came back empty
+        reply = (yield Send((command,)))[0]
+        if isinstance(reply, ReplyError):
+            raise _log_error(log, reply)
+    return _rows(_stream(reply), consumer)
+
+
+def silent(keys: LogKeys, lane: str, idle_ms: int, count: int) -> Flow[list[Silent]]:
+    """Return up to ``count`` fills whose worker has been silent for ``idle_ms``; they stay where they are."""
+    log = keys.log(lane)
+    reply = (yield Send((("XPENDING", log, GROUP, "IDLE", idle_ms, "-", "+", count),)))[0]
+    if isinstance(reply, ReplyError):
+        if _no_group(reply):
+            return []
+        raise _log_error(log, reply)
+    return [Silent(row[0], int(row[3])) for row in reply]
+
+
+def claim(keys: LogKeys, lane: str, consumer: str, idle_ms: int, wanted: Sequence[Silent]) -> Flow[list[Logged]]:
+    """Take silent fills over and return those that no other worker took first; each counts one delivery more."""
+    log = keys.log(lane)
+    reply = (yield Send((("XCLAIM", log, GROUP, consumer, idle_ms, *(one.id for one in wanted)),)))[0]
+    if isinstance(reply, ReplyError):
+        if _no_group(reply):
+            return []
+        raise _log_error(log, reply)
+    before = {one.id: one.deliveries for one in wanted}
+    return [replace(row, deliveries=before.get(row.id, 0) + 1) for row in _rows(reply, consumer)]
+
+
+def keep(keys: LogKeys, lane: str, consumer: str, rows: Sequence[Logged]) -> Flow[int]:
+    """Say that fills are still in work, so that no other worker claims them; return how many are still ours."""
+    if not rows:
+        return 0
+    command: Command = ("EVAL", server_scripts.KEEP, 1, keys.log(lane), GROUP, consumer, *(row.id for row in rows))
+    reply = (yield Send((command,)))[0]
+    return 0 if isinstance(reply, ReplyError) else int(reply)
+
+
+def done(keys: LogKeys, lane: str, rows: Sequence[Logged]) -> Flow[None]:
+    """Take fills out of the log: they are stored."""
+    if rows:
+        ids = tuple(row.id for row in rows)
+        log = keys.log(lane)
+        yield from _transaction((("XACK", log, GROUP, *ids), ("XDEL", log, *ids)))
+
+
+def exchange(keys: LogKeys, lane: str, row: Logged, kept: Kept) -> Flow[int]:
+    """Take a message out of the log and keep what it gave, in one step; return 0 when another worker has taken it."""
+    bounds = (GROUP, row.owner, row.id, kept.most, kept.life_ms)
+    command = ("EVAL", server_scripts.EXCHANGE, 2, keys.log(lane), kept.stream, *bounds, *kept.fields)
+    return (yield from _moved([command], kept.stream))
+
+
+def put_off(keys: LogKeys, lane: str, waits: Sequence[tuple[Logged, int, int]]) -> Flow[int]:
+    """Let fills wait for their next try; each is never out of both places.
+
+    Args:
+        keys: names of the log.
+        lane: where they are.
+        waits: a fill, until when it waits in milliseconds since the epoch, and its tries from now on.
+
+    Returns:
+        How many wait now; the others were taken over by another worker.
+    """
+    commands: list[Command] = []
+    for row, due_ms, tries in waits:
+        # no msgpack here: the server's reader of it, which takes the fill out again, knows no binary strings
+        blob = b"%b|%d|%d|%b" % (row.id, tries, row.queued_ms, row.blob)
+        names = (keys.log(lane), keys.retry(lane))
+        commands.append(("EVAL", server_scripts.PUT_OFF, 2, *names, GROUP, row.owner, row.id, due_ms, blob))
+    return (yield from _moved(commands, keys.retry(lane)))
+
+
+def bury(keys: LogKeys, lane: str, row: Logged, reason: str, detail: str) -> Flow[int]:
+    """Move a fill to the dead-letter log with its reason; return 0 when another worker has taken it over."""
+    letter = (*_fields(row.blob, row.tries, row.queued_ms), *_reason(lane, reason, detail))
+    command = ("EVAL", server_scripts.BURY, 2, keys.log(lane), keys.dead, GROUP, row.owner, row.id, MAX_DEAD, *letter)
+    return (yield from _moved([command], keys.dead))
+
+
+def accept(keys: LogKeys, lane: str, blobs: Sequence[bytes], queued_ms: int) -> Flow[None]:
+    """Add fills to a lane, all or none.
+
+    Raises:
+        StoreUnavailableError: the log's server does not take them.
+    """
+    yield from take_in(keys, [(lane, blob) for blob in blobs], (), queued_ms)
+
+
+def take_in(
+    keys: LogKeys, fills: Sequence[tuple[str, bytes]], refused: Sequence[tuple[bytes, str, str]], queued_ms: int
+) -> Flow[None]:
+    """Add fills to their lanes and write dead letters for what can never be one, all or nothing.
+
+    Args:
+        keys: names of the log.
+        fills: lane and message of each.
+        refused: what came, reason and detail of each.
+        queued_ms: now, milliseconds since the epoch.
+
+    Raises:
+        StoreUnavailableError: the log's server does not take them.
+    """
+    commands: list[Command] = [("XADD", keys.log(lane), "*", *_fields(blob, 0, queued_ms)) for lane, blob in fills]
+    for blob, reason, detail in refused:
+        letter = (*_fields(blob, 0, queued_ms), *_reason("interactive", reason, detail))
+        commands.append(("XADD", keys.dead, "MAXLEN", "~", MAX_DEAD, "*", *letter))
+    if commands:
+        yield from _transaction(tuple(commands))
+
+
+def promote(keys: LogKeys, lane: str, now_ms: int, count: int) -> Flow[int]:
+    """Put fills whose wait is over back into the log; what is no fill becomes a dead letter.
+
+    Args:
+        keys: names of the log.
+        lane: which one.
+        now_ms: now, milliseconds since the epoch.
+        count: how many at most, or a few more; fewer where they are large.
+
+    Returns:
+        How many wait no more.
+
+    Raises:
+        StoreUnavailableError: the log's server does not answer, or refuses.
+    """
+    names = (keys.retry(lane), keys.log(lane), keys.dead)
+    command = ("EVAL", server_scripts.PROMOTE, 3, *names, now_ms, count, _PROMOTED_BYTES, MAX_DEAD, lane)
+    reply = (yield Send((command,)))[0]
+    if isinstance(reply, ReplyError):
+        raise _log_error(keys.retry(lane), reply)
+    return int(reply)
+
+
+def depth(keys: LogKeys, lane: str) -> Flow[Depth]:
+    """Return how full a lane is."""
+    log = keys.log(lane)
+    commands = (
+        ("XLEN", log),
+        ("XPENDING", log, GROUP),
+        ("ZCARD", keys.retry(lane)),
+        ("XRANGE", log, "-", "+", "COUNT", 1),
+    )
+    length, pending, retrying, oldest = yield Send(commands)
+    first = oldest[0][0] if isinstance(oldest, list) and oldest else None
+    return Depth(
+        fills=length if isinstance(length, int) else 0,
+        pending=int(pending[0]) if isinstance(pending, list) and pending else 0,
+        retrying=retrying if isinstance(retrying, int) else 0,
+        oldest_ms=int(first.split(b"-")[0]) if first else None,
+    )
+
+
+def _fields(blob: bytes, tries: int, queued_ms: int) -> Command:
+    return (FIELD, blob, TRIES, tries, QUEUED, queued_ms)
+
+
+def _reason(lane: str, reason: str, detail: str) -> Command:
+    return ("lane", lane, "reason", reason, "detail", detail[:500])
+
+
+def _moved(commands: Sequence[Command], name: str) -> Flow[int]:
+    replies = (yield Send(tuple(commands))) if commands else []
+    for reply in replies:
+        if isinstance(reply, ReplyError):
+            raise _log_error(name, reply)
+    return sum(int(reply) for reply in replies)
+
+
+def _transaction(commands: tuple[Command, ...]) -> Flow[None]:
+    replies = yield Send((("MULTI",), *commands, ("EXEC",)))
+    last = replies[-1]
+    if isinstance(last, ReplyError) or last is None:
+        raise _log_error(str(commands[0][1]), last or ReplyError("EXEC gave nothing"))
+    for one in last:
+        if isinstance(one, ReplyError):  # EXEC itself went well, but a command in it did not
+            raise _log_error(str(commands[0][1]), one)
+
+
+def _stream(reply: Any) -> list[Any]:
+    """Return the entries of the one stream of an XREADGROUP reply, which RESP3 sends as a map."""
+    if not reply:
+        return []
+    if isinstance(reply, dict):
+        entries = next(iter(reply.values()))
+        return list(entries)
+    return list(reply[0][1])
+
+
+def _rows(entries: list[Any], owner: str) -> list[Logged]:
+    rows = []
+    for one in entries:
+        if not one or not one[1]:
+            continue  # deleted while it was pending
+        fields = dict(zip(one[1][::2], one[1][1::2], strict=True))
+        blob, tries, queued_ms = fields.get(FIELD, b""), _whole(fields.get(TRIES)), _whole(fields.get(QUEUED))
+        rows.append(Logged(one[0], blob, tries, queued_ms, owner=owner))
+    return rows
+
+
+def _whole(value: bytes | None) -> int:
+    """Read a count; a foreign entry's garbage is 0, since its message will be buried by the worker anyway."""
+    return int(value) if value is not None and value.isdigit() and len(value) <= _DIGITS else 0
+
+
+def _no_group(reply: ReplyError) -> bool:
+    return "NOGROUP" in reply.text + reply.kind
+
+
+def _log_error(name: str, reply: ReplyError) -> StoreUnavailableError:
+    return StoreUnavailableError(f"{name}: {reply.kind}: {reply.text}")

@@ -1,0 +1,136 @@
+"""Refresh: asks the model again for an entry whose soft time to live has passed, while its answer is still served.
+
+reader: stale hit ─▶ one message in the refresh log, however many readers and hits ─▶ worker: the entry's recipe ─▶ the
+model, through LiteLLM ─▶ the entry, written anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING
+
+import msgpack
+
+from nearhit.domain.fill_message import FIELD
+from nearhit.errors import MessageError, StoreUnavailableError
+from nearhit.flow.steps import ReplyError
+from nearhit.resilience.background import Background, Inbox
+from nearhit.resilience.per_process import PerProcess
+from nearhit.write import fill_log
+
+if TYPE_CHECKING:
+    from nearhit.flow.ports import Link
+    from nearhit.flow.steps import Command
+    from nearhit.telemetry.metrics import Metrics
+    from nearhit.valkey.key_names import LogKeys
+    from nearhit.write.wakeup import WakeUp
+
+LANE = "refresh"
+VERSION = 1
+
+AGAIN_MS = 30_000
+"""How long one refresh message stands for all stale hits of its entry."""
+
+_MOST_WAITING = 256
+_SECONDS = 2.0
+
+_REQUEST = """
+if not redis.call('SET', KEYS[1], 1, 'NX', 'PX', ARGV[1]) then return 0 end
+redis.call('XADD', KEYS[2], '*', unpack(ARGV, 2))
+return 1
+"""
+
+
+def encode_request(key: str) -> bytes:
+    """Return the message that asks for a refresh of the entry at ``key``; it holds neither prompt nor answer."""
+    blob: bytes = msgpack.packb({"v": VERSION, "k": key})
+    return blob
+
+
+def decode_request(blob: bytes) -> str:
+    """Return the entry's key.
+
+    Raises:
+        MessageError: it is something else.
+    """
+    try:
+        row = msgpack.unpackb(blob)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise MessageError(f"the refresh of {len(blob)} bytes is not msgpack: {error}") from error
+    if not isinstance(row, dict) or row.get("v") != VERSION or not isinstance(row.get("k"), str):
+        raise MessageError(f"the refresh of {len(blob)} bytes has no key or another version than {VERSION}")
+    key: str = row["k"]
+    return key
+
+
+def request(keys: LogKeys, key: str, queued_ms: int) -> Command:
+    """Return the command that asks for a refresh of an entry unless that was asked for a moment ago."""
+    flag = keys.refreshing(hashlib.sha256(key.encode()).hexdigest()[:32])
+    fields = (FIELD, encode_request(key), fill_log.TRIES, 0, fill_log.QUEUED, queued_ms)
+    return ("EVAL", _REQUEST, 2, flag, keys.log(LANE), AGAIN_MS, *fields)
+
+
+class Refreshes:
+    """Asks workers to refresh entries, from a thread of its own: a stale hit costs its reader a microsecond.
+
+    Thread-safe and fork-safe. What cannot be sent is dropped and counted; the next stale hit asks again.
+
+    Args:
+        keys: names of the log.
+        link: a blocking way to the log's server.
+        wakeup: how a worker is told.
+        metrics: where failures are counted.
+    """
+
+    def __init__(self, keys: LogKeys, link: Link, wakeup: WakeUp, metrics: Metrics) -> None:
+        self._keys = keys
+        self._link = link
+        self._wakeup = wakeup
+        self._metrics = metrics
+        self._next_ask: PerProcess[dict[str, float]] = PerProcess(dict)
+        self._thread = Background("nearhit-refresh", self._run, _MOST_WAITING)
+
+    def ask(self, key: str) -> None:
+        """Ask for a refresh of the entry at ``key``; returns at once and never raises."""
+        next_ask = self._next_ask.get()
+        now = time.monotonic()
+        if now < next_ask.get(key, 0.0):
+            return
+        if len(next_ask) >= _MOST_WAITING:
+            for one, due in list(next_ask.items()):
+                if due <= now:
+                    next_ask.pop(one, None)
+        if len(next_ask) >= _MOST_WAITING:
+            return  # so many entries wait already; this one is asked for at a later hit
+        next_ask[key] = now + AGAIN_MS / 1000  # two threads that meet here ask twice, and the server takes one
+        if not self._thread.put(key):
+            next_ask.pop(key, None)
+
+    def close(self, timeout_seconds: float = _SECONDS) -> None:
+        """Send what is waiting, within the time given, and stop the thread."""
+        self._thread.close(timeout_seconds)
+
+    def end(self) -> None:
+        """Stop the thread without waiting for it: the cache was dropped."""
+        self._thread.end()
+
+    def _run(self, inbox: Inbox[str]) -> None:
+        while not inbox.ended:
+            key = inbox.take()
+            if key is None:
+                continue
+            try:
+                added = self._send(key)
+            except StoreUnavailableError as error:
+                self._metrics.count_error("refresh", error)
+                self._next_ask.get()[key] = time.monotonic() + 1.0
+            else:
+                if added:
+                    self._wakeup.notify(LANE)
+
+    def _send(self, key: str) -> bool:
+        reply = self._link.send((request(self._keys, key, time.time_ns() // 1_000_000),), _SECONDS)[0]
+        if isinstance(reply, ReplyError):
+            raise StoreUnavailableError(f"{self._keys.log(LANE)}: {reply.kind}: {reply.text}")
+        return bool(reply)

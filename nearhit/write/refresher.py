@@ -1,0 +1,179 @@
+"""Refresher: the worker's side of a refresh. Asks the model as the entry says, and writes the entry anew."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from nearhit.domain import entry
+from nearhit.domain.entry import Entry, Usage
+from nearhit.domain.outcome import Stored
+from nearhit.errors import ConfigError, ContractError, EntryError, MessageError, StoreUnavailableError, UnavailableError
+from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.write import refresh_queue
+from nearhit.write.upsert import upsert
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nearhit.flow.runner import Runner
+    from nearhit.index.space import Space
+    from nearhit.telemetry.metrics import Metrics
+    from nearhit.write.acknowledger import Acknowledger, Limits
+    from nearhit.write.fill_log import Logged
+
+MAX_BATCH = 8
+"""Models asked at once by one batch."""
+
+ASK_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model said, as JSON, and what it cost."""
+
+    response: bytes
+    usage: Usage | None
+
+
+class Refresher:
+    """Refreshes entries. Thread-safe.
+
+    Args:
+        cache: runs flows against the cache server.
+        fate: writes down what became of a message.
+        metrics: where it is counted.
+        limits: bounds.
+        ask: asks a model by a recipe; ``ask_model`` does so through LiteLLM.
+    """
+
+    def __init__(
+        self,
+        cache: Runner,
+        fate: Acknowledger,
+        metrics: Metrics,
+        limits: Limits,
+        ask: Callable[[dict[str, Any], bool, float], Answer] | None = None,
+    ) -> None:
+        self._cache = cache
+        self._fate = fate
+        self._metrics = metrics
+        self._limits = limits
+        self._ask = ask or ask_model
+
+    def write(self, rows: Sequence[Logged], lane: str, space: Space) -> int:
+        """Refresh the entries that the messages name; return how many were written.
+
+        Raises:
+            StoreUnavailableError: the log's server does not answer.
+        """
+        rows = [row for row in rows if not self._fate.poisonous(row, lane)]
+        with ThreadPoolExecutor(max(1, len(rows)), thread_name_prefix="nearhit-ask") as pool:
+            return sum(pool.map(lambda row: self._refresh(row, lane, space), rows))
+
+    def _refresh(self, row: Logged, lane: str, space: Space) -> int:
+        try:
+            stale = self._cache.run(_read(refresh_queue.decode_request(row.blob)), self._limits.store_seconds)
+            if stale is None:
+                self._fate.done([row], lane)  # gone, or fresh again
+                return 0
+            fresh = self._asked_again(stale)
+            result = self._cache.run(upsert([fresh], space.keys), self._limits.store_seconds)[0]
+        except MessageError as error:
+            self._fate.bury(row, lane, "undecodable", error)
+        except (UnavailableError, ConfigError) as error:
+            self._metrics.count_error("refresh", error)
+            self._fate.failed([row], lane, "model", error)
+        except ContractError as error:
+            self._fate.bury(row, lane, "model_refused", error)
+        else:
+            if result is Stored.BUSY:
+                self._fate.busy([row], lane)
+                return 0
+            self._fate.done([row], lane)
+            self._metrics.upserts.labels(self._metrics.namespace, lane, result.value).inc()
+            return int(result is Stored.STORED)
+        return 0
+
+    def _asked_again(self, stale: Entry) -> Entry:
+        as_text = stale.response.lstrip()[:1] == b'"'  # the first answer was a text, so the next one is
+        answer = self._ask(_recipe(stale.refresh), as_text, ASK_SECONDS)
+        now_us = time.time_ns() // 1000
+        life_ms = stale.expires_ms - stale.created_us // 1000
+        fresh_ms = stale.fresh_until_ms - stale.created_us // 1000
+        return replace(
+            stale,
+            response=answer.response,
+            created_us=now_us,
+            expires_ms=now_us // 1000 + life_ms,
+            fresh_until_ms=now_us // 1000 + fresh_ms,
+            usage=answer.usage or stale.usage,
+        )
+
+
+def ask_model(recipe: dict[str, Any], as_text: bool, timeout_seconds: float) -> Answer:
+    """Return what the model says to a recipe: ``{"model": …, "messages": […]}`` and further arguments of LiteLLM.
+
+    Args:
+        recipe: arguments of ``litellm.completion``.
+        as_text: the answer is the text alone, not the whole response.
+        timeout_seconds: longest time of the call.
+
+    Raises:
+        UnavailableError: no answer in time, a rate limit, a lost connection.
+        ConfigError: a refused key, an unknown model, or litellm is not installed.
+        ContractError: the model refuses the messages, or gives no text.
+    """
+    from nearhit.llm.client import NoRetries, error_types, load_litellm, translate
+
+    litellm = load_litellm()
+    arguments = {**recipe, "timeout": timeout_seconds, "max_retries": NoRetries(0), "stream": False, "caching": False}
+    try:
+        reply = litellm.completion(**arguments)
+    except error_types(litellm) as error:
+        raise translate(litellm, str(recipe.get("model")), error) from error
+    said: Any = reply.choices[0].message.content if as_text else reply.model_dump()
+    if not said:
+        raise EntryError("the model gave no text")
+    return Answer(entry.encode_response(said), _usage(litellm, reply))
+
+
+def _usage(litellm: Any, reply: Any) -> Usage | None:
+    counted = getattr(reply, "usage", None)
+    if counted is None:
+        return None
+    try:
+        dollars = float(litellm.completion_cost(completion_response=reply))
+    except Exception:  # noqa: BLE001 - litellm raises a bare Exception for a model without a price
+        dollars = 0.0
+    return Usage(int(counted.prompt_tokens), int(counted.completion_tokens), dollars, str(reply.model))
+
+
+def _read(key: str) -> Flow[Entry | None]:
+    """Return the entry at ``key`` when it is stale and says how to ask again."""
+    names = (*entry.READ_FIELDS, entry.TENANT, entry.EMBEDDING, entry.LARGE_RESPONSE)
+    values = (yield Send((("HMGET", key, *names),), "refresh"))[0]
+    if isinstance(values, ReplyError):
+        raise StoreUnavailableError(f"HMGET: {values.kind}: {values.text}")
+    fields = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+    try:
+        found = entry.from_fields(fields)
+    except EntryError:
+        return None
+    if not found.response:
+        found = replace(found, response=fields.get(entry.LARGE_RESPONSE, b""))
+    now_ms = time.time_ns() // 1_000_000
+    return found if found.refresh and found.fresh_until_ms <= now_ms < found.expires_ms else None
+
+
+def _recipe(blob: bytes) -> dict[str, Any]:
+    try:
+        recipe = json.loads(blob)
+    except ValueError as error:
+        raise EntryError(f"the recipe of {len(blob)} bytes is not JSON") from error
+    if not isinstance(recipe, dict) or not recipe.get("model") or not recipe.get("messages"):
+        raise EntryError("the recipe has no model or no messages")
+    return recipe

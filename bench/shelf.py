@@ -48,9 +48,9 @@ class Shelf:
         self.indexed = 0
         gate = Gate(CircuitBreaker(sys.maxsize), CircuitBreaker(sys.maxsize), Metrics(), "write")
         embedder = embedder_for(model) if model else corpus
-        self._shell = Runner(link_for(settings.server().client()), embedder, gate)
+        self._runner = Runner(link_for(settings.server().client()), embedder, gate)
         plan = plan_of(settings, embedder.name, settings.server())
-        self.space: Space = self._shell.run(open_space(plan), 60.0).space
+        self.space: Space = self._runner.run(open_space(plan), 60.0).space
 
     def grow(self, size: int, seconds: float = 3_600.0) -> float:
         """Fill up to ``size`` entries; return entries a second.
@@ -64,7 +64,7 @@ class Shelf:
                 raise TimeoutError(f"{self.filled:,} of {size:,} entries after {seconds:.0f} s")
             upto = min(size, self.filled + 500)
             entries = [self.entry(number) for number in range(self.filled, upto)]
-            self._shell.run(upsert(entries, self.space.keys), 60.0)
+            self._runner.run(upsert(entries, self.space.keys), 60.0)
             self.filled = upto
         return (size - before) / max(1e-9, time.perf_counter() - started)
 
@@ -72,7 +72,7 @@ class Shelf:
         """Return those of ``numbers`` whose entries a search for their vectors finds."""
         asked = [(number, self._query(number)) for number in numbers]
         searches = [self.space.engine.search(query.scope, self._corpus.vectors[number], 1) for number, query in asked]
-        nearest = self._shell.run(together(searches), 30.0)
+        nearest = self._runner.run(together(searches), 30.0)
         return [
             number
             for (number, query), rows in zip(asked, nearest, strict=True)

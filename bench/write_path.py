@@ -174,7 +174,7 @@ def _worker(ground: Field, endpoint: EmbeddingServer) -> Any:
 
 def _fill_all(cache: SemanticCache, fills: int, *, carried: bool) -> None:
     """Put fills into the log in one go, so that the worker's pace alone is measured."""
-    settings = cache._parts.settings  # noqa: SLF001 - the bench goes around the caller's side
+    settings = cache._components.settings  # noqa: SLF001 - the bench goes around the caller's side
     if carried:
         cache.warm_up()
     keys, link = LogKeys(settings.namespace), link_for(settings.log_server().client())
@@ -222,7 +222,7 @@ def lag(seconds: float = 20.0) -> str:
 
 def _lags(ground: Field, cache: SemanticCache, seconds: float, name: str) -> tuple[float, float]:
     """Fill at 100 a second, watch for each entry every 2 ms, and return p50 and p99 in seconds."""
-    space = cache._door.space  # noqa: SLF001 - names of entries
+    space = cache._readiness.space  # noqa: SLF001 - names of entries
     if space is None:
         raise RuntimeError("the cache is not open")
     waiting: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Parts: builds from settings what both faces of the cache share."""
+"""Assembly: builds from settings the components that both caches share, except connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cache: ``SemanticCache``, the blocking face."""
+"""Cache: ``SemanticCache``, for blocking callers."""
 
 from __future__ import annotations
 
@@ -76,36 +76,42 @@ class SemanticCache:
         judge: PairJudge | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self._parts: Components = assemble(
+        self._components: Components = assemble(
             settings, client=client, embedder=embedder, guard=guard, judge=judge, metrics=metrics
         )
-        parts = self._parts
-        self._link = link_to(parts.server) if client is None else link_for(client, own=False)
-        self._log_link = link_to(parts.log_server)
+        components = self._components
+        self._link = link_to(components.server) if client is None else link_for(client, own=False)
+        self._log_link = link_to(components.log_server)
         deadline = settings.enqueue_deadline_ms / 1000
-        self._fill_link = link_to(replace(parts.log_server, timeout_seconds=deadline))
-        self._shell = Runner(self._link, parts.embedder, parts.gate, parts.judge)
+        self._fill_link = link_to(replace(components.log_server, timeout_seconds=deadline))
+        self._runner = Runner(self._link, components.embedder, components.gate, components.judge)
         self._publisher = Publisher(
-            parts.log_keys,
+            components.log_keys,
             self._log_link,
-            parts.wakeup,
-            parts.metrics,
-            parts.log_breaker,
+            components.wakeup,
+            components.metrics,
+            components.log_breaker,
             settings.spool_max_fills,
             direct=self._fill_link,
             durability=settings.durability,
         )
-        self._refreshes = Refreshes(parts.log_keys, self._log_link, parts.wakeup, parts.metrics)
-        self._live = LiveRules(parts.log_keys, self._log_link, parts.rules, settings.lowest_threshold, parts.metrics)
-        self._sampler = sampler_of(parts, self._log_link, self._live)
-        self._flights = SingleFlight(parts.log_keys, self._log_link, parts.metrics, settings.single_flight_ms / 1000)
-        self._door = Readiness(parts.metrics)
-        self._edge = Failsafe(parts.metrics)
-        self._opener = Opener(parts, self._shell, self._door, self._live, self._edge)
+        self._refreshes = Refreshes(components.log_keys, self._log_link, components.wakeup, components.metrics)
+        self._live = LiveRules(
+            components.log_keys, self._log_link, components.rules, settings.lowest_threshold, components.metrics
+        )
+        self._sampler = sampler_of(components, self._log_link, self._live)
+        self._flights = SingleFlight(
+            components.log_keys, self._log_link, components.metrics, settings.single_flight_ms / 1000
+        )
+        self._readiness = Readiness(components.metrics)
+        self._failsafe = Failsafe(components.metrics)
+        self._opener = Opener(
+            components.plan, self._runner, self._readiness, self._live, self._failsafe, components.judging
+        )
         self._closed = False
         self._exiting = sys.is_finalizing  # held here: while the interpreter ends, modules lose their names
         self._at_exit = Miss(reason=MissReason.CLOSED, detail="the interpreter is exiting")
-        ending = (self._refreshes, self._sampler, self._live, parts.wakeup, self._door)
+        ending = (self._refreshes, self._sampler, self._live, components.wakeup, self._readiness)
         self._dropped = weakref.finalize(self, end_all, *ending)
         self._dropped.atexit = False
 
@@ -117,12 +123,12 @@ class SemanticCache:
     @property
     def metrics(self) -> Metrics:
         """Every series of this cache."""
-        return self._parts.metrics
+        return self._components.metrics
 
     @property
     def settings(self) -> Settings:
         """What this cache was made with."""
-        return self._parts.settings
+        return self._components.settings
 
     def lookup(
         self,
@@ -150,14 +156,14 @@ class SemanticCache:
         try:
             asked = read_question(prompt, scope)
             if isinstance(asked, Miss):
-                return self._edge.finish(asked, started)
+                return self._failsafe.finish(asked, started)
             query = asked
-            outcome = self._edge.judged(self._look_up(query, started), query, accept)
+            outcome = self._failsafe.judged(self._look_up(query, started), query, accept)
         except Exception as error:  # noqa: BLE001 - the edge of the read path: a broken cache never breaks its caller
-            outcome = self._edge.lookup_broke(error, query)
+            outcome = self._failsafe.lookup_broke(error, query)
         self._ask_refresh(outcome)
         self._sampler.consider(outcome, prompt, scope)
-        return self._edge.finish(outcome, started)
+        return self._failsafe.finish(outcome, started)
 
     def lookup_many(self, prompts: Sequence[Any], scope: Scope | Mapping[str, Any] | None = None) -> list[Hit | Miss]:
         """Return the outcome of a lookup for each prompt, in order, with one embedding call and few round trips.
@@ -173,7 +179,7 @@ class SemanticCache:
         started = time.monotonic()
         listed = listed_prompts(prompts)
         if isinstance(listed, Miss):
-            return [self._edge.finish(listed, started)]
+            return [self._failsafe.finish(listed, started)]
         if self._exiting():
             return [self._at_exit for _ in listed]
         asked = [read_question(prompt, scope) for prompt in listed]
@@ -181,8 +187,8 @@ class SemanticCache:
         try:
             found = iter(self._look_up_many(queries, started))
         except Exception as error:  # noqa: BLE001 - the edge of the read path: a broken cache never breaks its caller
-            found = iter([self._edge.lookup_broke(error, query) for query in queries])
-        outcomes = [self._edge.finish(one if isinstance(one, Miss) else next(found), started) for one in asked]
+            found = iter([self._failsafe.lookup_broke(error, query) for query in queries])
+        outcomes = [self._failsafe.finish(one if isinstance(one, Miss) else next(found), started) for one in asked]
         for outcome, prompt in zip(outcomes, listed, strict=True):
             self._ask_refresh(outcome)
             self._sampler.consider(outcome, prompt, scope)
@@ -216,10 +222,10 @@ class SemanticCache:
             if isinstance(query, Miss) and query.bypass:
                 self.metrics.fills[FillOutcome.BYPASSED].inc()
                 return FillOutcome.BYPASSED
-            blob = encode_fill(self._parts.lifetimes, query, answer, options)
-            return self._publisher.publish(blob, lane_of(options), self._parts.settings.enqueue_deadline_ms / 1000)
+            blob = encode_fill(self._components.lifetimes, query, answer, options)
+            return self._publisher.publish(blob, lane_of(options), self._components.settings.enqueue_deadline_ms / 1000)
         except Exception as error:  # noqa: BLE001 - the edge of the write path's caller side
-            return self._edge.fill_broke(error)
+            return self._failsafe.fill_broke(error)
 
     def get_or_create(
         self,
@@ -253,7 +259,7 @@ class SemanticCache:
             self._flights.abandon(flight)
             raise
         self.fill(outcome, answer, **options)
-        self._flights.land(flight, answer, life_of(self._parts.lifetimes, options))
+        self._flights.land(flight, answer, life_of(self._components.lifetimes, options))
         return answer
 
     def cached(
@@ -288,7 +294,7 @@ class SemanticCache:
             space = self._opener.space(end - time.monotonic())
             if space is not None and space.engine.wait_ready(max(0.0, end - time.monotonic())):
                 return True
-            self._door.changed.wait(0.05)
+            self._readiness.changed.wait(0.05)
         return False
 
     def invalidate(self, *, dry_run: bool = False, queued: bool = False, **which: Unpack[Which]) -> Invalidated:
@@ -305,19 +311,19 @@ class SemanticCache:
             ContractError: the prompt or the scope cannot be cached at all.
             StoreUnavailableError: a server does not answer; what was removed until then stays removed.
         """
-        check_own_layout(self._parts.settings, "invalidate")
+        check_own_layout(self._components.settings, "invalidate")
         selection = select(which)
         if queued and not dry_run:
-            url = broker_of(self._parts.settings.broker_url, self._parts.log_server)
+            url = broker_of(self._components.settings.broker_url, self._components.log_server)
             row = {"selection": selection.to_message()}
-            task_request.send(url, self._parts.settings.namespace, TASK_INVALIDATE, row)
+            task_request.send(url, self._components.settings.namespace, TASK_INVALIDATE, row)
             return Invalidated(queued=True)
         if not dry_run:
             self._flights.forget(self._log_link)
         done = Invalidated()
         while not done.finished:
-            flow = sweep(self._parts.settings.namespace, selection, done, dry_run=dry_run)
-            done = self._shell.run(flow, PAGE_SECONDS)
+            flow = sweep(self._components.settings.namespace, selection, done, dry_run=dry_run)
+            done = self._runner.run(flow, PAGE_SECONDS)
         self.metrics.invalidated.labels(self.metrics.namespace, selection.by).inc(done.removed)
         return done
 
@@ -331,7 +337,7 @@ class SemanticCache:
         for part in (self._refreshes, self._sampler, self._live, self._flights):
             part.close(closing.until(0.3))
         self._publisher.close(closing.until(0.9))
-        self._door.close(closing.until(1.0))
+        self._readiness.close(closing.until(1.0))
         self._link.close()
         self._log_link.close()
         self._fill_link.close()
@@ -351,26 +357,26 @@ class SemanticCache:
     def _look_up(self, query: Query, started: float) -> Hit | Miss:
         if self._closed:
             return closed(query)
-        budget = self._parts.settings.deadline_ms / 1000
+        budget = self._components.settings.deadline_ms / 1000
         space = self._opener.space(budget)
         if space is None:
-            return self._door.miss(query)
+            return self._readiness.miss(query)
         stages: dict[str, float] = {}
-        flow = lookup_flow(query, space, self._live.of(query), stages, self._parts.judging)
-        outcome = self._shell.run(flow, budget - (time.monotonic() - started), stages)
-        self._door.heed(outcome)
+        flow = lookup_flow(query, space, self._live.of(query), stages, self._components.judging)
+        outcome = self._runner.run(flow, budget - (time.monotonic() - started), stages)
+        self._readiness.heed(outcome)
         return outcome
 
     def _look_up_many(self, queries: Sequence[Query], started: float) -> list[Hit | Miss]:
         if self._closed:
             return [closed(query) for query in queries]
-        budget = self._parts.settings.deadline_ms / 1000
+        budget = self._components.settings.deadline_ms / 1000
         space = self._opener.space(budget)
         if space is None:
-            return [self._door.miss(query) for query in queries]
-        judging = self._parts.judging
+            return [self._readiness.miss(query) for query in queries]
+        judging = self._components.judging
         flows = [lookup_flow(query, space, self._live.of(query), {}, judging) for query in queries]
-        outcomes = self._shell.run(together(flows), budget - (time.monotonic() - started))
+        outcomes = self._runner.run(together(flows), budget - (time.monotonic() - started))
         for outcome in outcomes:
-            self._door.heed(outcome)
+            self._readiness.heed(outcome)
         return outcomes

@@ -49,7 +49,7 @@ class NearhitCache(BaseCache):  # type: ignore[misc]  # langchain-core is not fo
         self._cache = cache
         self._aio = aio
         self._tenant = tenant
-        self._edge = Failsafe(cache.metrics)
+        self._failsafe = Failsafe(cache.metrics)
         self._pending = PendingMisses()
 
     def lookup(self, prompt: str, llm_string: str) -> Sequence[Generation] | None:
@@ -107,7 +107,7 @@ class NearhitCache(BaseCache):  # type: ignore[misc]  # langchain-core is not fo
         try:
             generations = _read(outcome.answer)
         except Exception as error:  # noqa: BLE001 - what LangChain raises over foreign JSON is not a closed set
-            self._edge.lookup_broke(error, None)
+            self._failsafe.lookup_broke(error, None)
             return None
         if outcome.tier is Tier.SEMANTIC and any(map(_calls_tools, generations)):
             return None

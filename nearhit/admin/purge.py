@@ -1,4 +1,4 @@
-"""Sweep: removes entries by their names, or all of a namespace, and tells replicas."""
+"""Purge: removes entries by name, or all of a namespace, and tells replicas."""
 
 from __future__ import annotations
 

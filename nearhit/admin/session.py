@@ -1,4 +1,4 @@
-"""Site: a namespace's servers and its open space, for a program that works on what is stored and asks no questions."""
+"""Session: a namespace's servers and its open space, for programs that work on what is stored."""
 
 from __future__ import annotations
 

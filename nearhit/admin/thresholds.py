@@ -1,4 +1,4 @@
-"""Admin: ``Thresholds``, with which people and programs read and change the thresholds of running processes."""
+"""Thresholds: reads and changes the thresholds of running processes."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Loader:
     def __init__(
         self, shell: Runner, keys: LogKeys, lifetimes: Lifetimes, wakeup: WakeUp, columns: Columns, pace: Pace
     ) -> None:
-        self._shell = shell
+        self._runner = shell
         self._keys = keys
         self._lifetimes = lifetimes
         self._wakeup = wakeup
@@ -104,7 +104,7 @@ class Loader:
             StoreUnavailableError: the log's server was away for longer than ``outage_seconds``; run it again to go on.
         """
         if self._pace.confirm:
-            self._shell.run(trial(self._keys), 2 * CONFIRM_SECONDS)
+            self._runner.run(trial(self._keys), 2 * CONFIRM_SECONDS)
         progress = checkpoint.load()
         for path, kind in files:
             rows = read_rows(path, kind, progress.rows.get(path, 0))
@@ -126,7 +126,7 @@ class Loader:
         Raises:
             StoreUnavailableError: the log's server does not answer.
         """
-        depth = self._shell.run(fill_log.depth(self._keys, LANE), _SECONDS)
+        depth = self._runner.run(fill_log.depth(self._keys, LANE), _SECONDS)
         return depth.fills + depth.retrying
 
     def _messages(self, batch: list[Row], rejects: IO[str], progress: LoadProgress) -> Iterator[bytes]:
@@ -160,15 +160,15 @@ class Loader:
 
     def _add(self, flow: Flow[None]) -> None:
         if self._pace.confirm:
-            self._shell.run(confirmed(flow), 2 * CONFIRM_SECONDS)
+            self._runner.run(confirmed(flow), 2 * CONFIRM_SECONDS)
         else:
-            self._shell.run(flow, _SECONDS)
+            self._runner.run(flow, _SECONDS)
 
     def _has_room(self) -> bool:
-        depth = self._shell.run(fill_log.depth(self._keys, LANE), _SECONDS)
+        depth = self._runner.run(fill_log.depth(self._keys, LANE), _SECONDS)
         if depth.fills + depth.retrying >= self._pace.max_depth:
             return False
-        used, most = self._shell.run(_memory(), _SECONDS)
+        used, most = self._runner.run(_memory(), _SECONDS)
         return not most or used < self._pace.max_memory_share * most
 
     def _check_share(self, progress: LoadProgress) -> None:

@@ -72,7 +72,7 @@ class Ask:
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]  # a flow's return value is its T
             if not isinstance(step, Send):
-                raise TypeError("a flow that embeds needs a Shell")
+                raise TypeError("a flow that embeds needs a Runner")
             answer = self.send(step.commands)
 
     def ping(self) -> None:

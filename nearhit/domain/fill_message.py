@@ -1,4 +1,4 @@
-"""Message: what a fill is in the log, msgpack with a version, bounded in size, never pickle."""
+"""Fill message: what a fill is in the log: msgpack with a version, bounded in size, never pickle."""
 
 from __future__ import annotations
 

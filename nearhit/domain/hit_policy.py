@@ -1,4 +1,4 @@
-"""Policy: the decisions of a lookup and of a fill, without any I/O."""
+"""Hit policy: the decisions of a lookup and of a fill, without any I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many: embeds a long list of texts in calls of a fair size, on several threads where that helps."""
+"""Bulk embedding: embeds a long list of texts in calls of a fair size, on several threads where that helps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deadline: holds a remote embedder to its time limit, whatever its client does."""
+"""Deadline embedder: adds a time limit to a remote embedder, whatever its client does."""
 
 from __future__ import annotations
 

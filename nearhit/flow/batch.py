@@ -1,4 +1,4 @@
-"""Together: many flows at once, their commands in one round trip, their texts and their pairs in one call each."""
+"""Batch: runs many flows at once: their commands in one round trip, their texts and their pairs in one call each."""
 
 from __future__ import annotations
 

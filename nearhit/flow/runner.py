@@ -1,4 +1,4 @@
-"""Shell: drives flows against the world, once blocking and once for asyncio, within a deadline."""
+"""Runners: run flows within a deadline, one blocking and one for asyncio."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from nearhit.flow.steps import Compare, Embed, Flow, Send, Step
 from nearhit.resilience.loop_clock import LoopClocks
 
 if TYPE_CHECKING:
-    from nearhit.flow.ports import AsyncLink, Embedder, Embeddings, Link
-    from nearhit.judge.deadline_judge import DeadlineJudge
+    from nearhit.flow.ports import AsyncLink, Embedder, Embeddings, Link, PairJudge
     from nearhit.resilience.circuit_breaker import CircuitBreaker
     from nearhit.resilience.loop_clock import LoopClock
     from nearhit.telemetry.metrics import Metrics
@@ -138,7 +137,7 @@ class Runner:
         judge: who is asked by flows of a cache with a second stage.
     """
 
-    def __init__(self, link: Link, embedder: Embedder, gate: Gate, judge: DeadlineJudge | None = None) -> None:
+    def __init__(self, link: Link, embedder: Embedder, gate: Gate, judge: PairJudge | None = None) -> None:
         self._link = link
         self._embedder = embedder
         self._gate = gate
@@ -214,7 +213,7 @@ class Runner:
 class AsyncRunner:
     """Runs flows in an event loop; the twin of ``Runner``."""
 
-    def __init__(self, link: AsyncLink, embedder: Embedder, gate: Gate, judge: DeadlineJudge | None = None) -> None:
+    def __init__(self, link: AsyncLink, embedder: Embedder, gate: Gate, judge: PairJudge | None = None) -> None:
         self._link = link
         self._embedder = embedder
         self._gate = gate

@@ -1,4 +1,4 @@
-"""Flows: decisions written once as generators, driven by a sync and an asyncio shell.
+"""Steps: what a flow, a decision written once as a generator, may ask of the world.
 
 A flow yields what it needs from the world and is sent the answer; it never touches a socket or a clock itself. So the
 sync and the asyncio twin share every line that decides, and a test can drive a flow by hand.

@@ -1,4 +1,4 @@
-"""Engine port: the one face of both index engines."""
+"""Engine: the interface of both index engines."""
 
 from __future__ import annotations
 

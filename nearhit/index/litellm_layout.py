@@ -1,4 +1,4 @@
-"""Layout litellm: the entries of LiteLLM's own ``valkey-semantic`` cache, written so that both serve both.
+"""LiteLLM layout: the entries of LiteLLM's own ``valkey-semantic`` cache, written so that both programs serve both.
 
 What LiteLLM writes, read in its 1.106: a HASH at ``{index}:{scope}:{anything}`` with ``litellm_cache_key`` (TAG,
 SHA-256 hex of its cache key), ``prompt``, ``response`` (a mapping of ``timestamp`` and ``response``, as Python writes

@@ -1,4 +1,4 @@
-"""Opening: from settings and a server to the space that lookups search, as a flow that can be run again at any time."""
+"""Opening: from settings and a server to the space that lookups search, as a flow that can run again at any time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generations: what the indexes of one namespace and embedder look like on the server at one moment."""
+"""Survey: the indexes of one namespace and embedder on the server at one moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held judge: any judge, held to its time limit, and with all that it does wrong under our names."""
+"""Deadline judge: adds a deadline to a judge and translates its errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DeadlineJudge:
         self._calls: BoundedCalls[Judgement] = BoundedCalls(inner.name, JudgeUnavailableError, "nearhit-judge")
 
     def __repr__(self) -> str:
-        return f"HeldJudge({self.inner!r})"
+        return f"DeadlineJudge({self.inner!r})"
 
     def load(self) -> None:
         """Load what the first call would load, where the judge has such a thing.

@@ -1,4 +1,4 @@
-"""Question: what a language model is asked about two texts, and how its reply is read. Pure."""
+"""Judge prompt: what a language model is asked about two texts, and how its reply is read. Pure."""
 
 from __future__ import annotations
 

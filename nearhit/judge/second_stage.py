@@ -1,4 +1,4 @@
-"""Stage: the second stage as part of a lookup's flow: whom it asks, what it remembers, and what a failure means."""
+"""Second stage: which neighbours of a lookup are judged, and what a judge's failure means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory: the judgements of this process, so that nobody pays twice for one pair."""
+"""Verdict cache: the judgements of this process, so that no pair is paid for twice."""
 
 from __future__ import annotations
 

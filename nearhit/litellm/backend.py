@@ -59,7 +59,7 @@ class Guarded:
     """
 
     def __init__(self, edge: Failsafe, side: str) -> None:
-        self._edge = edge
+        self._failsafe = edge
         self._side = side
 
     def __enter__(self) -> None:
@@ -71,9 +71,9 @@ class Guarded:
         if not isinstance(error, Exception):
             return False
         if self._side == "read":
-            self._edge.lookup_broke(error, None)
+            self._failsafe.lookup_broke(error, None)
         else:
-            self._edge.fill_broke(error)
+            self._failsafe.fill_broke(error)
         return True
 
 
@@ -95,7 +95,7 @@ class Backend:
         self.aio = aio
         self._options = options
         self.metrics = sync.metrics
-        self._edge = Failsafe(sync.metrics)
+        self._failsafe = Failsafe(sync.metrics)
         self._pending = PendingMisses()
         self._served: OrderedDict[str, str] = OrderedDict()
 
@@ -192,7 +192,7 @@ class Backend:
 
     def edge(self, side: str) -> Guarded:
         """Return a block that counts and logs what goes wrong in it, and goes on."""
-        return Guarded(self._edge, side)
+        return Guarded(self._failsafe, side)
 
     def _judge(self, request: Request, outcome: Hit | Miss) -> Hit | None:
         if isinstance(outcome, Miss):

@@ -1,4 +1,4 @@
-"""LiteLLM client: the one place that imports litellm and that turns its errors into ours."""
+"""LiteLLM client: the only module that imports litellm; it translates litellm's errors into ours."""
 
 from __future__ import annotations
 

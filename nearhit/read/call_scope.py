@@ -1,4 +1,4 @@
-"""Memo: what of a function call is the question and what is its scope, for ``cached``."""
+"""Call scope: which arguments of a function are the question and which are its scope, for ``cached``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edge: the last line between the cache and its caller, where nothing may come through."""
+"""Failsafe: turns unexpected exceptions into counted misses."""
 
 from __future__ import annotations
 

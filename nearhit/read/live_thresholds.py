@@ -1,4 +1,4 @@
-"""Live: the rules that lookups of this process go by, with thresholds as they are changed while it runs.
+"""Live thresholds: the rules that lookups of this process apply, with thresholds that change while it runs.
 
 A thread reads the entries every two seconds. A lookup only looks into a mapping of this process, so that neither a slow
 nor a dead server is ever on its path: what was read last, or was configured, holds until the next read.

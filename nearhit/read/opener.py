@@ -16,9 +16,10 @@ from nearhit.resilience.background import off_loop, start_thread
 from nearhit.valkey.async_link import keep_inherited
 
 if TYPE_CHECKING:
-    from nearhit.assembly import Components
     from nearhit.flow.runner import AsyncRunner, Runner
+    from nearhit.index.opening import Plan
     from nearhit.index.space import Space
+    from nearhit.judge.second_stage import SecondStage
     from nearhit.read.failsafe import Failsafe
     from nearhit.read.live_thresholds import LiveRules
     from nearhit.read.readiness import Readiness
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
 class _Opening:
     """What both openers share: how an opening begins, and how one that fails is noted."""
 
-    def __init__(self, parts: Components, door: Readiness, live: LiveRules, edge: Failsafe) -> None:
-        self._parts = parts
-        self._door = door
+    def __init__(
+        self, plan: Plan, readiness: Readiness, live: LiveRules, failsafe: Failsafe, judging: SecondStage | None
+    ) -> None:
+        self._plan = plan
+        self._judging = judging
+        self._readiness = readiness
         self._live = live
-        self._edge = edge
+        self._failsafe = failsafe
         self._pid = os.getpid()
 
     def _forked(self) -> bool:
@@ -39,7 +43,7 @@ class _Opening:
         if self._pid == os.getpid():
             return False
         self._pid = os.getpid()
-        self._door.forget()
+        self._readiness.forget()
         return True
 
     def _begin(self) -> None:
@@ -48,37 +52,46 @@ class _Opening:
 
     def _failed(self, error: BaseException, turn: int) -> None:
         if isinstance(error, NearhitError):
-            self._door.failed(error, turn)
+            self._readiness.failed(error, turn)
             return
         if isinstance(error, Exception):  # a bug must not end the opening unseen
-            self._edge.lookup_broke(error, None)
-        self._door.failed(IndexLostError(f"opening failed: {type(error).__name__}"), turn)
+            self._failsafe.lookup_broke(error, None)
+        self._readiness.failed(IndexLostError(f"opening failed: {type(error).__name__}"), turn)
 
 
 class Opener(_Opening):
     """Opens on a thread.
 
     Args:
-        parts: what the cache is made of.
-        shell: runs the flow of the opening.
-        door: says when to open, and takes what an opening gives.
+        plan: how to open the space.
+        runner: runs the flow of the opening.
+        readiness: says when to open, and takes what an opening gives.
         live: the thresholds that lookups go by, read before the first of them.
-        edge: counts what must not happen.
+        failsafe: counts what must not happen.
+        judging: the second stage, which loads its model with the opening; ``None`` where it is off.
     """
 
-    def __init__(self, parts: Components, shell: Runner, door: Readiness, live: LiveRules, edge: Failsafe) -> None:
-        super().__init__(parts, door, live, edge)
-        self._shell = shell
+    def __init__(
+        self,
+        plan: Plan,
+        runner: Runner,
+        readiness: Readiness,
+        live: LiveRules,
+        failsafe: Failsafe,
+        judging: SecondStage | None = None,
+    ) -> None:
+        super().__init__(plan, readiness, live, failsafe, judging)
+        self._runner = runner
 
     def space(self, wait_seconds: float) -> Space | None:
         """Return the open space, starting to open it where needed and waiting for the first one."""
         self._forked()
-        turn = self._door.try_to_enter()
+        turn = self._readiness.try_to_enter()
         if turn:
             self._start(turn)
-        if self._door.waiting:
-            self._door.changed.wait(max(0.0, wait_seconds))
-        return self._door.space
+        if self._readiness.waiting:
+            self._readiness.changed.wait(max(0.0, wait_seconds))
+        return self._readiness.space
 
     def _start(self, turn: int) -> None:
         started = False
@@ -86,16 +99,16 @@ class Opener(_Opening):
             started = start_thread("nearhit-open", self._open, turn)
         finally:
             if not started:  # or interrupted just then: what a thread that runs after all gives is taken nevertheless
-                self._door.failed(UnavailableError("no thread can be started"), turn)
+                self._readiness.failed(UnavailableError("no thread can be started"), turn)
 
     def _open(self, turn: int) -> None:
         try:
             self._begin()
-            opened = self._shell.run(open_space(self._parts.plan, self._door.space), OPEN_SECONDS)
+            opened = self._runner.run(open_space(self._plan, self._readiness.space), OPEN_SECONDS)
             self._live.wait()
-            if self._parts.judging is not None:
-                self._parts.judging.warm_up()
-            self._door.opened(opened, turn)
+            if self._judging is not None:
+                self._judging.warm_up()
+            self._readiness.opened(opened, turn)
         except BaseException as error:
             self._failed(error, turn)
             if not isinstance(error, Exception):
@@ -105,9 +118,17 @@ class Opener(_Opening):
 class AsyncOpener(_Opening):
     """Opens as a task of the event loop that asks first; the twin of ``Opener``."""
 
-    def __init__(self, parts: Components, shell: AsyncRunner, door: Readiness, live: LiveRules, edge: Failsafe) -> None:
-        super().__init__(parts, door, live, edge)
-        self._shell = shell
+    def __init__(
+        self,
+        plan: Plan,
+        runner: AsyncRunner,
+        readiness: Readiness,
+        live: LiveRules,
+        failsafe: Failsafe,
+        judging: SecondStage | None = None,
+    ) -> None:
+        super().__init__(plan, readiness, live, failsafe, judging)
+        self._runner = runner
         self._task: asyncio.Task[None] | None = None
         self._turn = 0
 
@@ -116,13 +137,13 @@ class AsyncOpener(_Opening):
         if self._forked():
             keep_inherited(self._task)  # with it goes its loop, and with that the parent's wake-ups
         self._give_up()
-        turn = self._door.try_to_enter()
+        turn = self._readiness.try_to_enter()
         if turn:
             self._turn, self._task = turn, asyncio.create_task(self._open(turn), name="nearhit-open")
         task = self._task
-        if self._door.waiting and task is not None and task.get_loop() is asyncio.get_running_loop():
+        if self._readiness.waiting and task is not None and task.get_loop() is asyncio.get_running_loop():
             await asyncio.wait({task}, timeout=max(0.0, wait_seconds))
-        return self._door.space
+        return self._readiness.space
 
     def cancel(self) -> None:
         """Cancel an opening of the running loop."""
@@ -132,20 +153,20 @@ class AsyncOpener(_Opening):
     def _give_up(self) -> None:
         """Note an opening as failed whose loop has ended, or stands still while the caller's runs."""
         turn, task = self._turn, self._task
-        if not turn or turn != self._door.opening or task is None:
+        if not turn or turn != self._readiness.opening or task is None:
             return
         loop = task.get_loop()
         if task.done() or not (loop.is_running() or loop is asyncio.get_running_loop()):
-            self._door.failed(IndexLostError("the event loop ended while the cache was opening"), turn)
+            self._readiness.failed(IndexLostError("the event loop ended while the cache was opening"), turn)
 
     async def _open(self, turn: int) -> None:
         try:
             self._begin()
-            opened = await self._shell.run(open_space(self._parts.plan, self._door.space), OPEN_SECONDS)
+            opened = await self._runner.run(open_space(self._plan, self._readiness.space), OPEN_SECONDS)
             await off_loop(self._live.wait)
-            if self._parts.judging is not None:
-                await asyncio.to_thread(self._parts.judging.warm_up)
-            self._door.opened(opened, turn)
+            if self._judging is not None:
+                await asyncio.to_thread(self._judging.warm_up)
+            self._readiness.opened(opened, turn)
         except BaseException as error:
             self._failed(error, turn)
             if not isinstance(error, Exception):  # the loop ends before the opening does: the next loop opens again

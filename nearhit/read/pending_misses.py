@@ -1,4 +1,4 @@
-"""Pending: misses on their way from a lookup to its fill, for callers whose two calls are far apart."""
+"""Pending misses: misses between a lookup and its fill, for callers whose two calls are far apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Door: the state between a cache that is made and a space that can be searched, shared by both faces."""
+"""Readiness: whether the index is open and when to reopen it."""
 
 from __future__ import annotations
 

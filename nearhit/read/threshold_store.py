@@ -1,4 +1,4 @@
-"""Store: where the thresholds of a namespace lie, a small hash on the log's server, which evicts nothing."""
+"""Threshold store: the thresholds of a namespace, a small hash on the log's server, which evicts nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Breaker: stops asking a part that keeps failing, and tries it again later with one call."""
+"""Circuit breaker: stops asking a part that keeps failing, and tries it again later with one call."""
 
 from __future__ import annotations
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from nearhit.domain.intervals import Share
     from nearhit.domain.outcome import Miss
-    from nearhit.index.engine import Engine
 
 Series = TypeVar("Series", Counter, Gauge, Histogram)
 Mode = Literal["livemostrecent", "livemax", "livesum"]
@@ -91,7 +90,7 @@ class Metrics:
         self._at_scrape.steps.append(self._observe_engine)
         self._refreshed_at = time.monotonic()
         self._shared = multiprocess_folder() is not None
-        self._engine: Callable[[], Engine | None] | None = None
+        self._engine: Callable[[], Any] | None = None
         self._read_path()
         self._write_path()
         self._index()
@@ -125,7 +124,7 @@ class Metrics:
         """Say from which similarity a neighbour is a hit now, where no tenant or scope has a threshold of its own."""
         self._threshold_gauge.labels(self.namespace).set(threshold)
 
-    def watch_engine(self, engine: Engine) -> None:
+    def watch_engine(self, engine: object) -> None:
         """Report how the engine's replica is at every scrape, where it has one, for as long as the engine lives."""
         self._engine = weakref.ref(engine)
 

@@ -1,4 +1,4 @@
-"""Sockets: the connections of this process to one server, made in the background and kept between calls."""
+"""Connection pool: the connections of this process to one server, made in the background and kept between calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys: every name that Nearhit uses on a server, made in one place."""
+"""Key names: every name that Nearhit uses on a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wire: commands that most lookups send, packed for the wire but for the few words that differ."""
+"""Packed commands: commands that most lookups send, encoded in advance except for the words that differ."""
 
 from __future__ import annotations
 

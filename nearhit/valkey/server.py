@@ -1,4 +1,4 @@
-"""Connection: how a server is reached, and the redis-py clients that reach it."""
+"""Server: where a Valkey server is, and the redis-py clients that reach it."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Watch:
     """
 
     def __init__(self, shell: Runner, keys: LogKeys, metrics: Metrics, budget: Budget, window_seconds: float) -> None:
-        self._shell = shell
+        self._runner = shell
         self._keys = keys
         self._metrics = metrics
         self._budget = budget
@@ -57,7 +57,7 @@ class Watch:
         """
         try:
             self._read()
-            rows = self._shell.run(threshold_store.rows(self._keys), _SECONDS)
+            rows = self._runner.run(threshold_store.rows(self._keys), _SECONDS)
         except NearhitError:
             self._metrics.forget_false_hits()
             raise
@@ -71,7 +71,7 @@ class Watch:
 
     def _read(self) -> None:
         while True:
-            oldest, page = self._shell.run(samples.newer(self._keys, self._last), _SECONDS)
+            oldest, page = self._runner.run(samples.newer(self._keys, self._last), _SECONDS)
             self._seen += [one for one in page if one.readable]
             if page:
                 self._last = page[-1].id
@@ -90,7 +90,7 @@ class Watch:
         about = entry.about if entry is not None else "the namespace"
         now_ms = time.time_ns() // 1_000_000
         made = ThresholdEntry(field, wanted.after, WHO, now_ms, wanted.why, wanted.before, about)
-        if self._shell.run(threshold_store.change(self._keys, made, blob), _SECONDS):  # else another worker was first
+        if self._runner.run(threshold_store.change(self._keys, made, blob), _SECONDS):  # else another worker was first
             self._metrics.threshold_raises.labels(self._metrics.namespace).inc()
             log.warning(
                 "threshold raised: %s",

@@ -1,4 +1,4 @@
-"""Fate: what becomes of a fill that a worker has in work: stored, put off to its next try, or buried."""
+"""Acknowledger: acknowledges, reschedules or dead-letters fills."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Acknowledger:
     """
 
     def __init__(self, shell: Runner, keys: LogKeys, metrics: Metrics, backoff: Backoff, limits: Limits) -> None:
-        self._shell = shell
+        self._runner = shell
         self._keys = keys
         self._metrics = metrics
         self._backoff = backoff
@@ -66,7 +66,7 @@ class Acknowledger:
 
     def done(self, rows: Sequence[Logged], lane: str) -> None:
         """Take fills out of the log."""
-        self._shell.run(fill_log.done(self._keys, lane, rows), self._limits.store_seconds)
+        self._runner.run(fill_log.done(self._keys, lane, rows), self._limits.store_seconds)
 
     def poisonous(self, row: Logged, lane: str) -> bool:
         """Return whether too many workers fell silent over a fill; it is buried then."""
@@ -95,7 +95,7 @@ class Acknowledger:
     def bury(self, row: Logged, lane: str, reason: str, why: object) -> None:
         """Move a fill to the dead-letter log, count it, and say so; the log line holds neither prompt nor answer."""
         flow = fill_log.bury(self._keys, lane, row, reason, str(why))
-        if self._shell.run(flow, self._limits.store_seconds):
+        if self._runner.run(flow, self._limits.store_seconds):
             self._metrics.dead_letters.labels(self._metrics.namespace, reason).inc()
             log.warning("fill given up", extra={"action": "bury", "reason": reason, "lane": lane})
 
@@ -103,7 +103,7 @@ class Acknowledger:
         if waits:
             now_ms = time.time_ns() // 1_000_000
             due = [(row, now_ms + round(seconds * 1000), tries) for row, seconds, tries in waits]
-            self._shell.run(fill_log.put_off(self._keys, lane, due), self._limits.store_seconds)
+            self._runner.run(fill_log.put_off(self._keys, lane, due), self._limits.store_seconds)
 
 
 def _chance() -> float:

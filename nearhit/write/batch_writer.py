@@ -1,4 +1,4 @@
-"""Writer: turns a batch of fills from the log into entries, or says what else becomes of each.
+"""Batch writer: turns a batch of fills from the log into entries, or says what else becomes of each.
 
 read or claim ─▶ decode ─▶ vectors: carried, known, embedded in one call ─▶ upsert ─▶ acknowledge
 │                              │                          │

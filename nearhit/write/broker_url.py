@@ -1,4 +1,4 @@
-"""Broker: the kombu url under which Celery reaches a Valkey server."""
+"""Broker url: the kombu url under which Celery reaches a Valkey server."""
 
 from __future__ import annotations
 

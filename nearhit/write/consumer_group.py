@@ -1,4 +1,4 @@
-"""Log help: who is needed at a fill log, and who is gone from it."""
+"""Consumer group: which workers still read a fill log, and which have gone."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class Drain:
         gathering: Gathering,
         recruit: Callable[[str], None] | None = None,
     ) -> None:
-        self._shell = shell
+        self._runner = shell
         self._keys = keys
         self._writer = writer
         self._space = space
@@ -170,7 +170,7 @@ class Drain:
         stored = 0
         idle, count = self._gathering.claim_idle_ms, self._gathering.size(lane)
         while not self._stopping.is_set():
-            left = self._shell.run(fill_log.silent(self._keys, lane, idle, count), _SECONDS)
+            left = self._runner.run(fill_log.silent(self._keys, lane, idle, count), _SECONDS)
             if not left:
                 break
             space = self._space()
@@ -184,7 +184,7 @@ class Drain:
     def promote(self, lane: str) -> int:
         """Put fills whose wait is over back into the lane; return how many."""
         now_ms = time.time_ns() // 1_000_000
-        return self._shell.run(fill_log.promote(self._keys, lane, now_ms, 1000), _SECONDS)
+        return self._runner.run(fill_log.promote(self._keys, lane, now_ms, 1000), _SECONDS)
 
     def keep_alive(self) -> None:
         """Tell the log that what is in work here is not abandoned; to be called well within ``claim_idle_ms``."""
@@ -193,7 +193,7 @@ class Drain:
             works = [work for work in self._works.values() if now - work.since < self._gathering.keep_seconds]
         for work in works:
             try:
-                self._shell.run(fill_log.keep(self._keys, work.lane, self.consumer, list(work.rows)), _SECONDS)
+                self._runner.run(fill_log.keep(self._keys, work.lane, self.consumer, list(work.rows)), _SECONDS)
             except NearhitError as error:  # at worst another worker does the same work again
                 log.debug("keep-alive failed: %s", error, extra={"action": "keep_alive"})
 
@@ -213,7 +213,7 @@ class Drain:
                 return
 
     def _read(self, lane: str, rows: list[Logged], count: int, *, last: bool) -> int:
-        some = self._shell.run(fill_log.read(self._keys, lane, self.consumer, count, last=last), _SECONDS)
+        some = self._runner.run(fill_log.read(self._keys, lane, self.consumer, count, last=last), _SECONDS)
         return self._took(lane, rows, some)
 
     def _claim(self, lane: str, rows: list[Logged], wanted: list[Silent]) -> None:
@@ -222,7 +222,7 @@ class Drain:
             some, wanted = wanted[:count], wanted[count:]
             idle = self._gathering.claim_idle_ms
             self._took(
-                lane, rows, self._shell.run(fill_log.claim(self._keys, lane, self.consumer, idle, some), _SECONDS)
+                lane, rows, self._runner.run(fill_log.claim(self._keys, lane, self.consumer, idle, some), _SECONDS)
             )
 
     def _took(self, lane: str, rows: list[Logged], some: list[Logged]) -> int:

@@ -13,6 +13,7 @@ from nearhit.domain.entry import Entry, Usage
 from nearhit.domain.outcome import Stored
 from nearhit.errors import ConfigError, ContractError, EntryError, MessageError, StoreUnavailableError, UnavailableError
 from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.llm.client import NoRetries, error_types, load_litellm, translate
 from nearhit.write import refresh_queue
 from nearhit.write.upsert import upsert
 
@@ -127,8 +128,6 @@ def ask_model(recipe: dict[str, Any], as_text: bool, timeout_seconds: float) -> 
         ConfigError: a refused key, an unknown model, or litellm is not installed.
         ContractError: the model refuses the messages, or gives no text.
     """
-    from nearhit.llm.client import NoRetries, error_types, load_litellm, translate
-
     litellm = load_litellm()
     arguments = {**recipe, "timeout": timeout_seconds, "max_retries": NoRetries(0), "stream": False, "caching": False}
     try:

@@ -1,4 +1,4 @@
-"""Verification: looks for an entry right after it was written, since valkey-search may skip a vector without a word.
+"""Searchability probe: looks for an entry right after it was written, since valkey-search may skip a vector silently.
 
 HSET succeeds and the entry counts as a document, but no search ever finds it: a vector of another size is skipped so
 (``hash_indexing_failures`` rises), and so is one whose every near vector in the graph is dead (nothing rises but an
@@ -54,7 +54,7 @@ class SearchabilityProbe:
     """
 
     def __init__(self, shell: Runner, metrics: Metrics) -> None:
-        self._shell = shell
+        self._runner = shell
         self._metrics = metrics
         self._due = 0.0
 
@@ -67,7 +67,7 @@ class SearchabilityProbe:
             return
         self._due = time.monotonic() + PAUSE_SECONDS
         try:
-            found = self._shell.run(look_for(stored[-1], space), _SECONDS)
+            found = self._runner.run(look_for(stored[-1], space), _SECONDS)
         except NearhitError:  # counted by the shell's gate; the entry itself is written
             found = ProbeResult.FAILED
         self._metrics.write_verifications.labels(self._metrics.namespace, found.value).inc()

@@ -1,4 +1,4 @@
-"""Request: asks a worker for work on the index, by task name."""
+"""Task request: asks a worker for work on the index, by task name."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 from celery import shared_task
 
 from nearhit.write.wakeup import TASK_DRAIN, TASK_FILL, TASK_FILL_MANY
-from nearhit_tasks.door import NearhitTask
+from nearhit_tasks.base_task import NearhitTask
 
 
 @shared_task(name=TASK_DRAIN, bind=True, base=NearhitTask)  # type: ignore[untyped-decorator]  # Celery has no types

@@ -8,7 +8,7 @@ from celery import shared_task
 
 from nearhit.admin.invalidate import TASK_INVALIDATE, Selection
 from nearhit.write.wakeup import queue_name
-from nearhit_tasks.door import NearhitTask, TaskRuntime
+from nearhit_tasks.base_task import NearhitTask, TaskRuntime
 
 
 @shared_task(name=TASK_INVALIDATE, bind=True, base=NearhitTask)  # type: ignore[untyped-decorator]  # Celery has no types

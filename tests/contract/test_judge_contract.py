@@ -74,7 +74,7 @@ def judged(face: Callable[..., Face], shelf: Callable[..., Shelf], strict: Stric
 
 def seen(cache: Face) -> float:
     """Return how many entries a reader finds: a replica follows the writes, a server has them at once."""
-    engine = cache.cache._door.space.engine  # noqa: SLF001 - a replica's state
+    engine = cache.cache._readiness.space.engine  # noqa: SLF001 - a replica's state
     return float(engine.stats().entries) if isinstance(engine, LocalEngine) else math.inf
 
 

@@ -61,7 +61,7 @@ def judged(
         entries = shelf(None, **values)
         for prompt in prompts:
             entries.add(prompt, f"answer to {prompt}")
-        engine = one.cache._door.space.engine  # noqa: SLF001 - a replica follows the writes
+        engine = one.cache._readiness.space.engine  # noqa: SLF001 - a replica follows the writes
         if isinstance(engine, LocalEngine):
             wait_until(lambda: engine.stats().entries >= len(prompts), 10, "the replica holds all entries")
         return one, entries

@@ -71,7 +71,7 @@ class Settled(NearhitCache):
     def _seen(self) -> bool:
         with self.settings.server().client() as client:
             there = sum(1 for _ in client.scan_iter(f"nearhit:{self.settings.namespace}:*:e:*"))
-        spaces = [one._door.space for one in (self.sync, self.twin) if one]  # noqa: SLF001 - a replica's state
+        spaces = [one._readiness.space for one in (self.sync, self.twin) if one]  # noqa: SLF001 - a replica's state
         engines = [space.engine for space in spaces if space is not None]
         return all(one.stats().entries == there for one in engines if isinstance(one, LocalEngine))
 

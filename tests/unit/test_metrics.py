@@ -169,7 +169,7 @@ class ReplicaEngine:
 def test_the_replica_is_reported_as_it_is_at_the_scrape_and_for_as_long_as_it_lives() -> None:
     metrics = Metrics()
     engine = ReplicaEngine()
-    metrics.watch_engine(engine)  # type: ignore[arg-type]  # only its stats are asked for
+    metrics.watch_engine(engine)
     assert value(metrics, "replica_lag_seconds") == 1.5
     assert value(metrics, "replica_loads", reason="start") == 1
     engine.replica.lag_seconds = 0.0

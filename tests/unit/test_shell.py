@@ -157,9 +157,8 @@ def test_a_step_without_time_left_is_refused_and_not_held_against_its_part(kind:
 
 def test_the_time_of_a_step_is_counted_under_its_stage(kind: str) -> None:
     stages: dict[str, float] = {}
+    slow = Says(lambda: time.sleep(0.01) or [[1.0]])  # type: ignore[func-returns-value]
     dead = Dead(StoreUnavailableError("no reply"))
-    shell = Runner(
-        dead, Says(lambda: time.sleep(0.01) or [[1.0]]), Gate(CircuitBreaker(), CircuitBreaker(), Metrics(), "read")
-    )  # type: ignore[func-returns-value]
+    shell = Runner(dead, slow, Gate(CircuitBreaker(), CircuitBreaker(), Metrics(), "read"))
     shell.run(embed("a"), 5.0, stages)
     assert stages["embed"] >= 0.01

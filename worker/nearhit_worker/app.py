@@ -1,6 +1,6 @@
 """App: the Celery application of a worker, and what its process starts and stops.
 
-Run it with ``nearhit worker``, or with ``celery -A nearhit_worker.app worker -P threads`` when options of Celery are needed.
+Run it with ``nearhit worker``, or with ``celery -A nearhit_worker.app worker -P threads`` for Celery's own options.
 """
 
 from __future__ import annotations

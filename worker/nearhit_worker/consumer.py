@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from celery.utils.log import get_logger
 from celery.worker.consumer import Consumer
 from kombu.utils.json import dumps
-from nearhit_tasks.door import REASON
+from nearhit_tasks.base_task import REASON
 
 from nearhit.errors import MessageError
 from nearhit_worker.envelope import REFUSED_TYPE

@@ -34,7 +34,7 @@ class Maintenance:
     """
 
     def __init__(self, shell: Runner, metrics: Metrics, wear: Wear | None = None) -> None:
-        self._shell = shell
+        self._runner = shell
         self._metrics = metrics
         self._wear = wear or Wear()
         self._gauges = IndexGauges(shell, metrics)
@@ -54,7 +54,7 @@ class Maintenance:
             raise
 
     def _look(self, space: Space) -> tuple[Space, bool]:
-        watched = self._shell.run(loss.watch(space), _SECONDS)
+        watched = self._runner.run(loss.watch(space), _SECONDS)
         if watched.reason is not None:
             self._metrics.heals.labels(self._metrics.namespace, watched.reason.value).inc()
             log.warning("index made again", extra={"action": "heal", "reason": watched.reason.value})
@@ -71,14 +71,14 @@ class Maintenance:
             self._gauges.forget()
 
     def _rotate(self, space: Space, engine: ValkeySearchEngine) -> None:
-        seen = self._shell.run(survey(space.keys, engine.generation), _SECONDS)
+        seen = self._runner.run(survey(space.keys, engine.generation), _SECONDS)
         if not seen.listed:
             self._say_once("indexes are not rotated: the user may not list them; grant +ft._list")
             return
         self._observe(seen)
         engine.generation = seen.current
         step, about = rotation.decide(seen, self._wear)
-        if self._shell.run(rotation.take(step, about, seen.current, engine, space.keys, self._wear), _SECONDS):
+        if self._runner.run(rotation.take(step, about, seen.current, engine, space.keys, self._wear), _SECONDS):
             self._metrics.rotations.labels(self._metrics.namespace, step.value).inc()
             self._metrics.generation.labels(self._metrics.namespace).set(engine.generation)
             log.info("index rotation", extra={"action": "rotate", "step": step.value, "generation": about})

@@ -124,7 +124,7 @@ class Runtime:
 
     @property
     def last_error(self) -> str:
-        """The failure of a background loop that did not succeed since, of several the last to begin; empty for none."""
+        """The newest failure of a background loop that has not succeeded since; empty for none."""
         failing = tuple(self.failures.items())
         return ": ".join(failing[-1]) if failing else ""
 

@@ -17,8 +17,6 @@ from tests.support.shelf import Shelf
 if TYPE_CHECKING:
     from nearhit_worker.stack import ValkeyServer
 
-    pass
-
 
 def test_a_loop_is_not_held_while_the_server_hangs(own_settings: Any, own_server: ValkeyServer) -> None:
     async def lag() -> float:

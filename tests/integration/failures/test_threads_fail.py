@@ -97,14 +97,14 @@ def test_a_loop_that_ends_while_it_opens_the_cache_leaves_it_to_the_next(own_set
 
     assert asyncio.run(scene())
     if not closed:  # what the first loop goes on to open is not taken, and leaves no thread behind
-        space = cache._door.space  # noqa: SLF001 - which of the two openings counts
+        space = cache._readiness.space  # noqa: SLF001 - which of the two openings counts
 
         async def end() -> None:
             await asyncio.sleep(0.5)
             await cache.close()
 
         first.run_until_complete(end())
-        assert cache._door.space is space  # noqa: SLF001 - the same
+        assert cache._readiness.space is space  # noqa: SLF001 - the same
         first.run_until_complete(first.shutdown_default_executor())
         first.close()
     gc.collect()

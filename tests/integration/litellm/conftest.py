@@ -72,7 +72,7 @@ class House:
         """Whether both twins, where they follow the entries, hold them all."""
         with closing(self.settings.server().client()) as client:
             there = sum(1 for _ in client.scan_iter(f"nearhit:{self.settings.namespace}:*:e:*"))
-        spaces = [twin._door.space for twin in (self.backend.sync, self.backend.aio)]  # noqa: SLF001 - a replica's state
+        spaces = [twin._readiness.space for twin in (self.backend.sync, self.backend.aio)]  # noqa: SLF001 - a replica's state
         engines = [space.engine for space in spaces if space is not None]
         return all(one.stats().entries == there for one in engines if isinstance(one, LocalEngine))
 

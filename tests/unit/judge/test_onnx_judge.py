@@ -117,7 +117,7 @@ FORKS = """
 import os, sys
 from nearhit.judge.deadline_judge import DeadlineJudge
 from nearhit.judge.onnx_judge import OnnxJudge
-judge = HeldJudge(OnnxJudge(sys.argv[1]))
+judge = DeadlineJudge(OnnxJudge(sys.argv[1]))
 said = judge.judge("reset my password", "please reset my password", 20.0)
 child = os.fork()
 if child == 0:

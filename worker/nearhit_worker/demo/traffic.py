@@ -1,7 +1,7 @@
 """Traffic: asks a running cache what a public might ask, so that dashboards have something to show.
 
-``python -m nearhit_worker.demo.traffic`` reads the same settings as any application, serves its own ``/metrics`` where a worker
-would, and stands for an application: it looks up, and where the cache has no answer it fills one in.
+``python -m nearhit_worker.demo.traffic`` stands for an application: it reads the same settings, looks questions up, and
+fills in what the cache does not have. It serves its own ``/metrics`` where a worker would.
 """
 
 from __future__ import annotations

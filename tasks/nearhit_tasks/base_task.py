@@ -1,4 +1,4 @@
-"""Door: the base task. Gives a task its process's runtime, and turns errors of ours into retries or dead letters."""
+"""Base task: gives a task its process's runtime, and turns errors of ours into retries or dead letters."""
 
 from __future__ import annotations
 

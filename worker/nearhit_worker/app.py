@@ -166,7 +166,7 @@ def make_app(settings: Settings) -> Celery:
         # test_a_pickled_message_is_refused_and_the_worker_lives
         task_serializer="json",
         accept_content=["json"],
-        worker_consumer="worker.consumer:QuietConsumer",
+        worker_consumer="nearhit_worker.consumer:QuietConsumer",
         result_backend=None,
         task_ignore_result=True,
         # A task is acknowledged after it ran, so that a killed worker's message is delivered again: nearhit.fill of

@@ -14,6 +14,7 @@ from nearhit.telemetry.exposition import FOLDER_VARIABLE, clear, multiprocess_fo
 from nearhit.valkey.durability import CONFIRM_SECONDS, FSYNC, check_trial, trial_commands
 from nearhit.valkey.key_names import LogKeys
 from nearhit.valkey.link import link_to
+from nearhit_worker.telemetry import check_address
 
 _OWN_FOLDER = "nearhit-metrics-"
 
@@ -28,19 +29,26 @@ def main(arguments: list[str]) -> int:
     try:
         settings = Settings.from_env()
         _check_durability(settings)
+        check_address(settings.metrics_host, settings.metrics_port)  # Celery would show a traceback, and end with 0
     except ConfigError as error:
         print(f"nearhit: {error}", file=sys.stderr)  # noqa: T201 - said to the person at the terminal
         return 2
     _share_metrics(arguments)
     from nearhit_worker.app import make_app  # noqa: PLC0415 - Celery is imported only when a worker really runs
 
-    app = make_app(settings)
+    # One process, one model, one registry: embedding is a remote call, or runs outside of the interpreter's lock. The
+    # pool is no setting of the app: Celery takes a configured one even where the command line says prefork (5.7).
+    named = any(one.startswith(("-P", "--pool")) for one in arguments)
+    pool = [] if named else ["--pool", "threads"]
     # gossip, mingle and heartbeats are talk between workers that nothing here needs
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+    app = make_app(settings)
     try:
-        app.worker_main(["worker", *_pool(arguments), *quiet, *arguments])
+        app.worker_main(["worker", *pool, *quiet, *arguments])
     finally:
-        _drop_own_folder()
+        folder = multiprocess_folder()
+        if folder is not None and folder.name.startswith(_OWN_FOLDER):  # one that a person named is theirs to keep
+            shutil.rmtree(folder, ignore_errors=True)
     return int(app.nearhit.exit_code)
 
 
@@ -69,22 +77,6 @@ def _share_metrics(arguments: list[str]) -> None:
     elif any("prefork" in one for one in arguments):
         os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix=_OWN_FOLDER)
         os.execv(sys.executable, [sys.executable, "-m", "nearhit_worker", *arguments])  # noqa: S606 - ourselves, no shell
-
-
-def _drop_own_folder() -> None:
-    folder = multiprocess_folder()
-    if folder is not None and folder.name.startswith(_OWN_FOLDER):  # one that a person named is theirs to keep
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _pool(arguments: list[str]) -> list[str]:
-    """Return the pool to ask Celery for where ``arguments`` name none.
-
-    One process, one model, one registry: embedding is a remote call, or runs outside of the interpreter's lock. It is
-    no setting of the app: Celery takes a configured pool even where the command line says prefork (5.7).
-    """
-    named = any(one.startswith(("-P", "--pool")) for one in arguments)
-    return [] if named else ["--pool", "threads"]
 
 
 if __name__ == "__main__":

@@ -49,14 +49,7 @@ class TelemetryServer:
             "health": staticmethod(health),
             "process": ProcessCollector(registry=None),
         }
-        handler = type("Handler", (_Handler,), about)
-        try:
-            self._server = _server_class(host)((host, port), handler)
-        except OSError as error:
-            why = _REASONS.get(error.errno or 0, error.strerror or str(error))
-            raise ConfigError(
-                f"/metrics cannot listen on {host}:{port}: {why}; change NEARHIT_METRICS_HOST or NEARHIT_METRICS_PORT"
-            ) from error
+        self._server = _listening(host, port, type("Handler", (_Handler,), about))
         self._thread = threading.Thread(target=self._server.serve_forever, name="nearhit-telemetry", daemon=True)
 
     @property
@@ -84,9 +77,26 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
 
-def _server_class(host: str) -> type[_Server]:
+def check_address(host: str, port: int) -> None:
+    """Return when a server could listen there now.
+
+    Raises:
+        ConfigError: it cannot; the message says why and which settings to change.
+    """
+    _listening(host, port, BaseHTTPRequestHandler).server_close()
+
+
+def _listening(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> _Server:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return type("Server", (_Server,), {"address_family": family})
+    kind: type[_Server] = type("Server", (_Server,), {"address_family": family})
+    try:
+        return kind((host, port), handler)
+    except OSError as error:
+        why = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        raise ConfigError(
+            f"/metrics cannot listen on {host}:{port}: {why}; change NEARHIT_METRICS_HOST or NEARHIT_METRICS_PORT "
+            "(--metrics-port)"
+        ) from error
 
 
 class _Handler(BaseHTTPRequestHandler):

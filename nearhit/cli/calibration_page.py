@@ -48,9 +48,9 @@ def page(
         _labels(rows),
         _table(found, few),
         "<h2>Similarity of right (blue) and wrong (orange) pairs</h2>",
-        _histogram(same, different),
+        histogram(same, different),
         "<h2>Precision against hits, as the threshold falls from 1</h2>",
-        _curve(same, different),
+        curve(same, different),
         "<h2>The nearest wrong pairs</h2><table><tr><th>similarity</th><th>asked</th><th>cached</th></tr>",
         *(
             f"<tr><td>{similarities[at]:.3f}</td><td>{escape(rows[at].prompt)}</td>"
@@ -76,9 +76,10 @@ def _labels(rows: Sequence[PairRow]) -> str:
 
 
 def _table(found: Mapping[str, Any], few: Mapping[str, int]) -> str:
+    few_of = {name: f" (the overall one: only {own} pairs of its own)" for name, own in few.items()}
     head = "<tr><th>group</th><th>threshold</th><th>hits</th><th>false</th><th>at most</th><th>recall</th></tr>"
     body = "".join(
-        f"<tr><td>{escape(name)}{_too_few(few.get(name))}</td>"
+        f"<tr><td>{escape(name)}{few_of.get(name, '')}</td>"
         f"<td>{'none' if one.threshold is None else f'{one.threshold:.3f}'}</td>"
         f"<td>{one.hits}</td><td>{one.false}</td><td>{one.bound:.1%}</td><td>{one.recall:.1%}</td></tr>"
         for name, one in found.items()
@@ -86,11 +87,8 @@ def _table(found: Mapping[str, Any], few: Mapping[str, int]) -> str:
     return f"<table>{head}{body}</table>"
 
 
-def _too_few(own: int | None) -> str:
-    return "" if own is None else f" (the overall one: only {own} pairs of its own)"
-
-
-def _histogram(same: list[float], different: list[float]) -> str:
+def histogram(same: list[float], different: list[float]) -> str:
+    """Return a plot of how many right and wrong pairs have which similarity."""
     counted = [_counts(same), _counts(different)]
     most = max(1, *(count for counts in counted for count in counts))
     bars = []
@@ -113,7 +111,8 @@ def _counts(values: list[float]) -> list[int]:
     return counts
 
 
-def _curve(same: list[float], different: list[float]) -> str:
+def curve(same: list[float], different: list[float]) -> str:
+    """Return a plot of the precision at each number of hits."""
     order = sorted([(value, True) for value in same] + [(value, False) for value in different], reverse=True)
     points, right = [], 0
     for hits, (value, truth) in enumerate(order, 1):

@@ -5,21 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nearhit.cli import exits, options
-from nearhit.cli.screen import literal
+from nearhit.cli.command import Arguments, command
+from nearhit.cli.screen import Screen, literal
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
 
     from nearhit.cli.finding import Finding
-    from nearhit.cli.screen import Screen
     from nearhit.settings import Settings
 
-DESCRIPTION = """
-Checks the servers, the search module, the broker, the workers and the embedder, and sends one question along the
-whole path: it must be a hit in other words. The entry lies in a scope of its own and is taken away again.
-Ends with 1 when a check failed; a warning is no failure.
-"""
 EXAMPLES = """
 nearhit doctor
 nearhit doctor --json | jq 'select(.status != "pass")'
@@ -27,23 +21,25 @@ nearhit doctor --json | jq 'select(.status != "pass")'
 _MARKS = {"pass": "[green]pass[/]", "warn": "[yellow]warn[/]", "fail": "[bold red]fail[/]"}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    options.add_json(parser)
-    options.add_settings(parser, options.ALL)
+@command(EXAMPLES)
+@options.json_output
+@options.settings(*options.ALL)
+def run(arguments: Arguments, screen: Screen) -> int:
+    """Check every part, and say what to do about it: exit code 1 when a check failed.
 
-
-def run(arguments: argparse.Namespace, screen: Screen) -> int:
-    """Check everything; return 1 when something failed.
-
-    Raises:
-        ConfigError: a setting is wrong.
+    Checks the servers, the search module, the broker, the workers and the embedder, and sends one question along the
+    whole path: it must be a hit in other words. The entry lies in a scope of its own and is taken away again. A warning
+    is no failure.
     """
     settings = options.settings_of(arguments)
     counts = {"pass": 0, "warn": 0, "fail": 0}
     for finding in findings(settings):
         counts[finding.status.value] += 1
-        _show(finding, screen)
+        row = {"check": finding.check, "status": finding.status.value, "text": finding.text}
+        screen.document({**row, "advice": finding.advice or None})
+        screen.marked(f"{_MARKS[finding.status.value]}  {finding.check:15}  {literal(finding.text)}")
+        if finding.advice:
+            screen.marked(f"      [dim]{'':15}[/]  → {literal(finding.advice)}")
     screen.line(f"\n{counts['pass']} passed, {counts['warn']} warnings, {counts['fail']} failed")
     return exits.MISS if counts["fail"] else exits.OK
 
@@ -72,19 +68,3 @@ def findings(settings: Settings) -> Iterator[Finding]:
         yield embedder
         if workers is not None and embedder.status is not Status.FAIL:
             yield path_checks.check_path(servers, by_worker=workers.status is not Status.FAIL)
-
-
-def _show(finding: Finding, screen: Screen) -> None:
-    if screen.json_wanted:
-        screen.document(
-            {
-                "check": finding.check,
-                "status": finding.status.value,
-                "text": finding.text,
-                "advice": finding.advice or None,
-            }
-        )
-        return
-    screen.marked(f"{_MARKS[finding.status.value]}  {finding.check:15}  {literal(finding.text)}")
-    if finding.advice:
-        screen.marked(f"      [dim]{'':15}[/]  → {literal(finding.advice)}")

@@ -11,7 +11,6 @@ from nearhit.valkey.durability import FSYNC, check_trial, trial_commands
 
 if TYPE_CHECKING:
     from nearhit.cli.servers import Ask, Servers
-    from nearhit.settings import Settings
 
 CHECK = "log durability"
 _TRIALS = 3
@@ -38,7 +37,11 @@ def check_durability(servers: Servers, info: dict[str, str]) -> Finding:
     if "aof_enabled" not in info:
         return warned(CHECK, "the server does not tell", "let the user run INFO")
     if info["aof_enabled"] != "1":
-        return _without_file(settings)
+        text = f"durability {settings.durability}, append-only file off"
+        advice = "CONFIG SET appendonly yes on the log's server: "
+        if settings.durability == FSYNC:
+            return failed(CHECK, text, f"{advice}until then no fill is accepted")
+        return warned(CHECK, text, f"{advice}without it a restart loses the fills in the log")
     how = _option(ask, "appendfsync")
     text = f"durability {settings.durability}, append-only file on"
     if how:
@@ -54,15 +57,6 @@ def check_durability(servers: Servers, info: dict[str, str]) -> Finding:
         advice = "CONFIG SET no-appendfsync-on-rewrite no on the log's server: nothing is synced during a rewrite now"
         return warned(CHECK, text, advice)
     return passed(CHECK, text)
-
-
-def _without_file(settings: Settings) -> Finding:
-    text = f"durability {settings.durability}, append-only file off"
-    if settings.durability == FSYNC:
-        advice = "CONFIG SET appendonly yes on the log's server: until then no fill is accepted"
-        return failed(CHECK, text, advice)
-    advice = "CONFIG SET appendonly yes on the log's server: without it a restart loses the fills in the log"
-    return warned(CHECK, text, advice)
 
 
 def _tried(servers: Servers, text: str, how: str) -> Finding:

@@ -9,20 +9,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nearhit.cli import exits, options
+from nearhit.cli.command import FLOAT, Arguments, argument, command, option
+from nearhit.cli.screen import Screen
 from nearhit.errors import ConfigError, ContractError, UnavailableError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable, Iterator
 
     from nearhit.cache import SemanticCache
-    from nearhit.cli.screen import Screen
     from nearhit.settings import Settings
 
-DESCRIPTION = """
-Puts an answer onto the queue; a worker makes it searchable. Without PROMPT and ANSWER it reads JSON lines from stdin:
-{"prompt": …, "answer": …}, where wanted with "scope", "ttl_seconds", "fresh_seconds", "usage" and "lane".
-"""
 EXAMPLES = """
 nearhit fill "How much is the Solo plan?" "Solo is $4 a month." --wait
 nearhit fill "How much is the Solo plan?" "Solo is $4 a month." --tenant acme --ttl-seconds 3600
@@ -56,24 +52,21 @@ class Tally:
         return exits.MISS if self.outcomes.keys() - {"accepted"} else exits.OK
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument("prompt", metavar="PROMPT", nargs="?", help="the question")
-    parser.add_argument("answer", metavar="ANSWER", nargs="?", help="its answer")
-    parser.add_argument("--ttl-seconds", type=float, metavar="S", help="how long the entry lives")
-    parser.add_argument("--wait", action="store_true", help="return once all of it is searchable")
-    parser.add_argument("--timeout", type=float, default=30.0, metavar="S", help="longest wait with --wait; 30")
-    options.add_scope(parser)
-    options.add_json(parser)
-    options.add_settings(parser, options.ALL)
+@command(EXAMPLES)
+@argument("prompt", metavar="[PROMPT]", required=False, help="the question")
+@argument("answer", metavar="[ANSWER]", required=False, help="its answer")
+@option("--ttl-seconds", type=FLOAT, metavar="S", help="how long the entry lives")
+@option("--wait", is_flag=True, help="return once all of it is searchable")
+@option("--timeout", type=FLOAT, default=30.0, metavar="S", help="longest wait with --wait; 30")
+@options.scope
+@options.json_output
+@options.settings(*options.ALL)
+def run(arguments: Arguments, screen: Screen) -> int:
+    """Put answers onto the queue; a worker makes them searchable.
 
-
-def run(arguments: argparse.Namespace, screen: Screen) -> int:
-    """Put the rows onto the queue; return 0 when all were accepted and, with ``--wait``, are searchable.
-
-    Raises:
-        ConfigError: a setting is wrong, or there is nothing to fill.
-        UnavailableError: a server does not answer, or the rows were not searchable in time.
+    Without PROMPT and ANSWER it reads JSON lines from stdin: {"prompt": …, "answer": …}, where wanted with "scope",
+    "ttl_seconds", "fresh_seconds", "usage" and "lane". Exit code 1 when a row is bad, 3 when a server does not answer
+    or a row is not searchable in time.
     """
     settings = options.settings_of(arguments, enqueue_deadline_ms=_ENQUEUE_MS)
     rows = _rows(arguments, options.scope_of(arguments))
@@ -87,14 +80,13 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     seconds = time.monotonic() - started
     searchable = bool(arguments.wait and tally.waiting)
     screen.line(_summary(tally, seconds, searchable=searchable))
-    if screen.json_wanted:
-        screen.document({"fills": tally.outcomes, "searchable": searchable, "seconds": round(seconds, 3)})
+    screen.document({"fills": tally.outcomes, "searchable": searchable, "seconds": round(seconds, 3)})
     if tally.code == exits.UNAVAILABLE:
         raise UnavailableError(f"the log's server {settings.log_server().label} does not take fills")
     return tally.code
 
 
-def _rows(arguments: argparse.Namespace, scope: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def _rows(arguments: Arguments, scope: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Return numbered rows; one that cannot be read is the text that says why."""
     shared: dict[str, Any] = {"scope": scope} if scope else {}
     if arguments.ttl_seconds is not None:
@@ -158,11 +150,11 @@ def _send(cache: SemanticCache, row: dict[str, Any]) -> str:
 
 
 def _wait(cache: SemanticCache, settings: Settings, tally: Tally, timeout_seconds: float) -> None:
-    from nearhit.cli.opened import open_now  # noqa: PLC0415 - the same
+    from nearhit.cli.ready_cache import wait_until_ready  # noqa: PLC0415 - the same
     from nearhit.domain.outcome import Hit, Tier  # noqa: PLC0415 - help needs none of it
 
     end = time.monotonic() + timeout_seconds
-    open_now(cache, settings)
+    wait_until_ready(cache, settings)
     for done, (prompt, scope, answer) in enumerate(tally.waiting):
         while True:
             outcome = cache.lookup(prompt, scope)

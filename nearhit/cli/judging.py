@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nearhit.cli.command import INT, PATH, option
+from nearhit.cli.screen import Screen
 from nearhit.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from nearhit.cli.screen import Screen
+    from nearhit.cli.command import Arguments, Decorator
     from nearhit.evaluation.labels import Labels, Spent
     from nearhit.evaluation.rows import PairRow
     from nearhit.evaluation.traffic import Candidate
@@ -29,23 +31,21 @@ _SAMPLE = 500
 _AT_ONCE = 4
 
 
-def add_judge(parser: argparse.ArgumentParser, text: str) -> None:
-    """Add ``--judge``."""
-    parser.add_argument("--judge", metavar="MODEL", help=f"{text}: a chat model of LiteLLM, or onnx:FOLDER")
+def judge_option(text: str) -> Decorator:
+    """Declare ``--judge``."""
+    return option("--judge", metavar="MODEL", help=f"{text}: a chat model of LiteLLM, or onnx:FOLDER")
 
 
-def add_labelling(parser: argparse.ArgumentParser) -> None:
-    """Add ``--judge`` and what belongs to labelling traffic by it."""
-    add_judge(parser, "FILE has no labels: let this judge give them")
-    parser.add_argument(
-        "--sample", metavar="N", type=int, default=_SAMPLE, help=f"with --judge: pairs to label; {_SAMPLE}"
-    )
-    parser.add_argument(
-        "--out-labels", metavar="FILE", type=Path, help="with --judge: where labels go, and are taken from again"
-    )
-    parser.add_argument(
-        "--at-once", metavar="N", type=int, default=_AT_ONCE, help=f"with --judge: questions at a time; {_AT_ONCE}"
-    )
+def labelling(function: Any) -> Any:
+    """Declare ``--judge`` and what belongs to labelling traffic by it."""
+    for one in (
+        option("--at-once", metavar="N", type=INT, default=_AT_ONCE, help=f"with --judge: at a time; {_AT_ONCE}"),
+        option("--out-labels", metavar="FILE", type=PATH, help="with --judge: where labels go and are taken from"),
+        option("--sample", metavar="N", type=INT, default=_SAMPLE, help=f"with --judge: pairs to label; {_SAMPLE}"),
+        judge_option("FILE has no labels: let this judge give them"),
+    ):
+        function = one(function)
+    return function
 
 
 def judge_named(name: str, level: float) -> PairJudge:
@@ -107,32 +107,36 @@ class Labelled:
         }
 
 
-def label_traffic(arguments: argparse.Namespace, settings: Settings, screen: Screen, embed: Embed) -> Labelled:
+def label_traffic(arguments: Arguments, settings: Settings, screen: Screen, embed: Embed) -> Labelled:
     """Return a sample of the file's traffic with the labels of ``--judge``, those of an earlier run taken as they are.
 
     Raises:
         ConfigError: an option, the file or the judge's key is wrong.
         UnavailableError: the judge stays away; what it has labelled is in the file.
     """
-    from nearhit.evaluation.labels import Labels  # noqa: PLC0415 - help needs none of it
+    from nearhit.evaluation.labels import Labels, Spent  # noqa: PLC0415 - help needs none of it
     from nearhit.evaluation.traffic import sample  # noqa: PLC0415 - the same
 
-    _check(arguments)
+    check_options(arguments)
     judge = judge_named(arguments.judge, settings.judge_level)
-    candidates = _candidates(arguments, settings, embed)
+    candidates = candidates_of(arguments, settings, embed)
     chosen = sample(candidates, arguments.sample)
     labels = Labels(arguments.out_labels)
     missing = [one for one in chosen if labels.get(one) is None]
     known = len(chosen) - len(missing)
     if known:
         screen.note(f"nearhit: {known} of {len(chosen)} pairs have their label in {arguments.out_labels}")
-    estimate = _estimate(judge, missing, screen) if missing else 0.0
-    spent = _label(judge, missing, labels, arguments, screen)
+    estimate: float | None = 0.0
+    spent = Spent()
+    if missing:
+        estimate = announce(judge, missing, screen)
+        spent = label_missing(judge, missing, labels, arguments, screen)
     rows = [row for one in chosen if (row := labels.get(one)) is not None]
     return Labelled(rows, judge.name, len(candidates), len(chosen), known, spent, estimate)
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def check_options(arguments: Arguments) -> None:
+    """Raise ``ConfigError`` when an option of ``labelling`` is missing or out of range."""
     if arguments.out_labels is None:
         raise ConfigError("--judge needs --out-labels FILE: its labels cost money and are worth a look")
     if arguments.out_labels.resolve() == Path(arguments.file).resolve():
@@ -142,7 +146,8 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(arguments, name)}")
 
 
-def _candidates(arguments: argparse.Namespace, settings: Settings, embed: Embed) -> list[Candidate]:
+def candidates_of(arguments: Arguments, settings: Settings, embed: Embed) -> list[Candidate]:
+    """Return the pairs of the file, or those that a lookup of its questions would have had to decide on."""
     from nearhit.evaluation.traffic import nearest_pairs, read_traffic  # noqa: PLC0415 - help needs none of it
     from nearhit.guard import Guard  # noqa: PLC0415 - the same
 
@@ -153,8 +158,8 @@ def _candidates(arguments: argparse.Namespace, settings: Settings, embed: Embed)
     return nearest_pairs(traffic.questions, embed, guard, neighbours=settings.neighbours, floor=arguments.floor)
 
 
-def _estimate(judge: PairJudge, missing: Sequence[Candidate], screen: Screen) -> float | None:
-    """Say what the judge will cost and return its price in dollars."""
+def announce(judge: PairJudge, missing: Sequence[Candidate], screen: Screen) -> float | None:
+    """Say what the judge will cost and return its price in dollars; ``None`` where nobody knows."""
     from nearhit.judge.litellm_judge import LiteLLMJudge  # noqa: PLC0415 - help needs none of it
 
     if not isinstance(judge, LiteLLMJudge):
@@ -165,22 +170,20 @@ def _estimate(judge: PairJudge, missing: Sequence[Candidate], screen: Screen) ->
     return dollars
 
 
-def _label(
-    judge: PairJudge, missing: Sequence[Candidate], labels: Labels, arguments: argparse.Namespace, screen: Screen
+def label_missing(
+    judge: PairJudge, missing: Sequence[Candidate], labels: Labels, arguments: Arguments, screen: Screen
 ) -> Spent:
-    from nearhit.evaluation.labels import Spent, label  # noqa: PLC0415 - help needs none of it
+    """Let the judge label pairs and return what it took.
 
-    if not missing:
-        return Spent()
+    Raises:
+        UnavailableError: it stays away; what it has labelled is in the file.
+    """
+    from nearhit.evaluation.labels import label  # noqa: PLC0415 - help needs none of it
+
     before = len(labels)
     try:
-        spent = label(
-            missing,
-            judge,
-            labels,
-            at_once=arguments.at_once,
-            tell=lambda done, all_: screen.progress("labelled", done, all_),
-        )
+        tell = partial(screen.progress, "labelled")
+        spent = label(missing, judge, labels, at_once=arguments.at_once, tell=tell)
     except UnavailableError as error:
         done = len(labels) - before
         message = f"{error}; {done} of {len(missing)} labels are in {arguments.out_labels}, run again to go on"

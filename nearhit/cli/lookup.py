@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from nearhit.cli import exits, options
-from nearhit.cli.screen import literal, milliseconds
+from nearhit.cli.command import Arguments, argument, command
+from nearhit.cli.screen import Screen, milliseconds
 
 if TYPE_CHECKING:
-    import argparse
-
-    from nearhit.cli.screen import Screen
     from nearhit.domain.outcome import Hit, Miss
 
-DESCRIPTION = """
-Asks the cache a question and shows the answer, or why there is none: the nearest cached question, its similarity,
-and how long each stage took.
-"""
 EXAMPLES = """
 nearhit lookup "How much is the Solo plan?"
 nearhit lookup "How much is the Solo plan?" --tenant acme --scope model=gpt-5 --scope temperature=0
@@ -24,101 +19,74 @@ nearhit lookup "How much is the Solo plan?" --json | jq .answer
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument("text", metavar="TEXT", help="the question")
-    options.add_scope(parser)
-    options.add_json(parser)
-    options.add_settings(parser)
+@command(EXAMPLES)
+@argument("text", metavar="TEXT", help="the question")
+@options.scope
+@options.json_output
+@options.settings(*options.CACHE)
+def run(arguments: Arguments, screen: Screen) -> int:
+    """Ask the cache a question: exit code 0 for a hit, 1 for a miss.
 
-
-def run(arguments: argparse.Namespace, screen: Screen) -> int:
-    """Ask; return 0 for a hit and 1 for a miss.
-
-    Raises:
-        ConfigError: a setting is wrong.
-        UnavailableError: a server or the embedder does not answer.
+    Shows the answer, or why there is none: the nearest cached question, its similarity, and how long each stage took.
     """
     settings = options.settings_of(arguments)
     scope = options.scope_of(arguments)
-    from nearhit.cli.opened import opened, raise_unanswered  # noqa: PLC0415 - the same
+    from nearhit.cli.ready_cache import raise_unanswered, ready_cache  # noqa: PLC0415 - the same
     from nearhit.domain.outcome import Miss  # noqa: PLC0415 - mistakes in the arguments are said without loading anything
 
-    with opened(settings) as cache:
+    with ready_cache(settings) as cache:
         outcome = cache.lookup(arguments.text, scope)
         if isinstance(outcome, Miss):
             raise_unanswered(outcome, settings)
-    if screen.json_wanted:
-        screen.document(described(outcome))
-    else:
-        _show(outcome, screen)
+    screen.document(described(outcome))
+    show(outcome, screen)
     return exits.OK if outcome else exits.MISS
 
 
 def described(outcome: Hit | Miss) -> dict[str, Any]:
     """Return an outcome as JSON, with the same keys for a hit and for a miss."""
-    stages = {name: round(seconds * 1000, 3) for name, seconds in outcome.stages.items()}
-    found = _hit(outcome) if outcome else _miss(outcome)
-    return {"prompt": outcome.prompt, **found, "threshold": outcome.threshold, "stages_ms": stages}
-
-
-def _hit(hit: Hit) -> dict[str, Any]:
+    hit, miss = (outcome, None) if outcome else (None, outcome)
+    near = None if miss is None else miss.nearest
+    similarity = hit.similarity if hit else near.similarity if near else None
     return {
-        "outcome": "hit",
-        "tier": hit.tier.value,
-        "reason": None,
-        "similarity": round(hit.similarity, 4),
-        "nearest": hit.cached_prompt,
-        "refusal": None,
-        "answer": hit.answer,
-        "age_seconds": round(hit.age_seconds, 3),
-        "fresh": hit.fresh,
-        "key": hit.key,
-        "detail": None,
-    }
-
-
-def _miss(miss: Miss) -> dict[str, Any]:
-    near = miss.nearest
-    return {
-        "outcome": "miss",
-        "tier": None,
-        "reason": miss.reason.value,
-        "similarity": round(near.similarity, 4) if near else None,
-        "nearest": near.prompt if near else None,
+        "prompt": outcome.prompt,
+        "outcome": "hit" if hit else "miss",
+        "tier": hit.tier.value if hit else None,
+        "reason": None if miss is None else miss.reason.value,
+        "similarity": None if similarity is None else round(similarity, 4),
+        "nearest": hit.cached_prompt if hit else near.prompt if near else None,
         "refusal": (near.refusal or None) if near else None,
-        "answer": None,
-        "age_seconds": None,
-        "fresh": None,
-        "key": None,
-        "detail": miss.detail or None,
+        "answer": hit.answer if hit else None,
+        "age_seconds": round(hit.age_seconds, 3) if hit else None,
+        "fresh": hit.fresh if hit else None,
+        "key": hit.key if hit else None,
+        "detail": None if miss is None else miss.detail or None,
+        "threshold": outcome.threshold,
+        "stages_ms": {name: round(seconds * 1000, 3) for name, seconds in outcome.stages.items()},
     }
 
 
-def _show(outcome: Hit | Miss, screen: Screen) -> None:
+def show(outcome: Hit | Miss, screen: Screen) -> None:
+    """Show an outcome to people."""
     row = described(outcome)
-    similarity = "" if row["similarity"] is None else f"{row['similarity']:.3f}"
-    threshold = f", threshold {row['threshold']:g}" if similarity and row["threshold"] is not None else ""
     if outcome:
-        headline = f"[bold green]hit[/]  {row['tier']}"
+        screen.marked(f"[bold green]hit[/]  {row['tier']}")
     else:
-        headline = f"[bold yellow]miss[/]  {row['reason']}" + (f" ({row['refusal']})" if row["refusal"] else "")
-    screen.marked(headline)
+        screen.marked(f"[bold yellow]miss[/]  {row['reason']}" + (f" ({row['refusal']})" if row["refusal"] else ""))
+    similarity, answer = "", row["answer"]
+    if row["similarity"] is not None:
+        similarity = f"{row['similarity']:.3f}"
+        similarity += "" if row["threshold"] is None else f", threshold {row['threshold']:g}"
+    if answer is not None and not isinstance(answer, str):
+        answer = json.dumps(answer, ensure_ascii=False, indent=2)
     stages = "  ".join(f"{name} {milliseconds(seconds)}" for name, seconds in outcome.stages.items())
-    pairs = [
-        ("asked", row["prompt"]),
-        ("nearest", row["nearest"] or ""),
-        ("similarity", similarity + threshold),
-        ("answer", _text(row["answer"])),
-        ("detail", row["detail"] or ""),
-        ("time", stages),
-    ]
-    screen.pairs([(name, literal(value)) for name, value in pairs if value])
-
-
-def _text(answer: Any) -> str:
-    import json  # noqa: PLC0415 - help needs none of it
-
-    if answer is None:
-        return ""
-    return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, indent=2)
+    screen.pairs(
+        [
+            ("asked", row["prompt"]),
+            ("nearest", row["nearest"] or ""),
+            ("similarity", similarity),
+            ("answer", answer or ""),
+            ("detail", row["detail"] or ""),
+            ("time", stages),
+        ]
+    )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from nearhit.cli.command import FLOAT, INT, option
 from nearhit.errors import ConfigError
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
+    from nearhit.cli.command import Arguments, Decorator
     from nearhit.settings import Settings
 
 DEFAULT_THRESHOLD = 0.9
@@ -30,36 +31,35 @@ _SHORT = {
     "threshold": ("SIMILARITY", f"smallest similarity of a hit; {DEFAULT_THRESHOLD} for {THRESHOLD_MODEL}"),
     "model": ("MODEL", "embedding model"),
     "engine": ("ENGINE", "auto, valkey-search or local"),
+    "metrics_port": ("PORT", "port of /metrics and /health; 0 takes a free one"),
 }
 
 
-def add_settings(parser: argparse.ArgumentParser, names: Sequence[str] = CACHE) -> None:
-    """Add an option for each of the settings ``names``, for example ``--log-url`` for ``log_url``."""
-    group = parser.add_argument_group("settings, each before its variable NEARHIT_…")
-    for name in names:
-        metavar, text = _SHORT[name]
-        kind: Any = float if name == "threshold" else str
-        group.add_argument(f"--{name.replace('_', '-')}", dest=f"set_{name}", metavar=metavar, type=kind, help=text)
+def settings(*names: str) -> Decorator:
+    """Declare an option for each of the settings ``names``, for example ``--log-url`` for ``log_url``."""
+
+    def declare(function: Any) -> Any:
+        for name in reversed(names):
+            metavar, text = _SHORT[name]
+            kind = {"threshold": FLOAT, "metrics_port": INT}.get(name)
+            word = f"--{name.replace('_', '-')}"
+            function = option(word, f"set_{name}", metavar=metavar, type=kind, help=text)(function)
+        return function
+
+    return declare
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add ``--json``."""
-    parser.add_argument("--json", dest="json_wanted", action="store_true", help="print JSON, one document a line")
+json_output = option("--json", "json_wanted", is_flag=True, help="print JSON, one document a line")
 
 
-def add_scope(parser: argparse.ArgumentParser) -> None:
-    """Add ``--scope`` and ``--tenant``."""
-    parser.add_argument(
-        "--scope",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="what the answer depends on, for example model=gpt-5; may be repeated; a value is read as JSON if it is",
-    )
-    parser.add_argument("--tenant", metavar="NAME", help="who the answer belongs to")
+def scope(function: Any) -> Any:
+    """Declare ``--scope`` and ``--tenant``."""
+    text = "what the answer depends on, for example model=gpt-5; may be repeated; a value is read as JSON if it is"
+    tenant = option("--tenant", metavar="NAME", help="who the answer belongs to")
+    return option("--scope", metavar="KEY=VALUE", multiple=True, help=text)(tenant(function))
 
 
-def scope_of(arguments: argparse.Namespace) -> dict[str, Any]:
+def scope_of(arguments: Arguments) -> dict[str, Any]:
     """Return the scope that the options describe.
 
     Raises:
@@ -83,14 +83,14 @@ def scope_of(arguments: argparse.Namespace) -> dict[str, Any]:
     return scope
 
 
-def chosen(arguments: argparse.Namespace) -> dict[str, Any]:
+def chosen(arguments: Arguments) -> dict[str, Any]:
     """Return the settings that were given as options."""
     values = {name[4:]: value for name, value in vars(arguments).items() if name.startswith("set_")}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def settings_of(
-    arguments: argparse.Namespace,
+    arguments: Arguments,
     environ: Mapping[str, str] | None = None,
     *,
     threshold_matters: bool = True,
@@ -99,7 +99,7 @@ def settings_of(
     """Return the settings of options and environment.
 
     Args:
-        arguments: parsed by a parser that ``add_settings`` extended.
+        arguments: of a command with ``settings``.
         environ: where variables are read; ``None`` is the process's environment.
         threshold_matters: False for a command that decides no hit: an unset threshold is then no mistake.
         **defaults: settings for where neither an option nor a variable says otherwise.
@@ -124,15 +124,15 @@ def variables_of(settings: Settings) -> dict[str, str]:
 
     from nearhit.settings import PREFIX  # noqa: PLC0415 - the same
 
-    changed = {one.name: getattr(settings, one.name) for one in fields(settings)}
+    found = {one: getattr(settings, one.name) for one in fields(settings)}
     return {
-        PREFIX + one.name.upper(): _text(changed[one.name])
-        for one in fields(settings)
-        if changed[one.name] != one.default
+        PREFIX + one.name.upper(): str(value).lower() if isinstance(value, bool) else str(value)
+        for one, value in found.items()
+        if value != one.default
     }
 
 
-def server_is_configured(arguments: argparse.Namespace, environ: Mapping[str, str] | None = None) -> bool:
+def server_is_configured(arguments: Arguments, environ: Mapping[str, str] | None = None) -> bool:
     """Return whether an option or a variable names a cache server; otherwise it would be the one on this machine."""
     source = os.environ if environ is None else environ
     names = ("NEARHIT_URL", "VALKEY_URL", "VALKEY_HOST", "REDIS_URL", "REDIS_HOST")
@@ -148,7 +148,3 @@ def who() -> str:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (OSError, KeyError):  # a container's user may have no name
         return socket.gethostname()
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearhit.cli import server_checks
 from nearhit.cli.finding import Finding, address_of_url, failed, passed, warned
-from nearhit.cli.opened import open_now
+from nearhit.cli.ready_cache import wait_until_ready
 from nearhit.cli.server_checks import check_password
 from nearhit.domain.outcome import FillOutcome, Hit, MissReason
 from nearhit.embedding.fingerprint import PROBE_TEXT
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from nearhit.cache import SemanticCache
-    from nearhit.cli.servers import Ask, Servers
+    from nearhit.cli.servers import Servers
     from nearhit.domain.outcome import Miss
     from nearhit.settings import Settings
 
@@ -94,7 +95,12 @@ def check_embedder(settings: Settings) -> Finding:
         started = time.monotonic()
         vectors = embedder.embed((QUESTION,), _EMBED_SECONDS).vectors
     except NearhitError as error:
-        return failed("embedder", f"{settings.model}: {error}", _embedder_advice(settings, error))
+        advice = "set NEARHIT_MODEL to a model that the provider has"
+        if settings.model == "local/minilm":
+            advice = "run `nearhit model install`"
+        elif isinstance(error, UnavailableError):
+            advice = "check the provider's key and address in the environment, and that it can be reached from here"
+        return failed("embedder", f"{settings.model}: {error}", advice)
     spent_ms = (time.monotonic() - started) * 1000
     text = f"{settings.model} answers: {vectors.shape[1]} dimensions, {spent_ms:.1f} ms a text"
     if settings.model.startswith("hash/"):
@@ -114,9 +120,7 @@ def check_path(servers: Servers, *, by_worker: bool) -> Finding:
             does the worker's part, in a namespace of its own.
     """
     try:
-        if by_worker:
-            return _walk_by_worker(servers)
-        return _walk_alone(servers)
+        return (_walk_by_worker if by_worker else _walk_alone)(servers)
     except (ConfigError, ContractError) as error:
         return failed("self-test", str(error), "change the setting that it names")
     except UnavailableError as error:
@@ -127,9 +131,9 @@ def _walk_by_worker(servers: Servers) -> Finding:
     from nearhit.cache import SemanticCache  # noqa: PLC0415 - loaded when the cheaper checks are done
 
     settings = replace(servers.settings, enqueue_deadline_ms=max(2_000, servers.settings.enqueue_deadline_ms))
-    scope = {"tenant": f"nearhit-doctor-{_token()}"}
+    scope = {"tenant": f"nearhit-doctor-{secrets.token_hex(6)}"}
     with SemanticCache(settings) as cache:
-        open_now(cache, settings)
+        wait_until_ready(cache, settings)
         miss = cache.lookup(QUESTION, scope)
         started = time.monotonic()
         outcome = cache.fill(miss, ANSWER, ttl_seconds=_ENTRY_SECONDS)
@@ -154,8 +158,8 @@ def _walk_alone(servers: Servers) -> Finding:
     from nearhit.cache import SemanticCache  # noqa: PLC0415 - loaded when the cheaper checks are done
     from nearhit.telemetry.metrics import Metrics  # noqa: PLC0415 - the same
 
-    settings = replace(servers.settings, namespace=f"doctor-{_token()}")
-    with _swept(servers, settings.namespace), _still("nearhit"):
+    settings = replace(servers.settings, namespace=f"doctor-{secrets.token_hex(6)}")
+    with swept(servers, settings.namespace), silenced("nearhit"):
         runtime = Runtime(settings, Metrics(namespace=settings.namespace))
         try:
             stored = runtime.accept([{"prompt": QUESTION, "answer": ANSWER, "ttl_seconds": _ENTRY_SECONDS}])
@@ -164,7 +168,7 @@ def _walk_alone(servers: Servers) -> Finding:
         if not stored:
             return failed("self-test", "the fill was refused", "see the lines above")
         with SemanticCache(settings) as cache:
-            open_now(cache, settings)
+            wait_until_ready(cache, settings)
             return _judge(_wait_for(cache, REWORDED, None, _REPLICA_SECONDS), settings, "written by this process")
 
 
@@ -198,7 +202,7 @@ def _judge(outcome: Hit | Miss, settings: Settings, how: str) -> Finding:
 
 
 @contextmanager
-def _swept(servers: Servers, namespace: str) -> Iterator[None]:
+def swept(servers: Servers, namespace: str) -> Iterator[None]:
     """Take away whatever a namespace of our own left on either server."""
     try:
         yield
@@ -208,17 +212,13 @@ def _swept(servers: Servers, namespace: str) -> Iterator[None]:
             if name.startswith(f"nearhit:{namespace}:".encode()):
                 servers.cache("FT.DROPINDEX", name)
         for ask in (servers.cache, servers.log):
-            _sweep(ask, f"nearhit:{namespace}:*")
-            _sweep(ask, f"nearhit:{{{namespace}}}:*")
-
-
-def _sweep(ask: Ask, pattern: str) -> None:
-    for key in list(ask.names(pattern)):
-        ask("UNLINK", key)
+            for pattern in (f"nearhit:{namespace}:*", f"nearhit:{{{namespace}}}:*"):
+                for key in list(ask.names(pattern)):
+                    ask("UNLINK", key)
 
 
 @contextmanager
-def _still(name: str) -> Iterator[None]:
+def silenced(name: str) -> Iterator[None]:
     """Keep a logger silent: what goes wrong in the block is a finding."""
     logger = logging.getLogger(name)
     before = logger.disabled
@@ -227,17 +227,3 @@ def _still(name: str) -> Iterator[None]:
         yield
     finally:
         logger.disabled = before
-
-
-def _embedder_advice(settings: Settings, error: NearhitError) -> str:
-    if settings.model == "local/minilm":
-        return "run `nearhit model install`"
-    if isinstance(error, UnavailableError):
-        return "check the provider's key and address in the environment, and that it can be reached from here"
-    return "set NEARHIT_MODEL to a model that the provider has"
-
-
-def _token() -> str:
-    import secrets  # noqa: PLC0415 - twelve letters of it
-
-    return secrets.token_hex(6)

@@ -2,28 +2,103 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
+import importlib
 import logging
 import os
 import sys
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
 
 from nearhit.cli import exits, options
-from nearhit.cli.screen import Screen
-from nearhit.cli.table import COMMANDS, Command, find
+from nearhit.cli.command import EXITS, complaint
 from nearhit.errors import ConfigError, ContractError, NearhitError
 
-_EXITS = "exit codes: 0 ok or hit · 1 miss, failed check · 2 usage, settings · 3 unavailable · 130 Ctrl-C"
-_INTRO = "Nearhit: a write-behind semantic cache for LLM answers on Valkey."
+if TYPE_CHECKING:
+    from typing import Any
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line."""
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command as the overview shows it. A new one is a module here with ``run``, see ``command``, and a line below.
 
-    def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"{self.prog}: {message} (see {self.prog} --help)\n")
-        raise SystemExit(exits.USAGE)
+    Attributes:
+        name: what is typed, and the name of its module.
+        summary: one line of the overview.
+        group: heading under which it is shown.
+    """
+
+    name: str
+    summary: str
+    group: str
+
+
+START, USE, LOOK, KEEP = "Start", "Use", "Look", "Keep"
+
+COMMANDS = (
+    Command("up", "Run a whole stack in the foreground; Ctrl-C stops all of it.", START),
+    Command("demo", "Fill a cache through the queue, ask it, and see what it answers.", START),
+    Command("worker", "Run one worker for the configured servers.", START),
+    Command("lookup", "Ask a question: hit or miss, and why.", USE),
+    Command("fill", "Put answers onto the queue.", USE),
+    Command("load", "Fill a cache from JSONL, CSV or Parquet files.", USE),
+    Command("stats", "Show entries, index, fill log and workers, as the servers see them.", LOOK),
+    Command("watch", "Show queues, rates, lags and hit rate as they change.", LOOK),
+    Command("dead", "List, show, replay or drop fills that were given up.", LOOK),
+    Command("doctor", "Check every part, and say what to do about it.", LOOK),
+    Command("evaluate", "Measure hits and false hits on labelled pairs or a stream.", LOOK),
+    Command("calibrate", "Find the threshold for a budget of false hits.", LOOK),
+    Command("verify", "Show how many hits were found wrong when the model was asked again.", LOOK),
+    Command("explain", "Show what the guard thinks of two texts.", LOOK),
+    Command("threshold", "Show the thresholds in force, and change them while processes run.", KEEP),
+    Command("invalidate", "Remove entries before their time: by question, scope, tenant, age.", KEEP),
+    Command("reindex", "Take the entries of another embedding model over.", KEEP),
+    Command("export", "Write what is cached, so that load reads it again.", KEEP),
+    Command("model", "Install or check the local embedding model.", KEEP),
+)
+
+
+class _Nearhit(click.Group):
+    """All commands; the module of a command is imported when that command is typed, and no other."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of the commands."""
+        return [one.name for one in COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """Return the command of that name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        names = self.list_commands(ctx)
+        if cmd_name in names:
+            found: click.Command = importlib.import_module(f"nearhit.cli.{cmd_name}").run
+            return found
+        near = difflib.get_close_matches(cmd_name, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "nearhit --help lists them"
+        raise ConfigError(f"there is no command {cmd_name!r}; {hint}")
+
+    def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
+        """Return the overview: every command with its line, by group."""
+        width = max(len(one.name) for one in COMMANDS)
+        groups = "\n".join(
+            f"{group}:\n" + "".join(f"  {one.name:{width}}  {one.summary}\n" for one in COMMANDS if one.group == group)
+            for group in dict.fromkeys(one.group for one in COMMANDS)
+        )
+        return (
+            "Nearhit: a write-behind semantic cache for LLM answers on Valkey.\n\nusage: nearhit COMMAND [options]\n\n"
+            f"{groups}\nnearhit COMMAND --help says more. Servers and model come from NEARHIT_URL, NEARHIT_MODEL and "
+            f"so on;\nwithout NEARHIT_THRESHOLD the command line takes {options.DEFAULT_THRESHOLD} for "
+            f"{options.THRESHOLD_MODEL}.\n\n{EXITS}"
+        )
+
+
+_NEARHIT = click.version_option(None, "-V", "--version", package_name="nearhit", message="nearhit %(version)s")(
+    _Nearhit("nearhit", context_settings={"help_option_names": ["-h", "--help"]})
+)
 
 
 def main(argv: list[str]) -> int:
@@ -33,9 +108,12 @@ def main(argv: list[str]) -> int:
         argv: the words after ``nearhit``.
     """
     debug = os.environ.get("NEARHIT_DEBUG", "") not in {"", "0"}
-    _quiet_logs(debug=debug)
+    if debug:
+        logging.basicConfig(level=logging.DEBUG)
+    else:  # log lines stay off the terminal, where results and one line of error belong
+        logging.getLogger("nearhit").addHandler(logging.NullHandler())
     try:
-        return _dispatch(argv)
+        return _run(argv)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else exits.OK
     except KeyboardInterrupt:
@@ -48,80 +126,34 @@ def main(argv: list[str]) -> int:
     except (NearhitError, OSError) as error:
         if debug:
             raise
-        sys.stderr.write(f"nearhit: {_said(error)}\n")
+        text = str(error)
+        if isinstance(error, OSError) and error.strerror:  # the file comes first
+            text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        sys.stderr.write(f"nearhit: {text}\n")
         wrong_use = isinstance(error, ConfigError | ContractError | FileNotFoundError | IsADirectoryError)
         return exits.USAGE if wrong_use else exits.UNAVAILABLE
 
 
-def _said(error: NearhitError | OSError) -> str:
-    """Return what to say of an error: of one of the operating system's, the file comes first."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
-
-
-def _dispatch(argv: list[str]) -> int:
+def _run(argv: list[str]) -> int:
+    """Run a command; the mistakes that click finds are one line."""
     if argv[:1] == ["help"]:
         argv = [*argv[1:2], "--help"]
-    if not argv or argv[0] in {"-h", "--help"}:
-        sys.stdout.write(_overview())
-        return exits.OK if argv else exits.USAGE
-    if argv[0] in {"-V", "--version"}:
-        from importlib.metadata import version  # noqa: PLC0415 - asked for once in a life
-
-        sys.stdout.write(f"nearhit {version('nearhit')}\n")
-        return exits.OK
-    command = find(argv[0])
-    if command is None:
-        raise ConfigError(_unknown(argv[0]))
-    module = command.load()
-    arguments = _parser(command).parse_args(argv[1:])
-    return module.run(arguments, Screen(json_wanted=getattr(arguments, "json_wanted", False)))
+    try:
+        with _NEARHIT.make_context("nearhit", list(argv) or ["--help"]) as context:
+            code: Any = _NEARHIT.invoke(context)
+            return int(code or exits.OK)
+    except click.exceptions.Exit as stop:  # after help or version
+        return stop.exit_code if argv else exits.USAGE
+    except click.NoSuchOption as error:
+        if error.ctx is not None and error.ctx.command is _NEARHIT:
+            raise ConfigError(f"options come after the command: nearhit COMMAND {error.option_name} …") from None
+        return _wrong(error)
+    except click.ClickException as error:
+        return _wrong(error)
 
 
-def _parser(command: Command) -> argparse.ArgumentParser:
-    module = command.load()
-    parser = _Parser(
-        prog=f"nearhit {command.name}",
-        description=module.DESCRIPTION.strip(),
-        epilog=f"examples:\n{_indented(module.EXAMPLES)}\n\n{_EXITS}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module.add_arguments(parser)
-    return parser
-
-
-def _overview() -> str:
-    lines = [_INTRO, "", "usage: nearhit COMMAND [options]", ""]
-    width = max(len(one.name) for one in COMMANDS)
-    for group in dict.fromkeys(one.group for one in COMMANDS):
-        lines.append(f"{group}:")
-        lines += [f"  {one.name:{width}}  {one.summary}" for one in COMMANDS if one.group == group]
-        lines.append("")
-    lines += [
-        "nearhit COMMAND --help says more. Servers and model come from NEARHIT_URL, NEARHIT_MODEL and so on;",
-        f"without NEARHIT_THRESHOLD the command line takes {options.DEFAULT_THRESHOLD} for {options.THRESHOLD_MODEL}.",
-        "",
-        _EXITS,
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _unknown(name: str) -> str:
-    if name.startswith("-"):
-        return f"options come after the command: nearhit COMMAND {name} …"
-    near = difflib.get_close_matches(name, [one.name for one in COMMANDS], n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "nearhit --help lists them"
-    return f"there is no command {name!r}; {hint}"
-
-
-def _quiet_logs(*, debug: bool) -> None:
-    """Keep log lines off the terminal, where results and one line of error belong, unless they are wanted."""
-    if debug:
-        logging.basicConfig(level=logging.DEBUG)
-    else:
-        logging.getLogger("nearhit").addHandler(logging.NullHandler())
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line.strip()}" for line in text.strip().splitlines())
+def _wrong(error: click.ClickException) -> int:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = context.command_path if context is not None else "nearhit"
+    sys.stderr.write(f"{path}: {complaint(error)} (see {path} --help)\n")
+    return exits.USAGE

@@ -5,19 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nearhit.cli import exits, options
+from nearhit.cli.command import FLOAT, Arguments, command, option
+from nearhit.cli.screen import Screen
+from nearhit.errors import ConfigError
 
 if TYPE_CHECKING:
-    import argparse
-
-    from nearhit.admin.reindex import Compared, ReindexOutcome, ReindexProgress
-    from nearhit.cli.screen import Screen
+    from nearhit.admin.reindex import Compared, ReindexProgress
     from nearhit.embedding.registry import Registered
 
-DESCRIPTION = """
-After a change of the embedding model: puts the living entries of the other models onto the queue, where workers with
-the configured model embed them anew, waits until all of them are searchable, and only then drops the old index and its
-entries. An interrupted run goes on where it was; the old model serves until the end.
-"""
 EXAMPLES = """
 nearhit reindex --dry-run
 nearhit reindex --model text-embedding-3-small
@@ -25,80 +20,67 @@ nearhit reindex --from 0123456789ab --keep-old
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument("--from", dest="old", metavar="ID", help="fingerprint of one model; without it all others")
-    parser.add_argument("--dry-run", action="store_true", help="only say which models there are, and how many entries")
-    parser.add_argument("--keep-old", action="store_true", help="drop nothing")
-    parser.add_argument("--timeout", type=float, default=3600.0, metavar="S", help="longest wait for workers; 3600")
-    options.add_json(parser)
-    options.add_settings(parser, (*options.SERVERS, "model", "engine", "log_url"))
+@command(EXAMPLES)
+@option("--from", "old", metavar="ID", help="fingerprint of one model; without it all others")
+@option("--dry-run", is_flag=True, help="only say which models there are, and how many entries")
+@option("--keep-old", is_flag=True, help="drop nothing")
+@option("--timeout", metavar="S", type=FLOAT, default=3600.0, help="longest wait for workers; 3600")
+@options.json_output
+@options.settings(*options.SERVERS, "model", "engine", "log_url")
+def run(arguments: Arguments, screen: Screen) -> int:
+    """Take entries over after a change of the embedding model: exit code 1 when some are not searchable yet.
 
-
-def run(arguments: argparse.Namespace, screen: Screen) -> int:
-    """Take the entries over; return 0 when all of them are searchable, 1 when some are not yet.
-
-    Raises:
-        ConfigError: a setting is wrong, or there is no such model.
-        UnavailableError: a server or the embedder does not answer.
+    Puts the living entries of the other models onto the queue, where workers with the configured model embed them anew,
+    waits until all of them are searchable, and only then drops the old index and its entries. An interrupted run goes
+    on where it was; the old model serves until the end.
     """
     settings = options.settings_of(arguments, threshold_matters=False)
     from nearhit.admin.session import Session  # noqa: PLC0415 - mistakes in the arguments are said without loading it
 
     code = exits.OK
-    with Session(settings) as site:
-        found = _chosen(site.other_embedders(), arguments.old)
+    with Session(settings) as session:
+        known = session.other_embedders()
+        found = [one for one in known if arguments.old in {None, one.id}]
+        if not found and arguments.old is not None:
+            names = ", ".join(f"{one.id} ({one.model})" for one in known) or "none"
+            raise ConfigError(f"the namespace knows no other model {arguments.old!r}; there are: {names}")
         if not found:
             screen.line("there are no entries of another model")
         for one in found:
-            job = site.reindex(one.id)
+            job = session.reindex(one.id)
+            living = job.compare().living if arguments.dry_run or screen.watched else 0
             if arguments.dry_run:
-                _show(one, {"living": job.compare().living}, screen)
+                show(one, {"living": living}, screen)
                 continue
-            outcome = job.run(wait_seconds=arguments.timeout, keep_old=arguments.keep_old, say=_teller(screen))
-            _show(one, _described(outcome), screen)
-            code = code if outcome.whole else exits.MISS
+
+            def say(state: ReindexProgress | Compared, living: int = living) -> None:
+                show_progress(state, living, screen)
+
+            done = job.run(wait_seconds=arguments.timeout, keep_old=arguments.keep_old, say=say)
+            screen.end_progress()
+            values = {"queued": done.progress.queued, "unreadable": done.progress.unreadable}
+            values |= {"living": done.compared.living, "missing": done.compared.missing}
+            show(one, {**values, "searchable": done.whole, "dropped": done.dropped}, screen)
+            code = code if done.whole else exits.MISS
     return code
 
 
-def _chosen(known: list[Registered], old: str | None) -> list[Registered]:
-    from nearhit.errors import ConfigError  # noqa: PLC0415 - help needs none of it
+def show_progress(state: ReindexProgress | Compared, living: int, screen: Screen) -> None:
+    """Show how far a run has come: a bar on a terminal, else lines."""
+    from nearhit.admin.reindex import Compared  # noqa: PLC0415 - help needs none of it
 
-    if old is None:
-        return known
-    found = [one for one in known if one.id == old]
-    if not found:
-        names = ", ".join(f"{one.id} ({one.model})" for one in known) or "none"
-        raise ConfigError(f"the namespace knows no other model {old!r}; there are: {names}")
-    return found
-
-
-def _teller(screen: Screen) -> Any:
-    def say(state: ReindexProgress | Compared) -> None:
-        from nearhit.admin.reindex import Compared  # noqa: PLC0415 - help needs none of it
-
-        if isinstance(state, Compared):
-            screen.note(f"{state.missing} of {state.living} entries are still on their way")
-        else:
-            screen.note(f"{state.queued} entries queued" + (", going on with an earlier run" if state.resumed else ""))
-
-    return say
-
-
-def _described(outcome: ReindexOutcome) -> dict[str, Any]:
-    return {
-        "queued": outcome.progress.queued,
-        "unreadable": outcome.progress.unreadable,
-        "living": outcome.compared.living,
-        "missing": outcome.compared.missing,
-        "searchable": outcome.whole,
-        "dropped": outcome.dropped,
-    }
-
-
-def _show(one: Registered, values: dict[str, Any], screen: Screen) -> None:
-    row = {"embedder": one.id, "model": one.model, **values}
-    if screen.json_wanted:
-        screen.document(row)
+    if isinstance(state, Compared):
+        text, done = f"{state.missing} of {state.living} entries are still on their way", state.living - state.missing
+        screen.progress("searchable", done, state.living)
     else:
-        screen.pairs([(name, str(value)) for name, value in row.items()])
+        text = f"{state.queued} entries queued" + (", going on with an earlier run" if state.resumed else "")
+        screen.progress("queued", state.queued, living)
+    if not screen.watched:
+        screen.note(text)
+
+
+def show(one: Registered, values: dict[str, Any], screen: Screen) -> None:
+    """Show what there is of a model, or what became of it."""
+    row = {"embedder": one.id, "model": one.model, **values}
+    screen.document(row)
+    screen.pairs([(name, str(value)) for name, value in row.items()])

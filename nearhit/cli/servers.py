@@ -90,7 +90,19 @@ class Ask:
         reply = self("INFO", "everything")
         if isinstance(reply, ReplyError):
             reply = self("INFO")
-        return {} if isinstance(reply, ReplyError) else _parsed(reply)
+        if isinstance(reply, ReplyError):
+            return {}
+        if isinstance(reply, Mapping):  # a cluster client has parsed it
+            return {str(name): str(value) for name, value in reply.items()}
+        found: dict[str, str] = {}
+        for line in _text(reply).splitlines():
+            name, _, value = line.partition(":")
+            if name == "module":
+                parts = dict(part.partition("=")[::2] for part in value.split(","))
+                found[f"module:{parts.get('name', '')}"] = parts.get("ver", "")
+            elif value:
+                found[name] = value
+        return found
 
     def names(self, pattern: str) -> Iterator[bytes]:
         """Give the keys that match, by SCAN: it reads the whole keyspace, in steps that hold nobody up."""
@@ -140,8 +152,7 @@ class Servers:
         reply = self.cache("HGETALL", key_names.embedders(self.settings.namespace))
         if isinstance(reply, ReplyError) or not reply:
             return []
-        values = list(reply.values()) if isinstance(reply, Mapping) else reply[1::2]
-        return [decode_probe(value) for value in values]
+        return [decode_probe(value) for value in _mapping(reply).values()]
 
     def depth(self, lane: str) -> Depth:
         """Return how full a lane of the log is."""
@@ -152,8 +163,7 @@ class Servers:
         reply = self.log("XINFO", "STREAM", self.keys.log(lane))
         if isinstance(reply, ReplyError) or not reply:
             return 0.0
-        row = reply if isinstance(reply, Mapping) else dict(zip(reply[::2], reply[1::2], strict=True))
-        return float(next((value for name, value in row.items() if _text(name) == "entries-added"), 0))
+        return float(next((value for name, value in _mapping(reply).items() if _text(name) == "entries-added"), 0))
 
     def dead(self) -> int:
         """Return how many dead letters there are."""
@@ -165,11 +175,8 @@ class Servers:
         reply = self.log("XINFO", "CONSUMERS", self.keys.log(lane), fill_log.GROUP)
         if isinstance(reply, ReplyError) or not reply:
             return {}
-        rows = [one if isinstance(one, Mapping) else dict(zip(one[::2], one[1::2], strict=True)) for one in reply]
-        return {
-            _text(row[b"name"]): {"idle": int(row[b"idle"]), "pending": int(row[b"pending"])}
-            for row in ({_bytes(name): value for name, value in one.items()} for one in rows)
-        }
+        rows = [{_text(name): value for name, value in _mapping(one).items()} for one in reply]
+        return {_text(row["name"]): {"idle": int(row["idle"]), "pending": int(row["pending"])} for row in rows}
 
     def workers(self) -> dict[str, float]:
         """Return the workers that look at the log now, with the seconds since each last did."""
@@ -194,23 +201,10 @@ class Servers:
         self.close()
 
 
-def _parsed(reply: Any) -> dict[str, str]:
-    if isinstance(reply, Mapping):  # a cluster client has parsed it
-        return {str(name): str(value) for name, value in reply.items()}
-    found: dict[str, str] = {}
-    for line in _text(reply).splitlines():
-        name, _, value = line.partition(":")
-        if name == "module":
-            parts = dict(part.partition("=")[::2] for part in value.split(","))
-            found[f"module:{parts.get('name', '')}"] = parts.get("ver", "")
-        elif value:
-            found[name] = value
-    return found
+def _mapping(reply: Any) -> Mapping[Any, Any]:
+    """Return a reply of names and values, which some protocols and clients give as a list."""
+    return reply if isinstance(reply, Mapping) else dict(zip(reply[::2], reply[1::2], strict=True))
 
 
 def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _bytes(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()

@@ -6,46 +6,34 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nearhit.cli import exits, options
-from nearhit.cli.screen import literal
+from nearhit.cli.command import Arguments, command
+from nearhit.cli.screen import Screen, mebibytes
 
 if TYPE_CHECKING:
-    import argparse
-
-    from nearhit.cli.screen import Screen
     from nearhit.cli.servers import Servers
     from nearhit.embedding.fingerprint import ProbeRecord
 
-DESCRIPTION = """
-Shows what the servers hold: entries and index for each embedder, the fill log, dead letters, and the workers at work.
-"""
 EXAMPLES = """
 nearhit stats
 nearhit stats --namespace shop --json | jq .entries
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    options.add_json(parser)
-    options.add_settings(parser, (*options.SERVERS, "model", "engine", "log_url"))
+@command(EXAMPLES)
+@options.json_output
+@options.settings(*options.SERVERS, "model", "engine", "log_url")
+def run(arguments: Arguments, screen: Screen) -> int:
+    """Show what the servers hold, without a worker or a model.
 
-
-def run(arguments: argparse.Namespace, screen: Screen) -> int:
-    """Show it.
-
-    Raises:
-        ConfigError: a setting is wrong.
-        StoreUnavailableError: a server does not answer.
+    That is: entries and index for each embedder, the fill log, dead letters, and the workers at work.
     """
     settings = options.settings_of(arguments, threshold_matters=False)
     from nearhit.cli.servers import Servers  # noqa: PLC0415 - mistakes in the arguments are said without loading it
 
     with Servers(settings) as servers:
         found = collected(servers)
-    if screen.json_wanted:
-        screen.document(found)
-    else:
-        _show(found, screen)
+    screen.document(found)
+    show(found, screen)
     return exits.OK
 
 
@@ -61,7 +49,7 @@ def collected(servers: Servers) -> dict[str, Any]:
     settings = servers.settings
     servers.cache.ping()
     engine = settings.engine if settings.engine != "auto" else servers.cache.run(choose_engine())
-    embedders = [_embedder(servers, record, engine) for record in servers.embedders()]
+    embedders = [embedder(servers, record, engine) for record in servers.embedders()]
     info = servers.cache.info()
     workers = servers.workers()
     return {
@@ -78,31 +66,33 @@ def collected(servers: Servers) -> dict[str, Any]:
         "embedders": embedders,
         "log": {
             "address": servers.log.server.label,
-            "lanes": {lane: _lane(servers, lane) for lane in LANES},
+            "lanes": {lane: lane_depth(servers, lane) for lane in LANES},
             "dead_letters": servers.dead(),
         },
         "workers": [{"name": name, "idle_seconds": round(seconds, 2)} for name, seconds in workers.items()],
     }
 
 
-def _embedder(servers: Servers, record: ProbeRecord, engine: str) -> dict[str, Any]:
+def embedder(servers: Servers, record: ProbeRecord, engine: str) -> dict[str, Any]:
+    """Return what there is of an embedder: its model, entries and index."""
     from nearhit.index.litellm_layout import keys_of  # noqa: PLC0415 - help needs none of it
 
     settings = servers.settings
     known = keys_of(settings.namespace, record.fingerprint.id, settings.shared_index)
-    index = _index(servers, known, record.dimension) if engine == "valkey-search" else None
-    entries = index["entries"] if index else sum(1 for _ in servers.cache.names(f"{known.prefix}*"))
+    there = index(servers, known, record.dimension) if engine == "valkey-search" else None
+    entries = there["entries"] if there else sum(1 for _ in servers.cache.names(f"{known.prefix}*"))
     return {
         "fingerprint": known.embedder,
         "model": record.model,
         "dimension": record.dimension,
         "in_use": record.model == servers.settings.model,
         "entries": entries,
-        "index": index,
+        "index": there,
     }
 
 
-def _index(servers: Servers, known: Any, dimension: int) -> dict[str, Any] | None:
+def index(servers: Servers, known: Any, dimension: int) -> dict[str, Any] | None:
+    """Return what the server says of the index of an embedder; ``None`` where there is none."""
     from nearhit.flow.steps import ReplyError  # noqa: PLC0415 - the same
     from nearhit.valkey import search_protocol  # noqa: PLC0415 - help needs none of it
 
@@ -124,7 +114,8 @@ def _index(servers: Servers, known: Any, dimension: int) -> dict[str, Any] | Non
     }
 
 
-def _lane(servers: Servers, lane: str) -> dict[str, Any]:
+def lane_depth(servers: Servers, lane: str) -> dict[str, Any]:
+    """Return how full a lane of the log is."""
     depth = servers.depth(lane)
     age = max(0.0, time.time() - depth.oldest_ms / 1000) if depth.oldest_ms else None
     return {
@@ -135,15 +126,14 @@ def _lane(servers: Servers, lane: str) -> dict[str, Any]:
     }
 
 
-def _show(found: dict[str, Any], screen: Screen) -> None:
+def show(found: dict[str, Any], screen: Screen) -> None:
+    """Show what the servers hold to people."""
     server, log = found["server"], found["log"]
-    limit = f" of {_mebibytes(server['maxmemory_bytes'])}" if server["maxmemory_bytes"] else ""
+    limit = f" of {mebibytes(server['maxmemory_bytes'])}" if server["maxmemory_bytes"] else ""
+    used = mebibytes(server["used_memory_bytes"])
     rows = [
         ("namespace", found["namespace"]),
-        (
-            "server",
-            f"{server['address']}, version {server['version']}, {_mebibytes(server['used_memory_bytes'])}{limit}",
-        ),
+        ("server", f"{server['address']}, version {server['version']}, {used}{limit}"),
         ("engine", found["engine"]),
         ("entries", str(found["entries"])),
     ]
@@ -151,7 +141,11 @@ def _show(found: dict[str, Any], screen: Screen) -> None:
         text = f"{one['model']}, {one['dimension']} dimensions, {one['entries']} entries, {one['fingerprint']}"
         rows.append(("embedder", text + ("" if one["in_use"] else " (not in use)")))
         if one["index"]:
-            rows.append(("index", _index_line(one["index"])))
+            parts = [one["index"]["name"], f"{one['index']['vectors']} vectors"]
+            parts.append(f"{one['index']['indexing_failures']} skipped")
+            if one["index"]["backfilling"]:
+                parts.append(f"backfilling, {one['index']['backfill_share']:.0%} read")
+            rows.append(("index", ", ".join(parts)))
     for lane, depth in log["lanes"].items():
         age = f", oldest {depth['oldest_seconds']:g} s" if depth["oldest_seconds"] is not None else ""
         text = f"{depth['fills']} fills, {depth['in_work']} in work, {depth['retrying']} waiting for a retry{age}"
@@ -159,15 +153,4 @@ def _show(found: dict[str, Any], screen: Screen) -> None:
     rows.append(("dead letters", str(log["dead_letters"])))
     seen = [f"{one['name']} (looked {one['idle_seconds']:g} s ago)" for one in found["workers"]]
     rows.append(("workers", ", ".join(seen) or "none seen"))
-    screen.pairs([(name, literal(text)) for name, text in rows], indent=0)
-
-
-def _index_line(index: dict[str, Any]) -> str:
-    parts = [index["name"], f"{index['vectors']} vectors", f"{index['indexing_failures']} skipped"]
-    if index["backfilling"]:
-        parts.append(f"backfilling, {index['backfill_share']:.0%} read")
-    return ", ".join(parts)
-
-
-def _mebibytes(size: int) -> str:
-    return f"{size / 2**20:.1f} MiB"
+    screen.pairs(rows, indent=0)

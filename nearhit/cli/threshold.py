@@ -6,21 +6,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nearhit.cli import exits, options
-from nearhit.cli.screen import literal
+from nearhit.cli.command import FLOAT, Arguments, Choice, argument, command, option
+from nearhit.cli.screen import Screen
 from nearhit.errors import ConfigError
 
 if TYPE_CHECKING:
-    import argparse
-
-    from nearhit.cli.screen import Screen
     from nearhit.domain.threshold_table import ThresholdEntry
 
-DESCRIPTION = """
-Shows the thresholds that were set while processes run, or changes them: of the whole namespace, of a tenant
-(--tenant), or of one scope (--scope, with --tenant where it has one, or --scope-digest). Every process goes by them
-within seconds, without a restart. The most particular one holds: the scope's, else the tenant's, else the namespace's,
-else NEARHIT_THRESHOLD. None may be below NEARHIT_THRESHOLD_FLOOR, which is NEARHIT_THRESHOLD where it is not set.
-"""
 EXAMPLES = """
 nearhit threshold
 nearhit threshold set 0.94 --why "wrong answers about prices"
@@ -31,23 +23,21 @@ nearhit threshold unset --tenant acme
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument("action", choices=("show", "set", "unset"), nargs="?", default="show", help="what to do; show")
-    parser.add_argument("value", metavar="SIMILARITY", type=float, nargs="?", help="the threshold to set")
-    parser.add_argument("--why", default="", metavar="TEXT", help="for those who wonder later")
-    options.add_scope(parser)
-    parser.add_argument("--scope-digest", metavar="HEX", help="one scope by its digest, as Miss.scope says it")
-    options.add_json(parser)
-    options.add_settings(parser, (*options.SERVERS, "threshold", "model", "log_url"))
+@command(EXAMPLES)
+@argument("action", type=Choice(("show", "set", "unset")), required=False, default="show", help="what to do; show")
+@argument("value", metavar="[SIMILARITY]", type=FLOAT, required=False, help="the threshold to set")
+@option("--why", default="", metavar="TEXT", help="for those who wonder later")
+@options.scope
+@option("--scope-digest", metavar="HEX", help="one scope by its digest, as Miss.scope says it")
+@options.json_output
+@options.settings(*options.SERVERS, "threshold", "model", "log_url")
+def run(arguments: Arguments, screen: Screen) -> int:
+    """Show the thresholds that were set while processes run, or change them.
 
-
-def run(arguments: argparse.Namespace, screen: Screen) -> int:
-    """Show or change; `unset` returns 1 when there was nothing.
-
-    Raises:
-        ConfigError: the value is missing, no similarity or below the floor, or a setting is wrong.
-        StoreUnavailableError: the log's server does not answer.
+    They are those of the whole namespace, of a tenant (--tenant), or of one scope (--scope, with --tenant where it has
+    one, or --scope-digest). Every process goes by them within seconds, without a restart. The most particular one holds: the scope's, else
+    the tenant's, else the namespace's, else NEARHIT_THRESHOLD. None may be below NEARHIT_THRESHOLD_FLOOR, which is
+    NEARHIT_THRESHOLD where it is not set. unset ends with 1 when there was none.
     """
     settings = options.settings_of(arguments)
     whom = _whom(arguments)
@@ -69,7 +59,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     return exits.OK
 
 
-def _whom(arguments: argparse.Namespace) -> dict[str, Any]:
+def _whom(arguments: Arguments) -> dict[str, Any]:
     """Return scope or tenant: a tenant alone is all of its scopes, with ``--scope`` it is a part of the scope."""
     scope = options.scope_of(arguments)
     if arguments.scope_digest is not None:
@@ -84,10 +74,8 @@ def _whom(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _say(screen: Screen, entries: list[ThresholdEntry], text: str, **more: Any) -> None:
-    if screen.json_wanted:
-        screen.document({"entries": [one.as_dict() for one in entries], **more})
-    else:
-        screen.line(text)
+    screen.document({"entries": [one.as_dict() for one in entries], **more})
+    screen.line(text)
 
 
 def _show(screen: Screen, entries: list[ThresholdEntry], configured: float, floor: float) -> None:
@@ -96,8 +84,8 @@ def _show(screen: Screen, entries: list[ThresholdEntry], configured: float, floo
         screen.document({"configured": configured, "floor": floor, "entries": found})
         return
     rows = [("settings", f"{configured:g}, floor {floor:g}")]
-    rows += [(_name(one), literal(_line(one, floor))) for one in entries if one.field != "settings"]
-    screen.pairs([(literal(name), text) for name, text in rows], indent=0)
+    rows += [(_name(one), _line(one, floor)) for one in entries if one.field != "settings"]
+    screen.pairs(rows, indent=0)
 
 
 def _name(entry: ThresholdEntry) -> str:

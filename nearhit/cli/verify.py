@@ -6,38 +6,28 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nearhit.cli import exits, options
-from nearhit.cli.screen import literal
+from nearhit.cli.command import Arguments, command
+from nearhit.cli.screen import Screen
 
 if TYPE_CHECKING:
-    import argparse
-
-    from nearhit.cli.screen import Screen
     from nearhit.settings import Settings
     from nearhit.verification.samples import Sample
 
-DESCRIPTION = """
-Shows how many semantic hits were wrong, as measured by asking the model again for a sample of them, which
-NEARHIT_VERIFY_SHARE turns on: under the thresholds in force now, by whom they concern and by similarity. The bounds
-hold with 95 % however often they are looked at. Exit code 1 where a budget is broken.
-"""
 EXAMPLES = """
 nearhit verify
 nearhit verify --json | jq .false_share
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    options.add_json(parser)
-    options.add_settings(parser, (*options.SERVERS, "log_url"))
+@command(EXAMPLES)
+@options.json_output
+@options.settings(*options.SERVERS, "log_url")
+def run(arguments: Arguments, screen: Screen) -> int:
+    """Show how many semantic hits were wrong: exit code 1 when a budget is broken.
 
-
-def run(arguments: argparse.Namespace, screen: Screen) -> int:
-    """Show it; return 1 when the measured rate is surely above the budget.
-
-    Raises:
-        ConfigError: a setting is wrong.
-        StoreUnavailableError: the log's server does not answer.
+    They were measured by asking the model again for a sample of them, which NEARHIT_VERIFY_SHARE turns on. The figures
+    are for the thresholds in force now, by whom they concern and by similarity; the bounds hold with 95 % however often
+    they are looked at.
     """
     settings = options.settings_of(arguments, threshold_matters=False)
     from nearhit.admin.thresholds import Thresholds  # noqa: PLC0415 - mistakes are said without loading anything
@@ -50,15 +40,14 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         every = [one for one in servers.log.run(samples.everything(servers.keys)) if one.at_ms >= start_ms]
         groups = in_force(every, {one.field: one for one in thresholds.entries()})
         found = [one for one in every if one.verdict in samples.VERDICTS]
-    document = _described(settings, found, groups)
-    if screen.json_wanted:
-        screen.document(document)
-    else:
-        _show(document, screen)
+    document = described(settings, found, groups)
+    screen.document(document)
+    show(document, screen)
     return exits.MISS if document["broken"] else exits.OK
 
 
-def _described(settings: Settings, found: list[Sample], groups: dict[str, list[Sample]]) -> dict[str, Any]:
+def described(settings: Settings, found: list[Sample], groups: dict[str, list[Sample]]) -> dict[str, Any]:
+    """Return the figures of all samples and of those by threshold in force, as JSON."""
     from nearhit.verification.measure import bands, tally  # noqa: PLC0415 - help needs none of it
 
     current = [one for group in groups.values() for one in group]
@@ -79,21 +68,20 @@ def _described(settings: Settings, found: list[Sample], groups: dict[str, list[S
     }
 
 
-def _show(document: dict[str, Any], screen: Screen) -> None:
+def show(document: dict[str, Any], screen: Screen) -> None:
+    """Show the figures to people."""
     rows = [
         ("false hits", _share(document)),
         ("budget", f"{document['budget']:.1%}" + (", broken" if document["broken"] else "")),
         ("unjudged", str(document["unjudged"])),
         ("older", f"{document['before_thresholds_changed']} from before a threshold was changed, not counted"),
     ]
-    rows += [(f"{_name(one['field'])} {one['threshold']:g}", _share(one)) for one in document["thresholds"]]
+    for one in document["thresholds"]:
+        kind, _, digest = one["field"].partition(":")
+        name = "namespace" if kind == "*" else f"{kind} {digest[:8]}"
+        rows.append((f"{name} {one['threshold']:g}", _share(one)))
     rows += [(f"similarity {one['from']:.2f}", _share(one)) for one in document["bands"]]
-    screen.pairs([(literal(name), literal(text)) for name, text in rows], indent=0)
-
-
-def _name(field: str) -> str:
-    kind, _, digest = field.partition(":")
-    return "namespace" if kind == "*" else f"{kind} {digest[:8]}"
+    screen.pairs(rows, indent=0)
 
 
 def _share(row: dict[str, Any]) -> str:

@@ -8,18 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nearhit.cli import exits, options
+from nearhit.cli.command import FLOAT, INT, Arguments, command, option
+from nearhit.cli.screen import Screen, table
 from nearhit.errors import UnavailableError
 
 if TYPE_CHECKING:
-    import argparse
+    from rich.console import RenderableType
 
-    from nearhit.cli.screen import Screen
     from nearhit.cli.servers import Servers
 
-DESCRIPTION = """
-Shows the fill log of each lane with its rates and ages, dead letters and workers, once a second, until Ctrl-C. Given
-addresses of /metrics (workers' or applications'), it also shows hit rate, lookups a second and lag since it started.
-"""
 EXAMPLES = """
 nearhit watch
 nearhit watch --metrics http://127.0.0.1:9464/metrics --every 5
@@ -27,21 +24,17 @@ nearhit watch --json --count 10
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument("--metrics", metavar="URL", action="append", default=[], help="a /metrics; may be repeated")
-    parser.add_argument("--every", metavar="S", type=float, default=1.0, help="seconds between looks; 1")
-    parser.add_argument("--count", metavar="N", type=int, default=0, help="stop after N looks; 0 goes on")
-    options.add_json(parser)
-    options.add_settings(parser, (*options.SERVERS, "log_url"))
+@command(EXAMPLES)
+@option("--metrics", metavar="URL", multiple=True, help="a /metrics; may be repeated")
+@option("--every", metavar="S", type=FLOAT, default=1.0, help="seconds between looks; 1")
+@option("--count", metavar="N", type=INT, default=0, help="stop after N looks; 0 goes on")
+@options.json_output
+@options.settings(*options.SERVERS, "log_url")
+def run(arguments: Arguments, screen: Screen) -> int:
+    """Show the fill log of each lane, dead letters and workers, once a second, until Ctrl-C.
 
-
-def run(arguments: argparse.Namespace, screen: Screen) -> int:
-    """Show it until Ctrl-C.
-
-    Raises:
-        ConfigError: a setting is wrong.
-        UnavailableError: a server or an address of metrics does not answer at the first look.
+    A lane is shown with its rates and ages. Given addresses of /metrics (workers' or applications'), it also shows hit
+    rate, lookups a second and lag since it started.
     """
     settings = options.settings_of(arguments, threshold_matters=False)
     from nearhit.cli.servers import Servers  # noqa: PLC0415 - mistakes in the arguments are said without loading it
@@ -52,10 +45,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         while True:
             found = watcher.look()
             looks += 1
-            if screen.json_wanted:
-                screen.document(found)
-            else:
-                screen.over(lines(found))
+            screen.document(found)
+            screen.live(view(found))
             if looks == arguments.count:
                 return exits.OK
             time.sleep(arguments.every)
@@ -71,7 +62,7 @@ class Watcher:
     """
 
     servers: Servers
-    urls: list[str]
+    urls: tuple[str, ...]
     _before: dict[str, float] = field(default_factory=dict)
     _at: float = 0.0
 
@@ -81,7 +72,11 @@ class Watcher:
         Raises:
             UnavailableError: a server or an address does not answer.
         """
-        now, counts = time.monotonic(), self._counts()
+        now = time.monotonic()
+        counts = {f"added:{lane}": self.servers.added(lane) for lane in ("interactive", "bulk")}
+        for url in self.urls:
+            for name, value in scraped(url).items():
+                counts[name] = counts.get(name, 0.0) + value
         seconds = now - self._at if self._at else 0.0
         rates = {
             name: round(max(0.0, value - self._before.get(name, value)) / seconds, 1) if seconds else 0.0
@@ -97,54 +92,50 @@ class Watcher:
                 "in_work": depth.pending,
                 "retrying": depth.retrying,
                 "oldest_seconds": round(age, 2),
-                "added_per_second": rates.get(f"added:{lane}", 0.0),
+                "added_per_second": rates[f"added:{lane}"],
             }
         found["dead_letters"] = self.servers.dead()
         found["workers"] = len(self.servers.workers())
         if self.urls:
-            found["metrics"] = _told(counts, rates)
+            lookups, lags = counts["lookups"], counts["lag_count"]
+            found["metrics"] = {
+                "hit_rate": round(counts["hits"] / lookups, 4) if lookups else None,
+                "lookups_per_second": rates["lookups"],
+                "stored_per_second": rates["lag_count"],
+                "mean_lag_seconds": round(counts["lag_sum"] / lags, 4) if lags else None,
+            }
         return found
 
-    def _counts(self) -> dict[str, float]:
-        counts = {f"added:{lane}": self.servers.added(lane) for lane in ("interactive", "bulk")}
-        for url in self.urls:
-            for name, value in _scraped(url).items():
-                counts[name] = counts.get(name, 0.0) + value
-        return counts
 
+def view(found: dict[str, Any]) -> RenderableType:
+    """Return what was found as a table and lines for people."""
+    from rich.console import Group  # noqa: PLC0415 - JSON needs no rich
 
-def lines(found: dict[str, Any]) -> list[str]:
-    """Return what was found as lines for people."""
-    shown = [f"{'lane':12} {'fills':>8} {'in work':>8} {'retrying':>9} {'oldest':>9} {'added/s':>9}"]
-    for lane, one in found["lanes"].items():
-        shown.append(
-            f"{lane:12} {one['fills']:8d} {one['in_work']:8d} {one['retrying']:9d} {one['oldest_seconds']:8.1f}s "
-            f"{one['added_per_second']:9.1f}"
+    heads = ("lane", "fills", "in work", "retrying", "oldest", "added/s")
+    rows = [
+        (
+            *(lane, str(one["fills"]), str(one["in_work"]), str(one["retrying"])),
+            *(f"{one['oldest_seconds']:.1f} s", f"{one['added_per_second']:.1f}"),
         )
-    shown.append(f"dead letters {found['dead_letters']}, workers {found['workers']}")
-    told = found.get("metrics")
-    if told:
+        for lane, one in found["lanes"].items()
+    ]
+    lines = [f" dead letters {found['dead_letters']}, workers {found['workers']}"]
+    if told := found.get("metrics"):
         lag = "–" if told["mean_lag_seconds"] is None else f"{told['mean_lag_seconds']:.3f} s"
         rate = "–" if told["hit_rate"] is None else f"{told['hit_rate']:.1%}"
-        shown.append(
-            f"hit rate {rate}, {told['lookups_per_second']:.1f} lookups/s, {told['stored_per_second']:.1f} stored/s, "
+        lines.append(
+            f" hit rate {rate}, {told['lookups_per_second']:.1f} lookups/s, {told['stored_per_second']:.1f} stored/s, "
             f"mean lag {lag}"
         )
-    return shown
+    return Group(table("", heads, rows), *lines)
 
 
-def _told(counts: dict[str, float], rates: dict[str, float]) -> dict[str, Any]:
-    hits, lookups = counts.get("hits", 0.0), counts.get("lookups", 0.0)
-    lags = counts.get("lag_count", 0.0)
-    return {
-        "hit_rate": round(hits / lookups, 4) if lookups else None,
-        "lookups_per_second": rates.get("lookups", 0.0),
-        "stored_per_second": rates.get("lag_count", 0.0),
-        "mean_lag_seconds": round(counts.get("lag_sum", 0.0) / lags, 4) if lags else None,
-    }
+def scraped(url: str) -> dict[str, float]:
+    """Return the sums that the command shows of the metrics at ``url``.
 
-
-def _scraped(url: str) -> dict[str, float]:
+    Raises:
+        UnavailableError: it does not answer, or is no address of HTTP.
+    """
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - help needs none of it
 
     if not url.startswith(("http://", "https://")):

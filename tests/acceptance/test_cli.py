@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -171,6 +172,25 @@ def test_a_port_in_use_is_a_mistake_that_starts_nothing(terminal: Terminal, up: 
     port = up["url"].rpartition(":")[2].partition("/")[0]
     ended = terminal.run("up", "--port", port)
     assert (ended.code, ended.err) == (2, f"nearhit: --port: something listens on port {port} already\n")
+
+
+@pytest.mark.usefixtures("filled")
+def test_an_export_that_fails_leaves_no_file(beside: Terminal, tmp_path: Path) -> None:
+    ended = beside.run("export", "--to", str(tmp_path / "all.parquet"))
+    assert (ended.code, "an answer is not text but dict; export as .jsonl" in ended.err) == (2, True)
+    assert list(tmp_path.glob("*.parquet*")) == []
+
+
+def test_a_worker_whose_port_of_metrics_is_taken_says_so_in_one_line(terminal: Terminal) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = terminal.run("worker", "--metrics-port", str(port))
+    *_, last = ended.err.splitlines()
+    assert (ended.code, len(ended.err.splitlines())) == (2, 2), "what it starts, and why not"
+    assert last.startswith(f"nearhit: /metrics cannot listen on 127.0.0.1:{port}: another program listens there")
+    assert "--metrics-port" in last
 
 
 def test_a_reader_that_goes_away_is_no_failure(terminal: Terminal) -> None:

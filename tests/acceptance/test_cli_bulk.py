@@ -55,6 +55,13 @@ def test_a_file_is_loaded_exported_and_found(stack: Stack, tmp_path: Path) -> No
         assert (done.returncode, done.stderr) == (2, f"nearhit: {target}: No such file or directory\n")
 
 
+def test_a_load_of_a_moment_has_a_rate(stack: Stack, tmp_path: Path) -> None:
+    name = write_rows(tmp_path / "few.jsonl", 5, "moment")
+    done = nearhit(stack, "load", name, "--prompt", "q", "--answer", "reply", "--json", folder=tmp_path)
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["rows_per_second"] == pytest.approx(5 / last["seconds"], rel=0.1)
+
+
 def test_bad_rows_are_kept_with_their_place_and_the_exit_code_says_so(stack: Stack, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("prompt,answer\nwhat is a,1\n,2\nwhat is c\n")
     done = nearhit(stack, "load", "rows.csv", folder=tmp_path)

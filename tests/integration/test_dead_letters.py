@@ -49,6 +49,14 @@ def say(
     return run_it
 
 
+def test_an_id_that_is_not_there_is_named(
+    server: ValkeyServer, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for action in ("show", "replay", "drop"):
+        assert main(["dead", action, "1-0", "--url", server.url, "--namespace", namespace]) == 1
+        assert capsys.readouterr().err == "nearhit: there is no dead letter '1-0'\n"
+
+
 def test_dead_list_shows_ids_and_reasons_and_no_text(say: Callable[..., tuple[int, str]]) -> None:
     code, out = say("list", "--json")
     rows = [json.loads(line) for line in out.splitlines()]

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
+from typing import cast
 
+import click
 import pytest
 
 from nearhit.cli import options
+from nearhit.cli.command import Arguments
 from nearhit.errors import ConfigError
 from nearhit.settings import Settings
 
 
-def parsed(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    options.add_settings(parser, options.ALL)
-    options.add_scope(parser)
-    return parser.parse_args(words)
+@click.command
+@options.settings(*options.ALL)
+@options.scope
+def take(**given: object) -> Arguments:
+    return Arguments(**given)
+
+
+def parsed(*words: str) -> Arguments:
+    return cast("Arguments", take.main(list(words), standalone_mode=False))
 
 
 def test_an_option_goes_before_its_variable() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 from nearhit.cli import main
-from nearhit.cli.table import COMMANDS
+from nearhit.cli.program import COMMANDS
 
 NAMES = [command.name for command in COMMANDS]
 
@@ -64,6 +68,12 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
         (["up", "--port", "99999"], "--port must be 0 to 65535, not 99999"),
         (["up", "--module", "/no/such.so"], "--module: there is no file '/no/such.so'"),
         (["model", "paint"], "argument action: invalid choice: 'paint'"),
+        (["invalidate"], "needs --prompt, --scope, --tenant, --older-than-seconds, --embedder or --everything"),
+        (["invalidate", "--older-than-seconds", "-1"], "nearhit: --older-than-seconds must be 0 or more, not -1.0"),
+        (["invalidate", "--embedder", "x"], "nearhit: --embedder must be a fingerprint of 12 hex digits, not 'x'"),
+        (["invalidate", "--tenant", ""], "nearhit: --tenant must be text, not ''"),
+        (["export", "--to", "backup.csv"], "--to backup.csv: export writes .jsonl or .parquet, not .csv"),
+        (["stats", "--namespce", "x"], "nearhit stats: No such option '--namespce'"),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr_and_code_2(
@@ -74,6 +84,23 @@ def test_a_mistake_is_one_line_on_stderr_and_code_2(
     assert said in shown.err
     assert shown.err.count("\n") == 1
     assert shown.out == ""
+
+
+def test_the_overview_loads_no_command_and_none_of_what_commands_need() -> None:
+    program = "import sys; from nearhit.cli import main; main(['--help']); print('loaded', *sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    loaded = set(done.stdout.partition("loaded\n")[2].splitlines())
+    assert "click" in loaded
+    assert loaded & {"numpy", "redis", "celery", "kombu", "rich", "nearhit.cache", "nearhit.settings"} == set()
+    assert [name for name in NAMES if f"nearhit.cli.{name}" in loaded] == []
+
+
+def test_explain_gives_the_weighed_numbers_when_they_are_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["explain", "Solo for 4 people?", "Solo for 9 people?", "--similarity", "0.98", "--json"]
+    assert main(words) == 1
+    assert "features" not in json.loads(capsys.readouterr().out)
+    assert main([*words, "--features"]) == 1
+    assert len(json.loads(capsys.readouterr().out)["features"]) > 10
 
 
 @pytest.mark.parametrize("words", [["lookup", "x"], ["stats"], ["fill", "a", "b", "--wait"]])

@@ -57,7 +57,7 @@ def summarise(asked: Sequence[Asked], filled: Filled) -> dict[str, Any]:
     wrong = sum(one.wrong for one in asked)
     tiers = Counter(one.outcome.tier.value for one in hits if isinstance(one.outcome, Hit))
     return {
-        "kinds": {kind.value: _kind([one for one in asked if one.question.kind is kind]) for kind in Kind},
+        "kinds": {kind.value: kind_figures([one for one in asked if one.question.kind is kind]) for kind in Kind},
         "asked": len(asked),
         "hits": {tier.value: tiers[tier.value] for tier in Tier},
         "hit_rate": {tier.value: _share(tiers[tier.value], len(asked)) for tier in Tier},
@@ -68,8 +68,8 @@ def summarise(asked: Sequence[Asked], filled: Filled) -> dict[str, Any]:
             "lag_ms": {**_times(filled.lags), "first": round(filled.first_lag * 1000, 1)},
         },
         "lookup_ms": {
-            "exact": _stages([one for one in asked if _is_exact(one.outcome)]),
-            "semantic": _stages([one for one in asked if not _is_exact(one.outcome)]),
+            "exact": _stages([one for one in asked if is_exact(one.outcome)]),
+            "semantic": _stages([one for one in asked if not is_exact(one.outcome)]),
         },
     }
 
@@ -105,7 +105,8 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
 
 
-def _kind(asked: list[Asked]) -> dict[str, Any]:
+def kind_figures(asked: list[Asked]) -> dict[str, Any]:
+    """Return the figures of the questions of one kind."""
     hits = sum(isinstance(one.outcome, Hit) for one in asked)
     misses = Counter(one.outcome.reason.value for one in asked if not isinstance(one.outcome, Hit))
     return {
@@ -126,7 +127,8 @@ def _times(seconds: Sequence[float]) -> dict[str, float]:
     return {f"p{share}": round(percentile(seconds, share / 100) * 1000, 2) for share in (50, 99)}
 
 
-def _is_exact(outcome: Hit | Miss) -> bool:
+def is_exact(outcome: Hit | Miss) -> bool:
+    """Return whether an outcome is a hit of the very question."""
     return isinstance(outcome, Hit) and outcome.tier is Tier.EXACT
 
 

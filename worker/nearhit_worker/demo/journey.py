@@ -1,4 +1,4 @@
-"""Journey: the demo's way through the public face of the cache: fill everything through the queue, then ask."""
+"""Journey: what the demo does with a cache: fill everything through the queue, then ask."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import time
 import urllib.request
 from typing import TYPE_CHECKING
 
-from nearhit.domain.outcome import FillOutcome, Hit, Miss, Tier
+from nearhit.domain.outcome import FillOutcome, Miss
 from nearhit.errors import UnavailableError
-from nearhit_worker.demo.figures import Asked, Filled
+from nearhit_worker.demo.figures import Asked, Filled, is_exact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nearhit.cache import SemanticCache
     from nearhit_worker.demo.questions import DemoQuestion
@@ -29,10 +29,17 @@ _SHOWN_SERIES = (
 )
 
 
-def fill_all(cache: SemanticCache, answers: Sequence[tuple[str, str]]) -> Filled:
+def fill_all(
+    cache: SemanticCache, answers: Sequence[tuple[str, str]], tell: Callable[[int, int], None] = lambda *_: None
+) -> Filled:
     """Ask each question, miss, give the answer to ``fill``, and wait until all are searchable.
 
     The first one goes alone: it meets a worker and a broker connection that are still cold.
+
+    Args:
+        cache: which one.
+        answers: questions with their answers.
+        tell: is told how many of how many are searchable.
 
     Raises:
         UnavailableError: the log does not take a fill, or the first one does not arrive.
@@ -42,7 +49,7 @@ def fill_all(cache: SemanticCache, answers: Sequence[tuple[str, str]]) -> Filled
     first.finish()
     if first.lost:
         raise UnavailableError(f"the first fill was not searchable within {_SEARCHABLE_SECONDS:g} s")
-    watch = Watch(cache)
+    watch = Watch(cache, lambda done: tell(done + 1, len(answers)))
     for prompt, answer in answers[1:]:
         watch.expect(prompt, _fill(cache, prompt, answer))
     watch.finish()
@@ -69,14 +76,16 @@ class Watch:
 
     Args:
         cache: what to ask.
+        tell: is told how many became searchable.
 
     Attributes:
         lags: seconds from fill to searchable, in order.
         lost: prompts that were not searchable in time.
     """
 
-    def __init__(self, cache: SemanticCache) -> None:
+    def __init__(self, cache: SemanticCache, tell: Callable[[int], None] = lambda _done: None) -> None:
         self._cache = cache
+        self._tell = tell
         self._waiting: queue.SimpleQueue[tuple[str, float] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="nearhit-demo-watch", daemon=True)
         self._thread.start()
@@ -95,16 +104,15 @@ class Watch:
     def _run(self) -> None:
         while (waiting := self._waiting.get()) is not None:
             prompt, filled = waiting
-            while not (there := self._is_there(prompt)) and time.monotonic() - filled < _SEARCHABLE_SECONDS:
+            while not (there := is_exact(self._cache.lookup(prompt))):  # a near question's answer is not this one's
+                if time.monotonic() - filled >= _SEARCHABLE_SECONDS:
+                    break
                 time.sleep(_LOOK_SECONDS)
             if there:
                 self.lags.append(time.monotonic() - filled)
+                self._tell(len(self.lags))
             else:
                 self.lost.append(prompt)
-
-    def _is_there(self, prompt: str) -> bool:
-        outcome = self._cache.lookup(prompt)
-        return isinstance(outcome, Hit) and outcome.tier is Tier.EXACT  # a near question's answer is not this one's
 
 
 def _fill(cache: SemanticCache, prompt: str, answer: str) -> float:

@@ -36,20 +36,21 @@ class DemoQuestion:
 
 def answers() -> list[tuple[str, str]]:
     """Return the questions that are cached, with their answers."""
-    return [(row["prompt"], row["answer"]) for row in _rows("answers")]
+    return [(row["prompt"], row["answer"]) for row in rows("answers")]
 
 
 def questions() -> list[DemoQuestion]:
     """Return all that is asked: every cached question again, every rewording, trap and stranger."""
-    by_id = {row["id"]: row for row in _rows("answers")}
+    by_id = {row["id"]: row for row in rows("answers")}
     return [
         *(DemoQuestion(Kind.EXACT, row["prompt"], row["answer"]) for row in by_id.values()),
-        *(DemoQuestion(Kind.REWORDING, row["prompt"], by_id[row["answers"]]["answer"]) for row in _rows("rewordings")),
-        *(DemoQuestion(Kind.TRAP, row["prompt"]) for row in _rows("traps")),
-        *(DemoQuestion(Kind.STRANGER, row["prompt"]) for row in _rows("strangers")),
+        *(DemoQuestion(Kind.REWORDING, row["prompt"], by_id[row["answers"]]["answer"]) for row in rows("rewordings")),
+        *(DemoQuestion(Kind.TRAP, row["prompt"]) for row in rows("traps")),
+        *(DemoQuestion(Kind.STRANGER, row["prompt"]) for row in rows("strangers")),
     ]
 
 
-def _rows(name: str) -> list[dict[str, str]]:
+def rows(name: str) -> list[dict[str, str]]:
+    """Return the rows of a file that ships with the demo."""
     text = (DATA / f"{name}.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines() if line.strip()]

@@ -7,19 +7,18 @@ fills in what the cache does not have. It serves its own ``/metrics`` where a wo
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import time
 from dataclasses import dataclass
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nearhit.cache import SemanticCache
 from nearhit.domain.entry import Usage
 from nearhit.domain.outcome import Hit, Miss
 from nearhit.errors import ConfigError
 from nearhit.settings import Settings
+from nearhit_worker.demo.questions import rows
 from nearhit_worker.telemetry import TelemetryServer
 
 if TYPE_CHECKING:
@@ -41,13 +40,13 @@ class DemoTraffic:
 
 def questions(chance: random.Random) -> Iterator[DemoTraffic]:
     """Yield questions without end: a few often, most seldom, some reworded, some traps, some never heard before."""
-    known = {row["id"]: row for row in _rows("answers")}
+    known = {row["id"]: row for row in rows("answers")}
     often = list(known.values())
     chance.shuffle(often)
     weights = [1 / (rank + 1) ** _OFTEN for rank in range(len(often))]
-    reworded = {row["answers"]: row["prompt"] for row in _rows("rewordings")}
-    traps = [row["prompt"] for row in _rows("traps")]
-    strangers = [row["prompt"] for row in _rows("strangers")]
+    reworded = {row["answers"]: row["prompt"] for row in rows("rewordings")}
+    traps = [row["prompt"] for row in rows("traps")]
+    strangers = [row["prompt"] for row in rows("strangers")]
     while True:
         draw = chance.random()
         if draw < _STRANGERS:
@@ -92,7 +91,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = Settings.from_env()
         with SemanticCache(settings) as cache:
-            server = TelemetryServer(cache.metrics.registry, _health, settings.metrics_host, settings.metrics_port)
+            health = {"live": True, "ready": True}
+            where = settings.metrics_host, settings.metrics_port
+            server = TelemetryServer(cache.metrics.registry, lambda: health, *where)
             server.start()
             chance = random.Random(options.seed)  # noqa: S311 - made-up traffic
             asked = run(cache, options.per_second, options.seconds, chance)
@@ -102,15 +103,6 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     print(f"{asked} questions asked")  # noqa: T201 - said to the person at the terminal
     return 0
-
-
-def _health() -> dict[str, Any]:
-    return {"live": True, "ready": True}
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    text = (files("nearhit_worker.demo") / "data" / f"{name}.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Opened: a cache that is ready to be asked, or the error that says why it is not."""
+"""Ready cache: a cache whose model is loaded and whose index is open, or the error that says why it is not."""
 
 from __future__ import annotations
 
@@ -18,14 +18,11 @@ if TYPE_CHECKING:
     from nearhit.settings import Settings
 
 OPEN_SECONDS = 60.0
-"""How long the model and the index may take to open; a first import of LiteLLM is in it."""
-
-UNANSWERED = frozenset({MissReason.UNAVAILABLE, MissReason.EMBEDDER_UNAVAILABLE, MissReason.MISCONFIGURED})
-"""Reasons of a miss that say something about a part and nothing about the question."""
+"""How long the model and the index may take to open; this includes a first import of LiteLLM."""
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[SemanticCache]:
+def ready_cache(settings: Settings) -> Iterator[SemanticCache]:
     """Give a cache whose model is loaded and whose index is open; it is closed with the block.
 
     Raises:
@@ -33,11 +30,11 @@ def opened(settings: Settings) -> Iterator[SemanticCache]:
         UnavailableError: a server or the embedder does not answer.
     """
     with SemanticCache(settings) as cache:
-        open_now(cache, settings)
+        wait_until_ready(cache, settings)
         yield cache
 
 
-def open_now(cache: SemanticCache, settings: Settings, timeout_seconds: float = OPEN_SECONDS) -> None:
+def wait_until_ready(cache: SemanticCache, settings: Settings, timeout_seconds: float = OPEN_SECONDS) -> None:
     """Return once ``cache`` is open; a part that does not answer ends the wait at once.
 
     Raises:

@@ -7,17 +7,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from nearhit.admin import thresholds as admin
 from nearhit.cli import exits, judging, options
+from nearhit.cli.calibration_page import page
 from nearhit.cli.command import FLOAT, PATH, Arguments, Choice, argument, command, option
 from nearhit.cli.screen import Screen
+from nearhit.embedding.bulk import embed_many
+from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ConfigError
+from nearhit.evaluation.calibrate import Calibration, calibrate, pairs_needed
+from nearhit.evaluation.metrics import pair_similarities, refusals
+from nearhit.evaluation.rows import PairRow, read_pairs
+from nearhit.guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nearhit.cli.judging import Labelled
-    from nearhit.evaluation.calibrate import Calibration
-    from nearhit.evaluation.rows import PairRow
     from nearhit.settings import Settings
 
 EXAMPLES = """
@@ -29,25 +35,6 @@ nearhit calibrate questions.jsonl --judge openai/gpt-4o-mini --sample 300 --out-
 
 _LABELS = ("source", "kind", "namespace")
 _WHOSE = ("scope", "tenant")
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What was found.
-
-    Attributes:
-        by: the field whose values have thresholds of their own; empty for none.
-        overall: for all pairs; ``None`` where the guard refuses them all.
-        groups: by the field's values, or ``all``.
-        few: of those, with how many pairs of their own, which were too few: theirs is the overall one.
-        needed: how many they would have needed.
-    """
-
-    by: str
-    overall: Calibration | None
-    groups: dict[str, Calibration]
-    few: dict[str, int]
-    needed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +97,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
         raise ConfigError(f"--apply needs rows by scope or tenant: no lookup knows the {arguments.by} of a row")
     if arguments.out_labels and not arguments.judge:
         raise ConfigError("--out-labels is for the labels of --judge")
-    from nearhit.embedding.bulk import embed_many  # noqa: PLC0415 - help needs none of it
-    from nearhit.embedding.resolve import embedder_for  # noqa: PLC0415 - the same
-    from nearhit.evaluation.metrics import pair_similarities, refusals  # noqa: PLC0415 - the same
-    from nearhit.evaluation.rows import read_pairs  # noqa: PLC0415 - the same
-    from nearhit.guard import Guard  # noqa: PLC0415 - the same
-
     embed = partial(embed_many, embedder_for(settings.model), tell=partial(screen.progress, "embedded"))
     labelled = judging.label_traffic(arguments, settings, screen, embed) if arguments.judge else None
     rows = labelled.rows if labelled is not None else read_pairs(arguments.file)
@@ -123,8 +104,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
     refused = [None] * len(rows) if arguments.no_guard else refusals(rows, similarities, Guard())
     found = find(arguments, rows, similarities, refused)
     if arguments.report:
-        from nearhit.cli.calibration_page import page  # noqa: PLC0415 - help needs none of it
-
         few = {found.named(name): count for name, count in found.few.items()}
         arguments.report.write_text(page(rows, similarities, refused, found.shown(), few), encoding="utf-8")
         screen.note(f"nearhit: wrote {arguments.report}")
@@ -139,7 +118,6 @@ def find(
     arguments: Arguments, rows: Sequence[PairRow], similarities: list[float], refused: Sequence[str | None]
 ) -> Thresholds:
     """Return the lowest thresholds that keep the budget, for all pairs and for each group that the rows name."""
-    from nearhit.evaluation.calibrate import calibrate, pairs_needed  # noqa: PLC0415 - help needs none of it
 
     def calibrated(kept: list[int]) -> Calibration:
         near, same = [similarities[at] for at in kept], [rows[at].same for at in kept]
@@ -166,8 +144,6 @@ def find(
 
 def apply(settings: Settings, screen: Screen, found: Thresholds) -> None:
     """Set the thresholds that were found; rows that name no scope or tenant speak for the namespace."""
-    from nearhit.admin import thresholds as admin  # noqa: PLC0415 - help needs none of it
-
     with admin.Thresholds(settings) as thresholds:
         for name, one in found.groups.items():
             if one.threshold is None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from nearhit.cli.screen import Screen
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 EXITS = "exit codes: 0 ok or hit · 1 miss, failed check · 2 usage, settings · 3 unavailable · 130 Ctrl-C"
 PATH = click.Path(path_type=Path)
 SETTINGS_SECTION = "settings, each before its variable NEARHIT_…"

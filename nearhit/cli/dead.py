@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from nearhit.cli import exits, options
 from nearhit.cli.command import INT, Arguments, Choice, argument, command, option
 from nearhit.cli.screen import Screen
+from nearhit.cli.servers import Servers
 from nearhit.errors import ConfigError
+from nearhit.write import dead_letters
 
 if TYPE_CHECKING:
-    from nearhit.cli.servers import Servers
     from nearhit.write.dead_letters import DeadLetter
 
 EXAMPLES = """
@@ -42,8 +43,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
     settings = options.settings_of(arguments, threshold_matters=False)
     if arguments.action != "list" and not (arguments.ids or arguments.reason or arguments.all):
         raise ConfigError(f"dead {arguments.action} needs ids, --reason or --all")
-    from nearhit.cli.servers import Servers  # noqa: PLC0415 - mistakes in the arguments are said without loading it
-
     with Servers(settings) as servers:
         found = chosen(servers, arguments.ids, arguments.reason)
         missing = [one for one in arguments.ids if one not in {letter.id for letter in found}]
@@ -60,8 +59,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
 
 def chosen(servers: Servers, ids: tuple[str, ...], reason: str) -> list[DeadLetter]:
     """Return the letters of those ids, or without ids all of that reason; all of them where it is empty."""
-    from nearhit.write import dead_letters  # noqa: PLC0415 - help needs none of it
-
     if ids:
         named = [servers.log.run(dead_letters.letter(servers.keys, one)) for one in ids]
         return [one for one in named if one is not None]
@@ -103,8 +100,6 @@ def show_whole(found: list[DeadLetter], screen: Screen) -> None:
 
 def change(servers: Servers, action: str, found: list[DeadLetter], screen: Screen) -> None:
     """Replay or drop letters, and say how many."""
-    from nearhit.write import dead_letters  # noqa: PLC0415 - help needs none of it
-
     done = 0
     for at in range(0, len(found), dead_letters.PAGE):
         page = found[at : at + dead_letters.PAGE]

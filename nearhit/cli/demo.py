@@ -7,10 +7,16 @@ import time
 from functools import partial
 from typing import Any
 
-from nearhit.cli import exits, options
+from nearhit_worker.demo import figures, journey, questions
+from nearhit_worker.stack import Stack
+
+from nearhit.cache import SemanticCache
+from nearhit.cli import exits, lookup, options
 from nearhit.cli.command import Arguments, command
+from nearhit.cli.ready_cache import wait_until_ready
 from nearhit.cli.screen import Screen
 from nearhit.cli.up import check_parts, module_option, on_signals
+from nearhit.settings import PREFIX, Settings, setting_names
 
 EXAMPLES = """
 nearhit demo
@@ -55,14 +61,6 @@ def fill_and_ask(values: dict[str, Any], module: str, screen: Screen) -> dict[st
         ConfigError: a setting is wrong, or a part is missing on this machine.
         UnavailableError: a part does not start or does not answer.
     """
-    # imported here: help needs none of it
-    from nearhit_worker.demo import figures, journey, questions  # noqa: PLC0415
-    from nearhit_worker.stack import Stack  # noqa: PLC0415
-
-    from nearhit.cache import SemanticCache  # noqa: PLC0415
-    from nearhit.cli.ready_cache import wait_until_ready  # noqa: PLC0415
-    from nearhit.settings import PREFIX, Settings, setting_names  # noqa: PLC0415
-
     settings = Settings.from_env({}, namespace="demo", **values)
     check_parts(settings, module)
     started = time.monotonic()
@@ -101,7 +99,5 @@ def fill_and_ask(values: dict[str, Any], module: str, screen: Screen) -> dict[st
 
 def described(asked: Any) -> dict[str, Any]:
     """Return a question and what the cache said, as JSON."""
-    from nearhit.cli import lookup  # noqa: PLC0415 - help needs none of it
-
     kind, prompt = asked.question.kind.value, asked.question.prompt
     return {"kind": kind, **lookup.described(asked.outcome), "prompt": prompt, "wrong": asked.wrong}

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 from nearhit.cli import exits, options
 from nearhit.cli.command import INT, Arguments, argument, command, option
 from nearhit.cli.screen import Screen
+from nearhit.embedding.bulk import embed_many
+from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ConfigError
+from nearhit.evaluation.metrics import PairsReport, evaluate_pairs, pair_similarities, refusals
+from nearhit.evaluation.replay import Replay
+from nearhit.evaluation.rows import format_of, read_pairs, read_stream
+from nearhit.guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nearhit.evaluation.metrics import PairsReport
 
 EXAMPLES = """
 nearhit evaluate pairs.jsonl
@@ -53,10 +58,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
     and a list of others, with the guard and without; intervals hold with 95 %.
     """
     settings = options.settings_of(arguments)
-    from nearhit.embedding.bulk import embed_many  # noqa: PLC0415 - help needs none of it
-    from nearhit.embedding.resolve import embedder_for  # noqa: PLC0415 - the same
-    from nearhit.evaluation.rows import format_of, read_pairs, read_stream  # noqa: PLC0415 - the same
-
     thresholds = tuple(dict.fromkeys((settings.threshold, *arguments.thresholds)))
     kind = format_of(arguments.file)
     embed = partial(embed_many, embedder_for(settings.model), tell=partial(screen.progress, "embedded"))
@@ -74,9 +75,6 @@ def measure_pairs(
     rows: Any, embed: Any, thresholds: tuple[float, ...], failures: int, screen: Screen
 ) -> dict[str, Any]:
     """Measure labelled pairs and show the rates; return them as JSON."""
-    from nearhit.evaluation.metrics import evaluate_pairs, pair_similarities, refusals  # noqa: PLC0415 - as above
-    from nearhit.guard import Guard  # noqa: PLC0415 - the same
-
     similarities = pair_similarities(rows, embed).tolist()
     refused = refusals(rows, similarities, Guard())
     guarded = [evaluate_pairs(rows, similarities, one, refused) for one in thresholds]
@@ -106,9 +104,6 @@ def measure_stream(
     rows: Any, embed: Any, thresholds: tuple[float, ...], neighbours: int, screen: Screen
 ) -> dict[str, Any]:
     """Replay a stream and show its rates; return them as JSON."""
-    from nearhit.evaluation.replay import Replay  # noqa: PLC0415 - as above
-    from nearhit.guard import Guard  # noqa: PLC0415 - the same
-
     replay, guard = Replay(rows, embed, neighbours=neighbours), Guard()
     guarded = [replay.run(one, guard) for one in thresholds]
     alone = [replay.run(one) for one in thresholds]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nearhit.admin.thresholds import Thresholds
 from nearhit.cli import exits, judging, options
 from nearhit.cli.command import FLOAT, Arguments, argument, command, option
 from nearhit.cli.screen import Screen
+from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ConfigError, UnavailableError
+from nearhit.guard import Explanation, Guard
 
 if TYPE_CHECKING:
-    from nearhit.guard import Explanation
     from nearhit.settings import Settings
 
 EXAMPLES = """
@@ -41,11 +43,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
     similarity = arguments.similarity
     if similarity is not None and not -1 <= similarity <= 1:
         raise ConfigError(f"--similarity must be -1 to 1, not {similarity!r}")
-    from nearhit.guard import Guard  # noqa: PLC0415 - its weights are read only here
-
     if similarity is None:
-        from nearhit.embedding.resolve import embedder_for  # noqa: PLC0415 - not needed when it is given
-
         vectors = embedder_for(settings.model).embed((arguments.prompt, arguments.candidate), _EMBED_SECONDS).vectors
         similarity = float(max(-1.0, min(1.0, vectors[0] @ vectors[1])))
     explanation = Guard().explain(arguments.prompt, arguments.candidate, similarity)
@@ -67,8 +65,6 @@ def threshold_in_force(arguments: Arguments, settings: Settings, screen: Screen)
     """Return the threshold of the option, else the one that was set while processes run, else the configured one."""
     if "threshold" in options.chosen(arguments) or not options.server_is_configured(arguments):
         return settings.threshold
-    from nearhit.admin.thresholds import Thresholds  # noqa: PLC0415 - not needed without a server
-
     try:
         with Thresholds(settings) as thresholds:
             return thresholds.in_force(options.scope_of(arguments)).threshold

@@ -6,17 +6,20 @@ import json
 import sys
 from contextlib import nullcontext
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from nearhit.bulk.export import Chosen, exported
 from nearhit.cli import exits, options
 from nearhit.cli.command import FLOAT, PATH, Arguments, command, option
 from nearhit.cli.screen import Screen
+from nearhit.cli.servers import Servers
+from nearhit.domain.scope import Scope, scope_digest, tenant_digest
 from nearhit.errors import ConfigError
+from nearhit.index.litellm_layout import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import IO
 
     from nearhit.settings import Settings
 
@@ -71,11 +74,6 @@ def opened(path: Path, named: Path) -> IO[str]:
 
 def exported_rows(arguments: Arguments, settings: Settings, screen: Screen) -> Iterator[dict[str, Any]]:
     """Give the rows that the options ask for, and show how far it has come where that does not disturb the rows."""
-    from nearhit.bulk.export import Chosen, exported  # noqa: PLC0415 - help needs none of it
-    from nearhit.cli.servers import Servers  # noqa: PLC0415 - the same
-    from nearhit.domain.scope import Scope, scope_digest, tenant_digest  # noqa: PLC0415 - the same
-    from nearhit.index.litellm_layout import keys_of  # noqa: PLC0415 - the same
-
     scope = options.scope_of(arguments)
     chosen = Chosen(
         scope="" if set(scope) <= {"tenant"} else scope_digest(Scope.of(scope)),

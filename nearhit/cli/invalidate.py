@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nearhit.cache import SemanticCache
 from nearhit.cli import exits, options
 from nearhit.cli.command import FLOAT, Arguments, command, option
 from nearhit.cli.screen import Screen
@@ -49,8 +50,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
         raise ConfigError(
             "invalidate needs --prompt, --scope, --tenant, --older-than-seconds, --embedder or --everything"
         )
-    from nearhit.cache import SemanticCache  # noqa: PLC0415 - mistakes in the arguments are said without loading it
-
     try:
         with SemanticCache(settings) as cache:
             done = cache.invalidate(dry_run=arguments.dry_run, queued=arguments.queued, **which)

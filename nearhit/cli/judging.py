@@ -7,9 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nearhit.cli.command import INT, PATH, option
+from nearhit.cli.command import INT, PATH, Arguments, Decorator, option
 from nearhit.cli.screen import Screen
 from nearhit.errors import ConfigError, UnavailableError
+from nearhit.evaluation.labels import Labels, Spent, held, label
+from nearhit.evaluation.traffic import Candidate, nearest_pairs, read_traffic, sample
+from nearhit.guard import Guard
+from nearhit.judge.litellm_judge import LiteLLMJudge
+from nearhit.judge.resolve import judge_for
+from nearhit.settings import JUDGES, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,12 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nearhit.cli.command import Arguments, Decorator
-    from nearhit.evaluation.labels import Labels, Spent
     from nearhit.evaluation.rows import PairRow
-    from nearhit.evaluation.traffic import Candidate
     from nearhit.flow.ports import Judgement, PairJudge
-    from nearhit.settings import Settings
 
     Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -54,9 +56,6 @@ def judge_named(name: str, level: float) -> PairJudge:
     Raises:
         ConfigError: the name is empty.
     """
-    from nearhit.judge.resolve import judge_for  # noqa: PLC0415 - help needs none of it
-    from nearhit.settings import JUDGES  # noqa: PLC0415 - the same
-
     judge = judge_for(name if name.startswith(JUDGES) else f"litellm/{name.strip()}", level)
     if judge is None:
         raise ConfigError("--judge must name a model, not be empty")
@@ -65,8 +64,6 @@ def judge_named(name: str, level: float) -> PairJudge:
 
 def ask(judge: PairJudge, prompt: str, candidate: str) -> Judgement:
     """Return what a judge says of one pair, within a minute; raises as the judge does."""
-    from nearhit.evaluation.labels import held  # noqa: PLC0415 - help needs none of it
-
     return held(judge)(prompt, candidate, _SECONDS)
 
 
@@ -114,9 +111,6 @@ def label_traffic(arguments: Arguments, settings: Settings, screen: Screen, embe
         ConfigError: an option, the file or the judge's key is wrong.
         UnavailableError: the judge stays away; what it has labelled is in the file.
     """
-    from nearhit.evaluation.labels import Labels, Spent  # noqa: PLC0415 - help needs none of it
-    from nearhit.evaluation.traffic import sample  # noqa: PLC0415 - the same
-
     check_options(arguments)
     judge = judge_named(arguments.judge, settings.judge_level)
     candidates = candidates_of(arguments, settings, embed)
@@ -148,9 +142,6 @@ def check_options(arguments: Arguments) -> None:
 
 def candidates_of(arguments: Arguments, settings: Settings, embed: Embed) -> list[Candidate]:
     """Return the pairs of the file, or those that a lookup of its questions would have had to decide on."""
-    from nearhit.evaluation.traffic import nearest_pairs, read_traffic  # noqa: PLC0415 - help needs none of it
-    from nearhit.guard import Guard  # noqa: PLC0415 - the same
-
     traffic = read_traffic(arguments.file)
     if traffic.pairs:
         return list(dict.fromkeys(traffic.pairs))
@@ -160,8 +151,6 @@ def candidates_of(arguments: Arguments, settings: Settings, embed: Embed) -> lis
 
 def announce(judge: PairJudge, missing: Sequence[Candidate], screen: Screen) -> float | None:
     """Say what the judge will cost and return its price in dollars; ``None`` where nobody knows."""
-    from nearhit.judge.litellm_judge import LiteLLMJudge  # noqa: PLC0415 - help needs none of it
-
     if not isinstance(judge, LiteLLMJudge):
         screen.note(f"nearhit: asking {judge.name} about {len(missing)} pairs, in this process")
         return 0.0
@@ -178,8 +167,6 @@ def label_missing(
     Raises:
         UnavailableError: it stays away; what it has labelled is in the file.
     """
-    from nearhit.evaluation.labels import label  # noqa: PLC0415 - help needs none of it
-
     before = len(labels)
     try:
         tell = partial(screen.progress, "labelled")

@@ -6,13 +6,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nearhit.bulk.checkpoint import Checkpoint, LoadProgress
+from nearhit.bulk.estimate import estimate
+from nearhit.bulk.load import LoadOptions, find_files, load_files
+from nearhit.bulk.loader import Loader, Pace
+from nearhit.bulk.rows import STDIN, Columns, format_of, read_rows
 from nearhit.cli import exits, options
 from nearhit.cli.command import FLOAT, INT, PATH, Arguments, Choice, argument, command, option
 from nearhit.cli.screen import Screen
+from nearhit.cli.servers import Servers
 
 if TYPE_CHECKING:
-    from nearhit.bulk.checkpoint import LoadProgress
-    from nearhit.bulk.loader import Loader
     from nearhit.settings import Settings
 
 EXAMPLES = """
@@ -46,9 +50,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
     the exit code is then 1.
     """
     settings = options.settings_of(arguments, threshold_matters=False)
-    from nearhit.bulk.estimate import estimate  # noqa: PLC0415 - help needs none of it
-    from nearhit.bulk.rows import Columns  # noqa: PLC0415 - the same
-
     columns = Columns(arguments.prompt, arguments.answer, tuple(arguments.scope_column))
     if not arguments.dry_run:
         return load(arguments, settings, columns, screen)
@@ -62,11 +63,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
 
 def load(arguments: Arguments, settings: Settings, columns: Any, screen: Screen) -> int:
     """Load the files; return 0 when every row was taken, 1 when some were bad."""
-    from nearhit.bulk.checkpoint import Checkpoint  # noqa: PLC0415 - help needs none of it
-    from nearhit.bulk.load import LoadOptions, find_files, load_files  # noqa: PLC0415 - the same
-    from nearhit.bulk.loader import Pace  # noqa: PLC0415 - the same
-    from nearhit.bulk.rows import STDIN, format_of, read_rows  # noqa: PLC0415 - the same
-
     files, kind = find_files(arguments.files), arguments.format or ""
     rejects, checkpoint = arguments.rejects or Path("rejects.jsonl"), None
     total = None
@@ -115,8 +111,6 @@ class Teller:
 
     def wait(self, settings: Settings, progress: LoadProgress) -> None:
         """Return once no fill of the lane is waiting any more."""
-        from nearhit.cli.servers import Servers  # noqa: PLC0415 - help needs none of it
-
         with Servers(settings) as servers:
             while True:
                 depth = servers.depth("bulk")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nearhit.cli import exits, options
 from nearhit.cli.command import Arguments, argument, command
+from nearhit.cli.ready_cache import raise_unanswered, ready_cache
 from nearhit.cli.screen import Screen, milliseconds
-
-if TYPE_CHECKING:
-    from nearhit.domain.outcome import Hit, Miss
+from nearhit.domain.outcome import Hit, Miss
 
 EXAMPLES = """
 nearhit lookup "How much is the Solo plan?"
@@ -31,9 +30,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
     """
     settings = options.settings_of(arguments)
     scope = options.scope_of(arguments)
-    from nearhit.cli.ready_cache import raise_unanswered, ready_cache  # noqa: PLC0415 - the same
-    from nearhit.domain.outcome import Miss  # noqa: PLC0415 - mistakes in the arguments are said without loading anything
-
     with ready_cache(settings) as cache:
         outcome = cache.lookup(arguments.text, scope)
         if isinstance(outcome, Miss):

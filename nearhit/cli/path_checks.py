@@ -9,24 +9,23 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from nearhit.cache import SemanticCache
 from nearhit.cli import server_checks
 from nearhit.cli.finding import Finding, address_of_url, failed, passed, warned
 from nearhit.cli.ready_cache import wait_until_ready
 from nearhit.cli.server_checks import check_password
-from nearhit.domain.outcome import FillOutcome, Hit, MissReason
+from nearhit.domain.outcome import FillOutcome, Hit, Miss, MissReason
 from nearhit.embedding.fingerprint import PROBE_TEXT
 from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ConfigError, ContractError, NearhitError, StoreUnavailableError, UnavailableError
-from nearhit.telemetry.metrics import LANES
+from nearhit.telemetry.metrics import LANES, Metrics
 from nearhit.write import fill_log
 from nearhit.write.broker_url import broker_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from nearhit.cache import SemanticCache
     from nearhit.cli.servers import Servers
-    from nearhit.domain.outcome import Miss
     from nearhit.settings import Settings
 
 QUESTION = "How do I reset my password?"
@@ -128,8 +127,6 @@ def check_path(servers: Servers, *, by_worker: bool) -> Finding:
 
 
 def _walk_by_worker(servers: Servers) -> Finding:
-    from nearhit.cache import SemanticCache  # noqa: PLC0415 - loaded when the cheaper checks are done
-
     settings = replace(servers.settings, enqueue_deadline_ms=max(2_000, servers.settings.enqueue_deadline_ms))
     scope = {"tenant": f"nearhit-doctor-{secrets.token_hex(6)}"}
     with SemanticCache(settings) as cache:
@@ -154,9 +151,6 @@ def _walk_by_worker(servers: Servers) -> Finding:
 
 def _walk_alone(servers: Servers) -> Finding:
     from nearhit_worker.runtime import Runtime  # noqa: PLC0415 - the same
-
-    from nearhit.cache import SemanticCache  # noqa: PLC0415 - loaded when the cheaper checks are done
-    from nearhit.telemetry.metrics import Metrics  # noqa: PLC0415 - the same
 
     settings = replace(servers.settings, namespace=f"doctor-{secrets.token_hex(6)}")
     with swept(servers, settings.namespace), silenced("nearhit"):

@@ -8,16 +8,13 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from nearhit.cli import exits, options
 from nearhit.cli.command import EXITS, complaint
 from nearhit.errors import ConfigError, ContractError, NearhitError
-
-if TYPE_CHECKING:
-    from typing import Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nearhit.admin.reindex import Compared, ReindexProgress
+from nearhit.admin.session import Session
 from nearhit.cli import exits, options
 from nearhit.cli.command import FLOAT, Arguments, command, option
 from nearhit.cli.screen import Screen
 from nearhit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from nearhit.admin.reindex import Compared, ReindexProgress
     from nearhit.embedding.registry import Registered
 
 EXAMPLES = """
@@ -35,8 +36,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
     on where it was; the old model serves until the end.
     """
     settings = options.settings_of(arguments, threshold_matters=False)
-    from nearhit.admin.session import Session  # noqa: PLC0415 - mistakes in the arguments are said without loading it
-
     code = exits.OK
     with Session(settings) as session:
         known = session.other_embedders()
@@ -67,8 +66,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
 
 def show_progress(state: ReindexProgress | Compared, living: int, screen: Screen) -> None:
     """Show how far a run has come: a bar on a terminal, else lines."""
-    from nearhit.admin.reindex import Compared  # noqa: PLC0415 - help needs none of it
-
     if isinstance(state, Compared):
         text, done = f"{state.missing} of {state.living} entries are still on their way", state.living - state.missing
         screen.progress("searchable", done, state.living)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from nearhit.embedding.fingerprint import decode_probe
+from nearhit.embedding.fingerprint import ProbeRecord, decode_probe
 from nearhit.errors import StoreUnavailableError
 from nearhit.flow.steps import Command, Flow, ReplyError, Send
 from nearhit.valkey import key_names
@@ -13,10 +13,8 @@ from nearhit.valkey.link import link_to
 from nearhit.write import fill_log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
 
-    from nearhit.embedding.fingerprint import ProbeRecord
     from nearhit.settings import Settings
     from nearhit.valkey.server import Server
     from nearhit.write.fill_log import Depth

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any
 from nearhit.cli import exits, options
 from nearhit.cli.command import Arguments, command
 from nearhit.cli.screen import Screen, mebibytes
+from nearhit.cli.servers import Servers
+from nearhit.flow.steps import ReplyError
+from nearhit.index.litellm_layout import keys_of
+from nearhit.index.opening import choose_engine
+from nearhit.telemetry.metrics import LANES
+from nearhit.valkey import search_protocol
 
 if TYPE_CHECKING:
-    from nearhit.cli.servers import Servers
     from nearhit.embedding.fingerprint import ProbeRecord
 
 EXAMPLES = """
@@ -28,8 +33,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
     That is: entries and index for each embedder, the fill log, dead letters, and the workers at work.
     """
     settings = options.settings_of(arguments, threshold_matters=False)
-    from nearhit.cli.servers import Servers  # noqa: PLC0415 - mistakes in the arguments are said without loading it
-
     with Servers(settings) as servers:
         found = collected(servers)
     screen.document(found)
@@ -43,9 +46,6 @@ def collected(servers: Servers) -> dict[str, Any]:
     Raises:
         StoreUnavailableError: a server does not answer.
     """
-    from nearhit.index.opening import choose_engine  # noqa: PLC0415 - the same
-    from nearhit.telemetry.metrics import LANES  # noqa: PLC0415 - help needs none of it
-
     settings = servers.settings
     servers.cache.ping()
     engine = settings.engine if settings.engine != "auto" else servers.cache.run(choose_engine())
@@ -75,8 +75,6 @@ def collected(servers: Servers) -> dict[str, Any]:
 
 def embedder(servers: Servers, record: ProbeRecord, engine: str) -> dict[str, Any]:
     """Return what there is of an embedder: its model, entries and index."""
-    from nearhit.index.litellm_layout import keys_of  # noqa: PLC0415 - help needs none of it
-
     settings = servers.settings
     known = keys_of(settings.namespace, record.fingerprint.id, settings.shared_index)
     there = index(servers, known, record.dimension) if engine == "valkey-search" else None
@@ -93,9 +91,6 @@ def embedder(servers: Servers, record: ProbeRecord, engine: str) -> dict[str, An
 
 def index(servers: Servers, known: Any, dimension: int) -> dict[str, Any] | None:
     """Return what the server says of the index of an embedder; ``None`` where there is none."""
-    from nearhit.flow.steps import ReplyError  # noqa: PLC0415 - the same
-    from nearhit.valkey import search_protocol  # noqa: PLC0415 - help needs none of it
-
     generation = servers.cache("GET", known.generation)
     number = int(generation) if isinstance(generation, bytes) and generation.isdigit() else 1
     reply = servers.cache(*search_protocol.info(known.index(number)))

@@ -13,15 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nearhit_worker.stack import Child, ValkeyServer, Worker, free_port, is_free
+
 from nearhit.cli import exits, options
 from nearhit.cli.command import INT, Arguments, command, option
 from nearhit.cli.screen import Screen
+from nearhit.cli.servers import Servers
+from nearhit.embedding.minilm.folder import find_model_folder
 from nearhit.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from nearhit_worker.stack import Child, ValkeyServer, Worker
 
     from nearhit.settings import Settings
 
@@ -63,8 +65,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
     told, server = Told(), None
     with on_signals(told.take, signal.SIGINT, signal.SIGTERM, signal.SIGHUP), ExitStack() as stack:
         if options.server_is_configured(arguments):
-            from nearhit.cli.servers import Servers  # noqa: PLC0415 - not needed for a server of our own
-
             with Servers(settings) as servers:
                 servers.cache.ping()
                 servers.log.ping()
@@ -93,8 +93,6 @@ def check_parts(settings: Settings, module: str) -> None:
         ConfigError: the local model is not installed, or there is no such module.
     """
     if settings.model == options.THRESHOLD_MODEL:
-        from nearhit.embedding.minilm.folder import find_model_folder  # noqa: PLC0415 - other models need none of it
-
         find_model_folder()
     if module and not Path(module).is_file():
         raise ConfigError(f"--module: there is no file {module!r}")
@@ -200,8 +198,6 @@ def own_server(arguments: Arguments, stack: ExitStack) -> ValkeyServer:
     Raises:
         ConfigError: the port is none or taken, or another one uses the data.
     """
-    from nearhit_worker.stack import ValkeyServer, free_port, is_free  # noqa: PLC0415 - help needs none of it
-
     port = arguments.port
     if port is not None and not 0 <= port <= 65_535:
         raise ConfigError(f"--port must be 0 to 65535, not {port}")
@@ -227,8 +223,6 @@ def own_worker(settings: Settings, data: str | None, stack: ExitStack) -> Worker
     Raises:
         ConfigError: the port that was set for its metrics is taken.
     """
-    from nearhit_worker.stack import Worker, free_port, is_free  # noqa: PLC0415 - help needs none of it
-
     port = settings.metrics_port
     if port and not is_free(port):
         if os.environ.get("NEARHIT_METRICS_PORT", "").strip():

@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from nearhit.admin.thresholds import Thresholds
 from nearhit.cli import exits, options
 from nearhit.cli.command import Arguments, command
 from nearhit.cli.screen import Screen
+from nearhit.cli.servers import Servers
+from nearhit.verification import samples
+from nearhit.verification.measure import bands, in_force, tally
 
 if TYPE_CHECKING:
     from nearhit.settings import Settings
@@ -30,11 +34,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
     they are looked at.
     """
     settings = options.settings_of(arguments, threshold_matters=False)
-    from nearhit.admin.thresholds import Thresholds  # noqa: PLC0415 - mistakes are said without loading anything
-    from nearhit.cli.servers import Servers  # noqa: PLC0415 - the same
-    from nearhit.verification import samples  # noqa: PLC0415 - the same
-    from nearhit.verification.measure import in_force  # noqa: PLC0415 - the same
-
     with Servers(settings) as servers, Thresholds(settings) as thresholds:
         start_ms = (time.time() - settings.verify_window_seconds) * 1000
         every = [one for one in servers.log.run(samples.everything(servers.keys)) if one.at_ms >= start_ms]
@@ -48,8 +47,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
 
 def described(settings: Settings, found: list[Sample], groups: dict[str, list[Sample]]) -> dict[str, Any]:
     """Return the figures of all samples and of those by threshold in force, as JSON."""
-    from nearhit.verification.measure import bands, tally  # noqa: PLC0415 - help needs none of it
-
     current = [one for group in groups.values() for one in group]
     tallies = {field: tally(group) for field, group in sorted(groups.items())}
     return {

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from nearhit.cli import exits, options
 from nearhit.cli.command import FLOAT, INT, Arguments, command, option
 from nearhit.cli.screen import Screen, table
+from nearhit.cli.servers import Servers
 from nearhit.errors import UnavailableError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from nearhit.cli.servers import Servers
 
 EXAMPLES = """
 nearhit watch
@@ -37,8 +37,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
     rate, lookups a second and lag since it started.
     """
     settings = options.settings_of(arguments, threshold_matters=False)
-    from nearhit.cli.servers import Servers  # noqa: PLC0415 - mistakes in the arguments are said without loading it
-
     looks = 0
     with Servers(settings) as servers:
         watcher = Watcher(servers, arguments.metrics)

@@ -87,7 +87,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
 
     With --judge, FILE is traffic without labels: questions in time order ("prompt"), or pairs ("prompt", "candidate").
     A language model labels a sample of the pairs that a lookup would have had to decide on. Its labels go to
-    --out-labels, where a person can correct them; run again, and what is labelled there is not asked again.
+    --out-labels, where a person can correct them; a further run does not ask about what is labelled there.
 
     --report writes a page with plots and the worst false hits, which holds texts of the file. --apply sets what was
     found in every running process, for each scope or tenant where the rows name them.

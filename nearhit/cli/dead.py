@@ -35,9 +35,9 @@ nearhit dead drop 1763862000000-0
 @options.json_output
 @options.settings(*options.SERVERS, "log_url")
 def run(arguments: Arguments, screen: Screen) -> int:
-    """Look after fills that were given up, each with its reason.
+    """List, show, replay or drop dead letters: fills that were given up, each with its reason.
 
-    list shows them, show one of them with its question and answer, replay puts them back onto the queue, drop removes
+    list shows them in a line each, show with question and answer; replay puts them back onto the queue; drop removes
     them for good. Exit code 1 when an ID is not there.
     """
     settings = options.settings_of(arguments, threshold_matters=False)

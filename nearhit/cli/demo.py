@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import Any
 
-from nearhit_worker.demo import figures, journey, questions
+from nearhit_worker.demo import figures, fill_and_ask, questions
 from nearhit_worker.stack import Stack
 
 from nearhit.cache import SemanticCache
@@ -44,7 +44,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
     values = {"threshold": options.DEFAULT_THRESHOLD, **options.chosen(arguments)}
     started = time.monotonic()
     with on_signals(end, signal.SIGTERM, signal.SIGHUP):
-        report = fill_and_ask(values, arguments.module, screen)
+        report = run_demo(values, arguments.module, screen)
     report["seconds"] = round(time.monotonic() - started, 1)
     screen.document(report)
     if not screen.json_wanted:
@@ -54,7 +54,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
     return exits.MISS if report["failures"] else exits.OK
 
 
-def fill_and_ask(values: dict[str, Any], module: str, screen: Screen) -> dict[str, Any]:
+def run_demo(values: dict[str, Any], module: str, screen: Screen) -> dict[str, Any]:
     """Run the demo on a stack of its own and return what it showed.
 
     Raises:
@@ -77,12 +77,12 @@ def fill_and_ask(values: dict[str, Any], module: str, screen: Screen) -> dict[st
             wait_until_ready(cache, settings)
             answers, every = questions.answers(), questions.questions()
             say(f"filling {len(answers)} answers through the queue")
-            filled = journey.fill_all(cache, answers, partial(screen.progress, "searchable"))
+            filled = fill_and_ask.fill_all(cache, answers, partial(screen.progress, "searchable"))
             screen.end_progress()
             say(f"asking {len(every)} questions")
-            asked = journey.ask_all(cache, every)
+            asked = fill_and_ask.ask_all(cache, every)
         url = stack.worker.metrics_url if stack.worker else ""
-        metrics = {"url": url, "samples": journey.scrape(url)}
+        metrics = {"url": url, "samples": fill_and_ask.scrape(url)}
         stack.check()
         say("stopping everything")
     summary = figures.summarise(asked, filled)

@@ -51,7 +51,7 @@ def check_durability(servers: Servers, info: dict[str, str]) -> Finding:
         text += ", no-appendfsync-on-rewrite yes"
     loss = _LOSS.get((settings.durability, how), "")
     if settings.durability == FSYNC:
-        return _tried(servers, f"{text}: {loss}" if loss else text, how)
+        return try_confirming(servers, f"{text}: {loss}" if loss else text, how)
     text = f"{text}: {loss}" if loss else text
     if skips:
         advice = "CONFIG SET no-appendfsync-on-rewrite no on the log's server: nothing is synced during a rewrite now"
@@ -59,7 +59,7 @@ def check_durability(servers: Servers, info: dict[str, str]) -> Finding:
     return passed(CHECK, text)
 
 
-def _tried(servers: Servers, text: str, how: str) -> Finding:
+def try_confirming(servers: Servers, text: str, how: str) -> Finding:
     """Return what trials show: whether the server confirms at all, how soon, and whether it had synced by then."""
     deadline_ms = servers.settings.enqueue_deadline_ms
     started, slowest_ms = time.monotonic(), 0.0

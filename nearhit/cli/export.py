@@ -33,9 +33,9 @@ _PROGRESS_ROWS = 100
 
 @command(EXAMPLES)
 @option("--to", metavar="FILE", type=PATH, help="a .jsonl or .parquet file; stdout without it")
-@option("--min-age-seconds", metavar="S", type=FLOAT, default=0.0, help="entries at least so old")
-@option("--max-age-seconds", metavar="S", type=FLOAT, default=0.0, help="entries at most so old")
-@option("--vectors", is_flag=True, help="with their vectors: loading embeds nothing")
+@option("--min-age-seconds", metavar="S", type=FLOAT, default=0.0, help="only entries at least this old")
+@option("--max-age-seconds", metavar="S", type=FLOAT, default=0.0, help="only entries at most this old")
+@option("--vectors", is_flag=True, help="with their vectors, so that loading embeds nothing")
 @options.scope
 @options.settings(*options.SERVERS, "model")
 def run(arguments: Arguments, screen: Screen) -> int:

@@ -19,11 +19,11 @@ nearhit invalidate --everything --queued
 
 @command(EXAMPLES)
 @option("--prompt", metavar="TEXT", help="the one entry of this question in its scope")
-@option("--older-than-seconds", metavar="S", type=FLOAT, help="answers that were given longer ago")
+@option("--older-than-seconds", metavar="S", type=FLOAT, help="entries whose answer is older")
 @option("--embedder", metavar="ID", help="entries of an embedder, by its fingerprint")
 @option("--everything", is_flag=True, help="all entries of the namespace")
-@option("--dry-run", is_flag=True, help="only count what would go")
-@option("--queued", is_flag=True, help="let a worker do it and return at once")
+@option("--dry-run", is_flag=True, help="only count what would be removed")
+@option("--queued", is_flag=True, help="let a worker remove them, and return at once")
 @options.scope
 @options.json_output
 @options.settings(*options.SERVERS, "log_url", "broker_url")
@@ -60,5 +60,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
     if done.queued:
         screen.line("a worker removes them; nearhit stats shows what is left")
     else:
-        screen.line(f"{done.matched} entries would go" if arguments.dry_run else f"{done.removed} entries removed")
+        screen.line(
+            f"{done.matched} entries would be removed" if arguments.dry_run else f"{done.removed} entries removed"
+        )
     return exits.OK

@@ -41,7 +41,7 @@ def judge_option(text: str) -> Decorator:
 def labelling(function: Any) -> Any:
     """Declare ``--judge`` and what belongs to labelling traffic by it."""
     for one in (
-        option("--at-once", metavar="N", type=INT, default=_AT_ONCE, help=f"with --judge: at a time; {_AT_ONCE}"),
+        option("--at-once", metavar="N", type=INT, default=_AT_ONCE, help=f"with --judge: parallel calls; {_AT_ONCE}"),
         option("--out-labels", metavar="FILE", type=PATH, help="with --judge: where labels go and are taken from"),
         option("--sample", metavar="N", type=INT, default=_SAMPLE, help=f"with --judge: pairs to label; {_SAMPLE}"),
         judge_option("FILE has no labels: let this judge give them"),

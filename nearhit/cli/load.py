@@ -30,13 +30,13 @@ _STILL_SECONDS = 10.0
 
 @command(EXAMPLES)
 @argument("files", metavar="FILE...", nargs=-1, required=True, help="files, globs, or - for stdin")
-@option("--format", type=Choice(("jsonl", "csv", "parquet")), help="instead of by the name")
+@option("--format", type=Choice(("jsonl", "csv", "parquet")), help="of all files; without it, by their names")
 @option("--prompt", metavar="COLUMN", default="", help="column of the question")
 @option("--answer", metavar="COLUMN", default="", help="column of the answer")
 @option("--scope-column", metavar="COLUMN", multiple=True, help="column of the scope; may be repeated")
 @option("--checkpoint", metavar="FILE", type=PATH, help="where progress is kept; .nearhit-load.json")
 @option("--rejects", metavar="FILE", type=PATH, help="where bad rows go; rejects.jsonl")
-@option("--max-bad", metavar="SHARE", type=FLOAT, default=0.5, help="stop above this share; 0.5")
+@option("--max-bad", metavar="SHARE", type=FLOAT, default=0.5, help="stop above this share of bad rows; 0.5")
 @option("--max-depth", metavar="N", type=INT, default=20_000, help="fills in the lane at once; 20000")
 @option("--no-wait", is_flag=True, help="return once the log has all, not once it is searchable")
 @option("--dry-run", is_flag=True, help="check all rows and estimate; change nothing")
@@ -45,9 +45,9 @@ _STILL_SECONDS = 10.0
 def run(arguments: Arguments, screen: Screen) -> int:
     """Fill a cache from JSONL, CSV or Parquet files (.gz and .zst too, globs, - for stdin).
 
-    The rows take the bulk lane: users' fills go before. Columns are guessed (prompt or question, answer or response, …)
-    or named. Interrupted, the same command goes on where it was. Bad rows go to a file with their place and the reason;
-    the exit code is then 1.
+    The rows take the bulk lane: users' fills have priority. Columns are guessed (prompt or question, answer or
+    response, …) or named. After an interruption the same command continues where it stopped. Bad rows go to a file with
+    their place and the reason; the exit code is then 1.
     """
     settings = options.settings_of(arguments, threshold_matters=False)
     columns = Columns(arguments.prompt, arguments.answer, tuple(arguments.scope_column))
@@ -71,12 +71,12 @@ def load(arguments: Arguments, settings: Settings, columns: Any, screen: Screen)
         if screen.watched and not screen.json_wanted:
             total = sum(1 for path in files for _ in read_rows(path, format_of(path, kind)))
     pace = Pace(max_depth=arguments.max_depth, max_bad_share=arguments.max_bad)
-    teller = Teller(screen, Checkpoint(checkpoint, files).load().accepted, total)
+    reporter = LoadReporter(screen, Checkpoint(checkpoint, files).load().accepted, total)
     how = LoadOptions(format=kind, columns=columns, pace=pace, checkpoint=checkpoint, rejects=rejects)
-    progress = load_files(settings, arguments.files, how, teller.tell)
+    progress = load_files(settings, arguments.files, how, reporter.report)
     if not arguments.no_wait:
-        teller.wait(settings, progress)
-    teller.end(progress)
+        reporter.wait(settings, progress)
+    reporter.end(progress)
     if not progress.rejected:
         rejects.unlink(missing_ok=True)
         return exits.OK
@@ -84,7 +84,7 @@ def load(arguments: Arguments, settings: Settings, columns: Any, screen: Screen)
     return exits.MISS
 
 
-class Teller:
+class LoadReporter:
     """Shows how a load goes: a bar on a terminal, a line now and then elsewhere, or JSON.
 
     Args:
@@ -98,15 +98,15 @@ class Teller:
         self._before = before
         self._total = total
         self._started = time.monotonic()
-        self._told = 0.0
+        self._shown_at = 0.0
         self._live = screen.watched and not screen.json_wanted
         self._every = _LIVE_SECONDS if self._live else _LINE_SECONDS
         self._stored = 0
         self._moved = time.monotonic()
 
-    def tell(self, progress: LoadProgress, loader: Loader) -> None:
+    def report(self, progress: LoadProgress, loader: Loader) -> None:
         """Show the progress, at most twice a second."""
-        if time.monotonic() - self._told >= self._every:
+        if time.monotonic() - self._shown_at >= self._every:
             self.show(progress, loader.waiting())
 
     def wait(self, settings: Settings, progress: LoadProgress) -> None:
@@ -117,7 +117,7 @@ class Teller:
                 waiting = depth.fills + depth.retrying
                 if not waiting:
                     return
-                if time.monotonic() - self._told >= self._every:
+                if time.monotonic() - self._shown_at >= self._every:
                     self.show(progress, waiting)
                 time.sleep(0.05)
 
@@ -133,7 +133,7 @@ class Teller:
 
     def show(self, progress: LoadProgress, waiting: int) -> None:
         """Show how far it has come, and what to look at where rows wait and nobody has stored any for a while."""
-        self._told = time.monotonic()
+        self._shown_at = time.monotonic()
         values = self.values(progress, waiting)
         if self._screen.json_wanted:
             self._screen.document({**values, "finished": False})

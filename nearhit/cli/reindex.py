@@ -32,8 +32,8 @@ def run(arguments: Arguments, screen: Screen) -> int:
     """Take entries over after a change of the embedding model: exit code 1 when some are not searchable yet.
 
     Puts the living entries of the other models onto the queue, where workers with the configured model embed them anew,
-    waits until all of them are searchable, and only then drops the old index and its entries. An interrupted run goes
-    on where it was; the old model serves until the end.
+    waits until all of them are searchable, and only then drops the old index and its entries. An interrupted run
+    continues where it stopped; the old model serves until the end.
     """
     settings = options.settings_of(arguments, threshold_matters=False)
     code = exits.OK
@@ -70,7 +70,7 @@ def show_progress(state: ReindexProgress | Compared, living: int, screen: Screen
         text, done = f"{state.missing} of {state.living} entries are still on their way", state.living - state.missing
         screen.progress("searchable", done, state.living)
     else:
-        text = f"{state.queued} entries queued" + (", going on with an earlier run" if state.resumed else "")
+        text = f"{state.queued} entries queued" + (", continuing an earlier run" if state.resumed else "")
         screen.progress("queued", state.queued, living)
     if not screen.watched:
         screen.note(text)

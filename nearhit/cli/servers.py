@@ -30,7 +30,7 @@ class Ask:
 
     Args:
         server: where it is.
-        role: what it is to us, for messages: ``cache server`` or ``log server``.
+        role: what it is used for, for messages: ``cache server`` or ``log server``.
     """
 
     def __init__(self, server: Server, role: str) -> None:
@@ -103,7 +103,7 @@ class Ask:
         return found
 
     def names(self, pattern: str) -> Iterator[bytes]:
-        """Give the keys that match, by SCAN: it reads the whole keyspace, in steps that hold nobody up."""
+        """Give the keys that match, by SCAN: it reads the whole keyspace, in small steps."""
         cursor = "0"
         while True:
             reply = self("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT)
@@ -120,10 +120,10 @@ class Ask:
 
 
 def unanswered(role: str, server: Server, detail: str) -> StoreUnavailableError:
-    """Return the error of a server that does not answer, or does not know us, in words that say what to do."""
+    """Return the error of a server that does not answer or refuses the login; it says what to do."""
     if "AuthenticationError" in detail or "NOAUTH" in detail:
         way_out = "put a user and a password into its url, valkey://USER:PASSWORD@HOST:PORT"
-        return StoreUnavailableError(f"the {role} {server.label} does not let us in: {way_out}")
+        return StoreUnavailableError(f"authentication failed at the {role} {server.label}: {way_out}")
     return StoreUnavailableError(f"the {role} {server.label} does not answer: {detail}")
 
 

@@ -26,7 +26,7 @@ nearhit threshold unset --tenant acme
 @command(EXAMPLES)
 @argument("action", type=Choice(("show", "set", "unset")), required=False, default="show", help="what to do; show")
 @argument("value", metavar="[SIMILARITY]", type=FLOAT, required=False, help="the threshold to set")
-@option("--why", default="", metavar="TEXT", help="for those who wonder later")
+@option("--why", default="", metavar="TEXT", help="reason, kept with the threshold")
 @options.scope
 @option("--scope-digest", metavar="HEX", help="one scope by its digest, as Miss.scope says it")
 @options.json_output

@@ -48,7 +48,7 @@ module_option = option(
 
 
 @command(EXAMPLES)
-@option("--data", metavar="DIR", help="keep data there; without it a temporary folder that goes away")
+@option("--data", metavar="DIR", help="folder that keeps the data; without it, a temporary one")
 @option("--port", metavar="PORT", type=INT, help=_PORT_HELP)
 @module_option
 @options.json_output
@@ -57,13 +57,13 @@ def run(arguments: Arguments, screen: Screen) -> int:
     """Run a stack in the foreground until Ctrl-C or SIGTERM, which stop all of it.
 
     Where no server is configured it starts a valkey-server of its own (cache, fill log and broker in one, on this
-    machine only) and a worker; where one is, a worker for it. A part that ends by itself ends it all, with the last
-    lines of its log. Exit code 130 after Ctrl-C, 0 after SIGTERM, 1 when a part has ended by itself.
+    machine only) and a worker; where one is, a worker for it. When a part ends by itself, all stop, and the
+    last lines of its log are shown. Exit code 130 after Ctrl-C, 0 after SIGTERM, 1 when a part has ended by itself.
     """
     settings = options.settings_of(arguments)
     check_parts(settings, arguments.module)
-    told, server = Told(), None
-    with on_signals(told.take, signal.SIGINT, signal.SIGTERM, signal.SIGHUP), ExitStack() as stack:
+    stop, server = StopRequest(), None
+    with on_signals(stop.take, signal.SIGINT, signal.SIGTERM, signal.SIGHUP), ExitStack() as stack:
         if options.server_is_configured(arguments):
             with Servers(settings) as servers:
                 servers.cache.ping()
@@ -73,17 +73,17 @@ def run(arguments: Arguments, screen: Screen) -> int:
             settings = replace(settings, url=server.url)
         running = Running(settings, server, own_worker(settings, arguments.data, stack), keeps=bool(arguments.data))
         try:
-            running.start(told)
-            if not told.is_set():
+            running.start(stop)
+            if not stop.is_set():
                 running.show(screen, arguments.module)
-            while not told.wait(_WATCH_SECONDS):
+            while not stop.wait(_WATCH_SECONDS):
                 running.check()
         except UnavailableError as error:
             screen.note(f"nearhit: {error}")
             return exits.MISS
         screen.line("stopping…")
     screen.line("stopped")
-    return exits.INTERRUPTED if told.by == signal.SIGINT else exits.OK
+    return exits.INTERRUPTED if stop.by == signal.SIGINT else exits.OK
 
 
 def check_parts(settings: Settings, module: str) -> None:
@@ -98,8 +98,8 @@ def check_parts(settings: Settings, module: str) -> None:
         raise ConfigError(f"--module: there is no file {module!r}")
 
 
-class Told(threading.Event):
-    """Set when a signal has asked for the end; ``by`` is its number. A flag, so that no start is torn in the middle."""
+class StopRequest(threading.Event):
+    """Set when a signal asks for the end; ``by`` is its number. A flag, so that no start is interrupted halfway."""
 
     by = 0
 
@@ -125,7 +125,7 @@ class Running:
     worker: Worker
     keeps: bool
 
-    def start(self, told: Told) -> None:
+    def start(self, stop: StopRequest) -> None:
         """Start the worker and wait until it is ready, or until a signal.
 
         Raises:
@@ -133,12 +133,12 @@ class Running:
         """
         self.worker.spawn()
         end = time.monotonic() + _READY_SECONDS
-        while not told.is_set() and not self.worker.ready():
+        while not stop.is_set() and not self.worker.ready():
             self.check()
             if time.monotonic() > end:
                 said = self.worker.child.tail() if self.worker.child else ""
                 raise UnavailableError(f"the worker is not ready after {_READY_SECONDS:g} s\n{said}".rstrip())
-            told.wait(0.05)
+            stop.wait(0.05)
 
     def children(self) -> dict[str, Child]:
         """Return the processes that run, by name."""
@@ -183,7 +183,7 @@ class Running:
 
 @contextmanager
 def on_signals(handler: Callable[[int, Any], None], *numbers: signal.Signals) -> Iterator[None]:
-    """Let ``handler`` take signals while the block runs; its end, too, is then never torn."""
+    """Let ``handler`` take signals while the block runs."""
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield

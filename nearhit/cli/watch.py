@@ -25,9 +25,9 @@ nearhit watch --json --count 10
 
 
 @command(EXAMPLES)
-@option("--metrics", metavar="URL", multiple=True, help="a /metrics; may be repeated")
+@option("--metrics", metavar="URL", multiple=True, help="address of /metrics; may be repeated")
 @option("--every", metavar="S", type=FLOAT, default=1.0, help="seconds between looks; 1")
-@option("--count", metavar="N", type=INT, default=0, help="stop after N looks; 0 goes on")
+@option("--count", metavar="N", type=INT, default=0, help="stop after N looks; 0 never stops")
 @options.json_output
 @options.settings(*options.SERVERS, "log_url")
 def run(arguments: Arguments, screen: Screen) -> int:

@@ -62,7 +62,7 @@ class LogGauges:
                 depth = self._log.run(fill_log.depth(self._keys, lane), _SECONDS)
                 self._set(lane, depth, now_ms)
                 total += depth.fills
-            self._metrics.dead.set(self._log.run(_length(self._keys.dead), _SECONDS))
+            self._metrics.dead.set(self._log.run(stream_length(self._keys.dead), _SECONDS))
         except StoreUnavailableError:
             for lane in self._lanes:
                 self._set(lane, None, now_ms)
@@ -103,10 +103,13 @@ class IndexGauges:
         metrics = self._metrics
         info = self._cache.run(engine.info(), _SECONDS)
         metrics.index_backfill.labels(metrics.namespace).set(info.backfill_share)
-        metrics.index_memory.labels(metrics.namespace).set(self._cache.run(_memory(), _SECONDS))
+        metrics.index_memory.labels(metrics.namespace).set(self._cache.run(search_memory(), _SECONDS))
         if time.monotonic() >= self._probe_at:
             self._probe_at = time.monotonic() + PROBE_SECONDS
-            self._probe(engine, keys)
+            for scope, blob in self._cache.run(random_entries(keys), _SECONDS):
+                found = self._cache.run(engine.search(scope, vectors.from_bytes(blob), _NEIGHBOURS), _SECONDS)
+                outcome = "found" if any(one.similarity >= _SIMILAR for one in found) else "missed"
+                metrics.probes.labels(metrics.namespace, outcome).inc()
 
     def forget(self) -> None:
         """Say of every gauge of the index that its state cannot be seen."""
@@ -117,25 +120,20 @@ class IndexGauges:
         ):
             gauge.labels(metrics.namespace).set(UNKNOWN)
 
-    def _probe(self, engine: ValkeySearchEngine, keys: CacheKeys) -> None:
-        for scope, blob in self._cache.run(_draw(keys), _SECONDS):
-            found = self._cache.run(engine.search(scope, vectors.from_bytes(blob), _NEIGHBOURS), _SECONDS)
-            outcome = "found" if any(one.similarity >= _SIMILAR for one in found) else "missed"
-            self._metrics.probes.labels(self._metrics.namespace, outcome).inc()
 
-
-def _length(stream: str) -> Flow[int]:
+def stream_length(stream: str) -> Flow[int]:
+    """Return how many entries a stream has."""
     reply = (yield Send((("XLEN", stream),)))[0]
     return reply if isinstance(reply, int) else 0
 
 
-def _memory() -> Flow[int]:
+def search_memory() -> Flow[int]:
     """Return the memory of all indexes of the server in bytes."""
     lines = search_protocol.parse_section((yield Send((("INFO", "search"),)))[0])
     return int(lines.get("search_used_memory_bytes", 0))
 
 
-def _draw(keys: CacheKeys) -> Flow[list[tuple[str, bytes]]]:
+def random_entries(keys: CacheKeys) -> Flow[list[tuple[str, bytes]]]:
     """Return scope and vector of some entries drawn at random."""
     drawn = yield Send((("RANDOMKEY",),) * _DRAWN)
     prefix = keys.prefix.encode()

@@ -1,4 +1,4 @@
-"""Journey: what the demo does with a cache: fill everything through the queue, then ask."""
+"""Fill and ask: what the demo does with a cache: it fills everything through the queue, then asks."""
 
 from __future__ import annotations
 

@@ -180,6 +180,8 @@ def _bar() -> Progress:
 
         def render(self, task: progress.Task) -> Text:
             """Return the cell."""
+            if not task.total and not task.completed:
+                return Text("")  # nobody can say how far it has come
             share = "" if task.total is None else f"of {task.total:,.0f} {task.percentage:3.0f} % "
             return Text(f"{task.completed:,.0f} {share}{task.speed or 0:,.0f}/s")
 

@@ -15,7 +15,7 @@ nearhit worker -- --pool threads --concurrency 8
 
 
 @command(EXAMPLES)
-@argument("rest", metavar="-- ARGUMENTS", nargs=-1, help="arguments of Celery's worker command")
+@argument("rest", metavar="[-- ARGUMENTS]", nargs=-1, help="arguments of Celery's worker command")
 @options.settings(*options.ALL, "metrics_port")
 def run(arguments: Arguments, screen: Screen) -> int:
     """Run one worker for the configured servers until it is told to stop.

@@ -35,9 +35,9 @@ def run(arguments: Arguments, screen: Screen) -> int:
     """Show the thresholds that were set while processes run, or change them.
 
     They are those of the whole namespace, of a tenant (--tenant), or of one scope (--scope, with --tenant where it has
-    one, or --scope-digest). Every process goes by them within seconds, without a restart. The most particular one holds: the scope's, else
-    the tenant's, else the namespace's, else NEARHIT_THRESHOLD. None may be below NEARHIT_THRESHOLD_FLOOR, which is
-    NEARHIT_THRESHOLD where it is not set. unset ends with 1 when there was none.
+    one, or --scope-digest). Every process goes by them within seconds, without a restart. The narrowest one holds:
+    the scope's, else the tenant's, else the namespace's, else NEARHIT_THRESHOLD. None may be below
+    NEARHIT_THRESHOLD_FLOOR, which is NEARHIT_THRESHOLD where it is not set. unset ends with 1 when there was none.
     """
     settings = options.settings_of(arguments)
     whom = _whom(arguments)

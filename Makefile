@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 .DEFAULT_GOAL := help
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup demo test check lint types contracts chaos bench bench-growth apt-tools dashboards previews clean
+.PHONY: help setup demo test check lint types contracts chaos bench bench-growth apt-tools dashboards renderer previews clean
 
 help: ## Show what there is to make.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ apt-tools: ## Install Debian's Prometheus, redis_exporter and RabbitMQ, which te
 
 dashboards: $(STAMP) ## Write the dashboards' JSON anew.
 	$(BIN)/python -m grafana.build
+
+renderer: $(STAMP) ## Install Grafana's packages (450 MB, into the user's cache), with which more tests of boards run.
+	$(BIN)/python -m tests.support.renderer
 
 previews: $(STAMP) ## Draw docs/img from a running stack's queries.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[preview]'

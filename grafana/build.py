@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from grafana import index_health, overview, runbook, write_behind
+from grafana import index_health, overview, replicas, runbook, write_behind
 
-BOARDS = (overview.BOARD, write_behind.BOARD, index_health.BOARD)
+BOARDS = (overview.BOARD, write_behind.BOARD, index_health.BOARD, replicas.BOARD)
 FOLDER = Path(__file__).parent / "dashboards"
 OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
 

@@ -1,10 +1,10 @@
-"""Index health: is everything that was stored found, and at what price in memory?"""
+"""Index health: with the engine valkey-search, is everything that was stored found, and at what price in memory?"""
 
 from __future__ import annotations
 
 from grafana.board import Board, Row
 from grafana.overview import RATE
-from grafana.panels import GREEN, RED, YELLOW, Query, lines, stat
+from grafana.panels import GREEN, RED, YELLOW, Query, firing, known, lines, stat
 
 F = 'namespace=~"$namespace",instance=~"$instance"'
 N = 'namespace=~"$namespace"'
@@ -15,21 +15,28 @@ TOMBSTONES = f"{DEAD} / (({DEAD} + {LIVING}) > 0)"
 FOUND = f'sum(increase(nearhit_recall_probes_total{{outcome="found",{F}}}[5m]))'
 PROBED = f"sum(increase(nearhit_recall_probes_total{{{F}}}[5m]))"
 
+ON_DEMAND = lines(
+    "On demand",
+    "Entries invalidated, by what was asked for, and entries looked for right after they were written.",
+    Query(f"sum by (by) (increase(nearhit_invalidated_entries_total{{{N}}}[10m]))", "invalidated by {{by}}"),
+    Query(f"sum by (outcome) (increase(nearhit_write_verifications_total{{{N}}}[10m]))", "write {{outcome}}"),
+)
+
 NOW = Row(
     "Now",
     (
         stat(
             "Entries",
-            "Entries that can be found: in the server's index, or in the local engine's replicas.",
-            f"sum(max by (namespace) (nearhit_index_entries{{{F}}})) or sum(max by (namespace) "
-            f"(nearhit_replica_entries{{{F}}}))",
+            "Entries that can be found in the server's index.",
+            f"sum(max by (namespace) {known(f'nearhit_index_entries{{{F}}}')})",
+            width=5,
         ),
         stat(
             "Index memory",
-            "Memory of all indexes of the cache server; about 4 KB an entry at 384 dimensions. Engine valkey-search "
-            "alone.",
-            f"max(nearhit_index_memory_bytes{{{F}}})",
+            "Memory of all indexes of the cache server; about 4 KB an entry at 384 dimensions.",
+            "max" + known(f"nearhit_index_memory_bytes{{{F}}}"),
             unit="bytes",
+            width=5,
         ),
         stat(
             "Tombstones",
@@ -37,7 +44,8 @@ NOW = Row(
             "rotated.",
             TOMBSTONES,
             unit="percentunit",
-            steps=((None, GREEN), (0.5, YELLOW), (0.75, RED)),
+            steps=((0, GREEN), (0.5, YELLOW), (0.75, RED)),
+            width=5,
             runbook="tombstones",
         ),
         stat(
@@ -45,22 +53,17 @@ NOW = Row(
             "Of entries drawn at random, the share that a search for their own vector finds.",
             f"{FOUND} / ({PROBED} > 0)",
             unit="percentunit",
-            steps=((None, RED), (0.95, YELLOW), (0.99, GREEN)),
+            steps=((0, RED), (0.95, YELLOW), (0.99, GREEN)),
+            width=5,
+            empty="None asked",
             runbook="recall-low",
         ),
         stat(
             "Generation",
             "Generation of the index that readers use; a rotation adds one.",
-            f"max(nearhit_index_generation{{{F}}})",
+            "max" + known(f"nearhit_index_generation{{{F}}}"),
         ),
-        stat(
-            "Replica lag",
-            "How far the slowest local replica is behind the server. Local engine alone.",
-            f"max(nearhit_replica_lag_seconds{{{F}}})",
-            unit="s",
-            steps=((None, GREEN), (1, YELLOW), (5, RED)),
-            runbook="replica-lag",
-        ),
+        firing(),
     ),
 )
 
@@ -113,48 +116,7 @@ INDEX = Row(
             Query(PROBED, "asked"),
             runbook="recall-low",
         ),
-        lines(
-            "On demand",
-            "Entries invalidated, by what was asked for, and entries looked for right after they were written.",
-            Query(f"sum by (by) (increase(nearhit_invalidated_entries_total{{{N}}}[10m]))", "invalidated by {{by}}"),
-            Query(f"sum by (outcome) (increase(nearhit_write_verifications_total{{{N}}}[10m]))", "write {{outcome}}"),
-        ),
-    ),
-)
-
-REPLICA = Row(
-    "Local replicas",
-    (
-        lines(
-            "Lag of the replica",
-            "For how long each reader has been behind the server.",
-            Query(f"max by (instance) (nearhit_replica_lag_seconds{{{F}}})", "{{instance}}"),
-            unit="s",
-            steps=((None, GREEN), (5, RED)),
-            runbook="replica-lag",
-        ),
-        lines(
-            "Entries in the replica",
-            "Should be the same in all readers. Left out: entries without room (NEARHIT_LOCAL_MAX_ENTRIES).",
-            Query(f"max by (instance) (nearhit_replica_entries{{{F}}})", "{{instance}}"),
-            Query(f"max by (instance) (nearhit_replica_left_out{{{F}}})", "left out, {{instance}}"),
-            runbook="replica-full",
-        ),
-        lines(
-            "Memory and readiness",
-            "Arrays of the replicas of each instance, and how many of its processes serve.",
-            Query(f"sum by (instance) (nearhit_replica_memory_bytes{{{F}}})", "{{instance}}"),
-            Query(f"sum by (instance) (nearhit_replica_ready{{{F}}})", "serving, {{instance}}"),
-            unit="bytes",
-        ),
-        lines(
-            "Full loads by reason",
-            "start once a process; any other reason, again and again, is a change stream that is too short or a "
-            "server that "
-            "restarts.",
-            Query(f"sum by (reason) (nearhit_replica_loads{{{F}}})", "{{reason}}"),
-            runbook="replica-lag",
-        ),
+        ON_DEMAND,
     ),
 )
 
@@ -197,7 +159,7 @@ SERVER = Row(
 BOARD = Board(
     "nearhit-index-health",
     "Nearhit / Index health",
-    "Is everything that was stored found, and at what price in memory?",
+    "Engine valkey-search: is everything that was stored found, and at what price in memory?",
     "nearhit_info",
-    (NOW, INDEX, REPLICA, SERVER),
+    (NOW, INDEX, SERVER),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.board import Board, Row
-from grafana.panels import GREEN, ORANGE, RED, YELLOW, Query, heatmap, lines, stat, table
+from grafana.panels import FIRING, GREEN, ORANGE, RED, YELLOW, Query, firing, heatmap, lines, stat, table
 
 F = 'namespace=~"$namespace",instance=~"$instance"'
 RATE = "[$__rate_interval]"
@@ -26,7 +26,7 @@ NOW = Row(
             "how often people ask the same; a fall against your own past is what matters.",
             f'sum(rate(nearhit_lookups_total{{outcome="hit",{F}}}{RATE})) / ({CACHEABLE} > 0)',
             unit="percentunit",
-            steps=((None, RED), (0.1, YELLOW), (0.25, GREEN)),
+            steps=((0, RED), (0.1, YELLOW), (0.25, GREEN)),
             runbook="hit-rate-collapsed",
         ),
         stat(
@@ -40,14 +40,14 @@ NOW = Row(
             "The slowest hundredth of all lookups. It cannot exceed the deadline (NEARHIT_DEADLINE_MS).",
             quantile(0.99, "nearhit_lookup_seconds", "le", f'stage="total",{F}'),
             unit="s",
-            steps=((None, GREEN), (0.1, YELLOW), (0.25, RED)),
+            steps=((0, GREEN), (0.1, YELLOW), (0.25, RED)),
         ),
         stat(
             "Failed lookups",
             "Share of the lookups that were misses only because a part was away: server, index or embedder.",
             f"sum(rate(nearhit_lookups_total{{{FAILED},{F}}}{RATE})) / ({CACHEABLE} > 0)",
             unit="percentunit",
-            steps=((None, GREEN), (0.01, YELLOW), (0.1, RED)),
+            steps=((0, GREEN), (0.01, YELLOW), (0.1, RED)),
             runbook="lookups-fail",
         ),
         stat(
@@ -55,14 +55,16 @@ NOW = Row(
             "Dollars that hits did not cost, over the time shown; known where fills carried their usage.",
             f"sum(increase(nearhit_saved_dollars_total{{{F}}}[$__range]))",
             unit="currencyUSD",
-            steps=((None, GREEN),),
+            steps=((0, GREEN),),
         ),
         stat(
             "Alerts",
-            "Nearhit's alerts that fire now.",
-            'count(ALERTS{alertname=~"Nearhit.*",alertstate="firing"}) or vector(0)',
-            steps=((None, GREEN), (1, RED)),
+            "Nearhit's alerts that fire now. No data: Prometheus does not evaluate Nearhit's rules.",
+            f"count({FIRING}) or 0 * nearhit:alerts:firing",
+            steps=((0, GREEN), (1, RED)),
+            missing=RED,
         ),
+        firing(),
     ),
 )
 
@@ -141,6 +143,7 @@ SIMILARITY = Row(
             unit="percentunit",
             width=12,
             height=9,
+            least=0.5,
             most=1,
             dashed=("threshold",),
             runbook="similarity-shifted",
@@ -270,6 +273,7 @@ TROUBLE = Row(
             Query(f"sum by (stage, kind) (rate(nearhit_errors_total{{{F}}}{RATE}))", "{{stage}} {{kind}}"),
             Query(f"sum by (reason) (rate(nearhit_refused_thresholds_total{{{F}}}{RATE}))", "threshold {{reason}}"),
             unit="ops",
+            width=12,
             runbook="lookups-fail",
         ),
         lines(
@@ -278,12 +282,19 @@ TROUBLE = Row(
             "the log.",
             Query(f"sum by (part) (nearhit_breaker_open{{{F}}})", "{{part}}"),
             steps=((None, GREEN), (1, ORANGE)),
+            width=12,
             runbook="breaker-open",
         ),
         table(
             "Processes",
-            "Every process that reports, what it is and what it is set to.",
-            f"max by (instance, namespace, role, model, engine) (nearhit_info{{{F}}})",
+            "Every process that reports: what it is, what it is set to, and of workers, whether they make progress "
+            "(live) and reach everything that they need (ready).",
+            f"max by (instance, namespace, role, model, engine, version) (nearhit_info{{{F}}})",
+            f"min by (instance, namespace) (nearhit_worker_live{{{F}}})",
+            f"min by (instance, namespace) (nearhit_worker_ready{{{F}}})",
+            columns=("instance", "namespace", "role", "version", "model", "engine"),
+            states=("live", "ready"),
+            width=24,
         ),
     ),
 )

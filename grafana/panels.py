@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 GREEN, YELLOW, ORANGE, RED, BLUE = "green", "yellow", "orange", "red", "blue"
+UNKNOWN = "#8e8e8e"
+"""Colour of a value that is not known: grey neither praises nor warns."""
+
+FIRING = 'ALERTS{alertname=~"Nearhit.*",alertstate="firing",namespace=~"|$namespace"}'
 
 Steps = tuple[tuple[float | None, str], ...]
 
@@ -42,10 +46,14 @@ class Panel:
         width: of 24 columns.
         height: in rows of 30 pixels.
         stacked: lines lie on one another.
+        least: lower end of the axis.
         most: upper end of the axis.
-        mappings: names of values, for states.
+        empty: what is shown where there is no value.
+        missing: colour of that.
         runbook: anchor in docs/operations.md.
         dashed: legends drawn as a dashed red line, for thresholds that are series.
+        columns: labels that a table shows, from left to right.
+        states: names of the columns to the right of them: the values, 0 or 1, of its second and further queries.
     """
 
     type: str
@@ -57,15 +65,45 @@ class Panel:
     width: int = 8
     height: int = 8
     stacked: bool = False
+    least: float | None = None
     most: float | None = None
-    mappings: dict[str, tuple[str, str]] = field(default_factory=dict)
+    empty: str = "No data"
+    missing: str = UNKNOWN
     runbook: str = ""
     dashed: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
 
 
 def stat(title: str, description: str, expr: str, **more: Any) -> Panel:
-    """Return a single number with the colour of its threshold."""
-    return Panel("stat", title, description, (Query(expr),), **{"width": 4, "height": 4, **more})
+    """Return a single number as it is now, with the colour of its threshold.
+
+    It asks for one instant: over a range, Grafana shows the last value that there was, and keeps showing it long after
+    whatever reported it is gone. Thresholds begin at 0: below is the colour ``missing``, which a value has that
+    is not there or ``NaN``.
+    """
+    steps = ((None, more.get("missing", UNKNOWN)), *more.pop("steps", ((0, BLUE),)))
+    query = Query(expr, instant=True)
+    return Panel("stat", title, description, (query,), steps=steps, **{"width": 4, "height": 4, **more})
+
+
+def firing(**more: Any) -> Panel:
+    """Return the table of Nearhit's alerts that fire now; those about servers have no namespace."""
+    columns = ("alertname", "severity", "namespace", "instance", "job", "lane", "part", "reason")
+    return table(
+        "Firing alerts",
+        "Nearhit's alerts that fire now. Each has a section in the runbook. Alerts about servers and about "
+        "all workers belong to every namespace.",
+        f"max by ({', '.join(columns)}) ({FIRING})",
+        empty="No alert fires",
+        columns=columns,
+        **{"width": 24, "height": 4, **more},
+    )
+
+
+def known(expr: str) -> str:
+    """Return the expression of those series whose value is known: a gauge that cannot see its state is ``NaN``."""
+    return f"({expr} >= 0)"
 
 
 def lines(title: str, description: str, *queries: Query, **more: Any) -> Panel:
@@ -79,9 +117,10 @@ def heatmap(title: str, description: str, expr: str, **more: Any) -> Panel:
     return Panel("heatmap", title, description, (query,), **more)
 
 
-def table(title: str, description: str, expr: str, **more: Any) -> Panel:
-    """Return a table with a row for each series."""
-    return Panel("table", title, description, (Query(expr, instant=True, kind="table"),), **more)
+def table(title: str, description: str, *exprs: str, **more: Any) -> Panel:
+    """Return a table with a row for each set of labels, and a column of values for each expression."""
+    queries = tuple(Query(expr, instant=True, kind="table") for expr in exprs)
+    return Panel("table", title, description, queries, **more)
 
 
 def to_json(panel: Panel, at: tuple[int, int], number: int, runbook_url: str = "") -> dict[str, Any]:
@@ -94,15 +133,13 @@ def to_json(panel: Panel, at: tuple[int, int], number: int, runbook_url: str = "
         "datasource": DATASOURCE,
         "gridPos": {"x": at[0], "y": at[1], "w": panel.width, "h": panel.height},
         "targets": [_target(query, letter) for query, letter in zip(panel.queries, "ABCDEFGH", strict=False)],
-        "fieldConfig": {"defaults": _defaults(panel), "overrides": [_dashed(legend) for legend in panel.dashed]},
+        "fieldConfig": {"defaults": _defaults(panel), "overrides": _overrides(panel)},
         "options": _OPTIONS[panel.type],
     }
     if runbook_url:
         made["links"] = [{"title": "What to do", "url": runbook_url, "targetBlank": True}]
     if panel.type == "table":
-        made["transformations"] = [
-            {"id": "organize", "options": {"excludeByName": {"Time": True, "Value": True, "__name__": True}}}
-        ]
+        made["transformations"] = _columns(panel)
     return made
 
 
@@ -126,8 +163,12 @@ def _defaults(panel: Panel) -> dict[str, Any]:
         defaults["thresholds"] = {"mode": "absolute", "steps": [{"value": at, "color": color} for at, color in steps]}
     if panel.type == "stat":
         defaults["color"] = {"mode": "thresholds"}
+        defaults["noValue"] = panel.empty
+        defaults["mappings"] = [_unknown(panel.empty, panel.missing)]
+    if panel.type == "table":
+        defaults["noValue"] = panel.empty
     if panel.type == "timeseries":
-        defaults["min"] = 0
+        defaults["min"] = 0 if panel.least is None else panel.least
         defaults["custom"] = {
             "drawStyle": "line",
             "lineWidth": 1,
@@ -139,10 +180,51 @@ def _defaults(panel: Panel) -> dict[str, Any]:
         }
     if panel.most is not None:
         defaults["max"] = panel.most
-    if panel.mappings:
-        options = {value: {"text": text, "color": color} for value, (text, color) in panel.mappings.items()}
-        defaults["mappings"] = [{"type": "value", "options": options}]
     return defaults
+
+
+def _unknown(text: str, color: str = UNKNOWN) -> dict[str, Any]:
+    return {"type": "special", "options": {"match": "null+nan", "result": {"text": text, "color": color}}}
+
+
+def _columns(panel: Panel) -> list[dict[str, Any]]:
+    """Return how the answers become one table: joined by their common labels, in the order of the columns."""
+    values = [f"Value #{letter}" for letter, _ in zip("BCDEFGH", panel.states, strict=False)]
+    shown = [*panel.columns, *values]
+    options = {
+        "includeByName": dict.fromkeys(shown, True),
+        "indexByName": {name: number for number, name in enumerate(shown)},
+        "renameByName": dict(zip(values, panel.states, strict=True)),
+    }
+    return [{"id": "merge", "options": {}}, {"id": "organize", "options": {"excludeByName": {}, **options}}]
+
+
+def _overrides(panel: Panel) -> list[dict[str, Any]]:
+    made = [_dashed(legend) for legend in panel.dashed]
+    if panel.type == "timeseries":
+        made.append(_ZEROS)
+    if panel.type == "table":
+        made += [_state(name) for name in panel.states]
+    return made
+
+
+def _state(column: str) -> dict[str, Any]:
+    options = {"0": {"text": "no", "color": RED}, "1": {"text": "yes", "color": GREEN}}
+    states = [{"type": "value", "options": options}, _unknown("")]
+    return {
+        "matcher": {"id": "byName", "options": column},
+        "properties": [
+            {"id": "mappings", "value": states},
+            {"id": "custom.cellOptions", "value": {"type": "color-text"}},
+        ],
+    }
+
+
+_ZEROS = {
+    "matcher": {"id": "byValue", "options": {"reducer": "allIsZero", "op": "gte", "value": 0}},
+    "properties": [{"id": "custom.hideFrom", "value": {"legend": True, "tooltip": True, "viz": False}}],
+}
+"""Series that are 0 all the time are left out of the legend: of forty reasons, those are named that happened."""
 
 
 def _dashed(legend: str) -> dict[str, Any]:
@@ -159,7 +241,7 @@ def _dashed(legend: str) -> dict[str, Any]:
 _OPTIONS: dict[str, dict[str, Any]] = {
     "stat": {
         "colorMode": "value",
-        "graphMode": "area",
+        "graphMode": "none",
         "justifyMode": "auto",
         "textMode": "auto",
         "orientation": "auto",

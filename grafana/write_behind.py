@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from grafana.board import Board, Row
 from grafana.overview import RATE, quantile
-from grafana.panels import GREEN, ORANGE, RED, YELLOW, Query, lines, stat
+from grafana.panels import GREEN, ORANGE, RED, YELLOW, Query, firing, known, lines, stat
 
 N = 'namespace=~"$namespace"'
 F = 'namespace=~"$namespace",instance=~"$instance"'
 BROKER = 'job="valkey-broker"'
+
+LIVE = f"sum(nearhit_worker_live{{{F}}})"
+AWAY = 'count(up{job="nearhit-worker",instance=~"$instance"} == 0)'
+UNREADY = f"count(nearhit_worker_ready{{{F}}} == 0)"
+LOGGED = f"max by (namespace, lane) {known(f'nearhit_log_depth{{{F}}}')}"
+RETRYING = f"max by (namespace, lane) {known(f'nearhit_log_retrying{{{F}}}')}"
+DEPTH = f"sum({LOGGED} > {RETRYING} or {RETRYING} or {LOGGED})"
+"""Fills that are not searchable: never fewer than wait for a retry, whether or not the depth of the log holds those."""
+
+STREAMS = f'sum(redis_stream_length{{{BROKER},stream=~"nearhit:.($namespace).:log:(interactive|bulk)"}})'
+DEAD = f"sum(increase(nearhit_dead_letters_total{{{F}}}[$__range]))"
 
 NOW = Row(
     "Now",
@@ -16,47 +27,78 @@ NOW = Row(
         stat(
             "Workers",
             "Workers that make progress.",
-            f"sum(nearhit_worker_live{{{F}}})",
-            steps=((None, RED), (1, GREEN)),
+            f"{LIVE} or vector(0)",
+            steps=((0, RED), (1, GREEN)),
+            width=3,
             runbook="no-workers",
         ),
         stat(
+            "Away or not ready",
+            "Workers that do not answer Prometheus, and those that do not reach everything that they need. No data: "
+            "Prometheus knows of no worker.",
+            f'(({AWAY} or vector(0)) + ({UNREADY} or vector(0))) and on () up{{job="nearhit-worker"}}',
+            steps=((0, GREEN), (1, RED)),
+            width=3,
+            missing=RED,
+            runbook="worker-not-ready",
+        ),
+        stat(
             "In the log",
-            "Fills that are not searchable yet. Every worker sees the same log, so that this is a maximum, not a sum.",
-            f"sum(max by (namespace, lane) (nearhit_log_depth{{{F}}}))",
-            steps=((None, GREEN), (1_000, YELLOW), (100_000, RED)),
+            "Fills that are not searchable yet. Every worker sees the same log, so that this is a maximum, not a sum. "
+            "While no worker reports, the length of the streams as redis_exporter sees it. No data: nobody reaches the "
+            "log's server.",
+            f"{DEPTH} or {STREAMS}",
+            steps=((0, GREEN), (1_000, YELLOW), (100_000, RED)),
+            width=3,
+            missing=RED,
             runbook="write-lag",
         ),
         stat(
+            "Waiting for a retry",
+            "Fills that failed and wait for their next try: the embedder or the cache server is away, or refuses.",
+            f"sum({RETRYING})",
+            steps=((0, GREEN), (1, YELLOW), (100, RED)),
+            width=3,
+            missing=RED,
+            runbook="fills-wait-for-a-retry",
+        ),
+        stat(
             "Oldest fill",
-            "Age of the oldest fill of users in the log.",
-            f'max(nearhit_log_age_seconds{{lane="interactive",{F}}})',
+            "Age of the oldest fill of users in the log. No data: no worker sees the log.",
+            "max" + known(f'nearhit_log_age_seconds{{lane="interactive",{F}}}'),
             unit="s",
-            steps=((None, GREEN), (10, YELLOW), (60, RED)),
+            steps=((0, GREEN), (10, YELLOW), (60, RED)),
+            width=3,
+            missing=RED,
             runbook="write-lag",
         ),
         stat(
             "Lag p99",
-            "From `fill` to searchable, users' fills.",
+            "From `fill` to searchable, users' fills of the last minute.",
             quantile(0.99, "nearhit_lag_seconds", "le", f'lane="interactive",{F}'),
             unit="s",
-            steps=((None, GREEN), (1, YELLOW), (30, RED)),
+            steps=((0, GREEN), (1, YELLOW), (30, RED)),
+            width=3,
+            empty="None stored",
             runbook="write-lag",
         ),
         stat(
             "Dead letters",
-            "Fills given up over the time shown.",
-            f"sum(increase(nearhit_dead_letters_total{{{F}}}[$__range]))",
-            steps=((None, GREEN), (1, ORANGE)),
+            "Fills given up over the time shown. None is said only while a worker reports.",
+            f"{DEAD} > 0 or {DEAD} and on () {LIVE}",
+            steps=((0, GREEN), (1, ORANGE)),
+            width=3,
             runbook="dead-letters",
         ),
         stat(
             "Spooled",
             "Fills that wait in the memory of applications, since the log's server is away.",
             f"sum(nearhit_spool_fills{{{N}}})",
-            steps=((None, GREEN), (1, YELLOW), (5_000, RED)),
+            steps=((0, GREEN), (1, YELLOW), (5_000, RED)),
+            width=3,
             runbook="fills-are-dropped",
         ),
+        firing(),
     ),
 )
 
@@ -74,6 +116,7 @@ QUEUE = Row(
             "Fills that a worker has, and fills that failed and wait for their backoff to end.",
             Query(f"max by (lane) (nearhit_log_pending{{{F}}})", "in work, {{lane}}"),
             Query(f"max by (lane) (nearhit_log_retrying{{{F}}})", "next try, {{lane}}"),
+            runbook="fills-wait-for-a-retry",
         ),
         lines(
             "Age of the oldest fill",
@@ -165,7 +208,7 @@ FAILURES = Row(
             "Fills put off: the embedder or the cache server did not answer.",
             Query(f"sum by (reason) (rate(nearhit_retries_total{{{F}}}{RATE}))", "{{reason}}"),
             unit="ops",
-            runbook="write-lag",
+            runbook="fills-wait-for-a-retry",
         ),
         lines(
             "Dead letters by reason",
@@ -190,8 +233,9 @@ WORKERS = Row(
             "live: makes progress. ready: reaches everything that it needs, too.",
             Query(f"min by (instance) (nearhit_worker_live{{{F}}})", "{{instance}} live"),
             Query(f"min by (instance) (nearhit_worker_ready{{{F}}})", "{{instance}} ready"),
+            Query('min by (instance) (up{job="nearhit-worker",instance=~"$instance"})', "{{instance}} answers"),
             most=1,
-            runbook="worker-stuck",
+            runbook="worker-not-ready",
         ),
         lines(
             "Time without progress",

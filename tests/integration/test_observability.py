@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from nearhit_worker.stack import wait_until
 
+from nearhit.errors import UnavailableError
 from nearhit.valkey.key_names import LogKeys
 from tests.conftest import MODULE
 from tests.support import observability as seen
+from tests.support import renderer
 from tests.support import stage as stages
 from tests.support.chat_server import ChatServer
+from tests.support.shown import Shown, agree, shown, stats
 from tests.support.stage import NAMESPACE, Stage
+from tests.support.states import CACHE_DOWN, LOG_DOWN, NO_WORKERS, expected, fits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from tests.support.states import Expected
 
 pytestmark = pytest.mark.timeout(300)
 
 EMPTY_IN_HEALTH = {
     "Nearhit / Overview / Failures by stage and class / A",
     "Nearhit / Index health / On demand / A",
+    "Nearhit / Replicas / On demand / A",
     "Nearhit / Overview / Judgements by verdict / A",
     "Nearhit / Overview / Saved and spent / D",
     "Nearhit / Overview / Saved tokens / B",
+    "Nearhit / Overview / Firing alerts / A",
+    "Nearhit / Write-behind / Firing alerts / A",
+    "Nearhit / Index health / Firing alerts / A",
+    "Nearhit / Replicas / Firing alerts / A",
 }
 """Panels that are empty while all is well, nobody asks for maintenance and no judge is set; that, too, is checked."""
 
@@ -149,6 +161,55 @@ def test_two_workers_report_the_same_log_and_their_maximum_is_its_depth(stage: W
 def test_cardinality_is_bounded(stage: Watched) -> None:
     (series,) = stage.prometheus.values('count({__name__=~"nearhit_.*",job="nearhit-worker"})')
     assert series / 2 < 700
+
+
+def test_every_stat_tells_the_truth_in_four_states(stage: Watched) -> None:
+    """It stops one part after the other, and starts each again."""
+    met: list[tuple[dict[str, Any], list[float]]] = []
+
+    def is_seen(changes: Mapping[str, Expected], state: str) -> None:
+        """Wait for the values of a state, and keep what there was to see."""
+        want = expected(changes, stage.engine)
+
+        def wrong() -> dict[str, Shown]:
+            found = stat_values(stage.prometheus)
+            met[:] = [*met[:before], *found.values()]
+            assert found.keys() == want.keys()
+            seen_now = {title: shown(*one) for title, one in found.items()}
+            return {title: one for title, one in seen_now.items() if not fits(one, want[title])}
+
+        before = len(met)
+        with suppress(UnavailableError):
+            wait_until(lambda: not wrong(), 30, state)
+        assert wrong() == {}, state
+
+    is_seen({}, "healthy")
+    stage.broker.stop()
+    is_seen(LOG_DOWN, "log down")
+    stage.broker.start()
+    is_seen({}, "healthy again")
+    for worker in stage.workers:
+        worker.kill()
+    is_seen(NO_WORKERS, "no workers")
+    for worker in stage.workers:
+        worker.start()
+    stage.cache.stop()
+    is_seen(CACHE_DOWN, "cache down")
+    stage.cache.start()
+    if renderer.installed():
+        agree(met)
+
+
+def stat_values(prometheus: stages.Prometheus) -> dict[str, tuple[dict[str, Any], list[float]]]:
+    """Return every stat panel and the values that it is given now, by dashboard and heading."""
+    found = {}
+    for board in seen.boards():
+        for panel in stats(board):
+            query = seen.filled_in(panel["targets"][0]["expr"], "10s", "5m")
+            rows = prometheus.ask("query", query=query)["result"]
+            title = f"{board['title'].removeprefix('Nearhit / ')} / {panel['title']}"
+            found[title] = (panel, [float(row["value"][1]) for row in rows])
+    return found
 
 
 def test_faults_make_their_alerts_true(stage: Watched) -> None:

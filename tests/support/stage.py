@@ -31,7 +31,7 @@ TARGETS = 6
 
 @dataclass
 class Prometheus:
-    """A Prometheus of its own, with the committed configuration but for addresses and intervals."""
+    """A Prometheus of its own, with the committed configuration but for addresses, intervals and delays of alerts."""
 
     url: str
     child: Child
@@ -122,7 +122,7 @@ def _prometheus(folder: Path, targets: dict[str, list[int]]) -> Prometheus:
         scrape["static_configs"] = [{"targets": [f"127.0.0.1:{one}" for one in ports]}]
     (folder / "rules").mkdir(parents=True)
     for path in seen.RULES:
-        text = re.sub(r"^    interval: .*$", "    interval: 1s", path.read_text(), flags=re.MULTILINE)
+        text = re.sub(r"^( +)(interval|for): .*$", r"\1\2: 1s", path.read_text(), flags=re.MULTILINE)
         (folder / "rules" / path.name).write_text(text)
     (folder / "prometheus.yml").write_text(yaml.safe_dump(source))
     command = [

@@ -120,7 +120,7 @@ def heatmap(title: str, description: str, expr: str, **more: Any) -> Panel:
 def table(title: str, description: str, *exprs: str, **more: Any) -> Panel:
     """Return a table with a row for each set of labels, and a column of values for each expression."""
     queries = tuple(Query(expr, instant=True, kind="table") for expr in exprs)
-    return Panel("table", title, description, queries, **more)
+    return Panel("table", title, description, queries, unit="string", **more)
 
 
 def to_json(panel: Panel, at: tuple[int, int], number: int, runbook_url: str = "") -> dict[str, Any]:
@@ -167,6 +167,7 @@ def _defaults(panel: Panel) -> dict[str, Any]:
         defaults["mappings"] = [_unknown(panel.empty, panel.missing)]
     if panel.type == "table":
         defaults["noValue"] = panel.empty
+        defaults["mappings"] = _BLANK
     if panel.type == "timeseries":
         defaults["min"] = 0 if panel.least is None else panel.least
         defaults["custom"] = {
@@ -210,15 +211,17 @@ def _overrides(panel: Panel) -> list[dict[str, Any]]:
 
 def _state(column: str) -> dict[str, Any]:
     options = {"0": {"text": "no", "color": RED}, "1": {"text": "yes", "color": GREEN}}
-    states = [{"type": "value", "options": options}, _unknown("")]
     return {
         "matcher": {"id": "byName", "options": column},
         "properties": [
-            {"id": "mappings", "value": states},
+            {"id": "mappings", "value": [{"type": "value", "options": options}, *_BLANK]},
             {"id": "custom.cellOptions", "value": {"type": "color-text"}},
         ],
     }
 
+
+_BLANK = [{"type": "special", "options": {"match": match, "result": {"text": ""}}} for match in ("null+nan", "empty")]
+"""Shows a cell without a value as blank: Grafana would put the text there that is meant for a table without rows."""
 
 _ZEROS = {
     "matcher": {"id": "byValue", "options": {"reducer": "allIsZero", "op": "gte", "value": 0}},

@@ -5,10 +5,15 @@ import {
   DataFrame,
   FieldConfigOptionsRegistry,
   FieldType,
+  getFieldDisplayName,
   getFieldDisplayValues,
   GrafanaTheme2,
   identityOverrideProcessor,
+  standardTransformers,
+  standardTransformersRegistry,
+  transformDataFrame,
 } from '@grafana/data';
+import { firstValueFrom } from 'rxjs';
 
 export interface Span {
   from: number;
@@ -125,4 +130,26 @@ export function display(asked: Asked) {
     data: overridden(asked.panel, frames(asked)),
   });
   return shown.display;
+}
+
+standardTransformersRegistry.setInit(() =>
+  [standardTransformers.mergeTransformer, standardTransformers.organizeFieldsTransformer].map((one) => ({
+    id: one.id,
+    name: one.name,
+    transformation: () => Promise.resolve(one),
+    editor: () => null as any,
+    imageDark: '',
+    imageLight: '',
+  }))
+);
+
+// The table that a panel's transformations make of its answers, or null where there is none.
+export async function tabled(asked: Asked): Promise<DataFrame | null> {
+  const [made] = await firstValueFrom(transformDataFrame(asked.panel.transformations, frames(asked)));
+  if (!made || made.length === 0) {
+    return null;
+  }
+  const [data] = overridden(asked.panel, [made]);
+  data.fields.forEach((field) => getFieldDisplayName(field, data)); // a field remembers the name of its column
+  return data;
 }

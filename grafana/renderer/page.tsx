@@ -1,5 +1,5 @@
 // Page: a dashboard drawn with Grafana's own components, from answers of Prometheus that stand in the page.
-import { DataFrame, getFieldDisplayName, standardTransformers, standardTransformersRegistry, ThemeContext, transformDataFrame } from '@grafana/data';
+import { DataFrame, ThemeContext } from '@grafana/data';
 import { BigValue, BigValueColorMode, BigValueGraphMode, GlobalStyles, LegendDisplayMode, TimeSeries } from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
 import { createElement, ReactNode, useEffect, useState } from 'react';
@@ -7,7 +7,7 @@ import { createRoot } from 'react-dom/client';
 
 import 'uplot/dist/uPlot.min.css';
 
-import { Asked, display, frames, overridden, Span, theme } from './frames';
+import { Asked, display, frames, overridden, Span, tabled, theme } from './frames';
 
 interface Input {
   board: any;
@@ -22,17 +22,6 @@ const GAP = 8;
 const HEADER = 32;
 const look = theme();
 const { board, answers, span, width } = (window as any).input as Input;
-
-standardTransformersRegistry.setInit(() =>
-  [standardTransformers.mergeTransformer, standardTransformers.organizeFieldsTransformer].map((transformation) => ({
-    id: transformation.id,
-    name: transformation.name,
-    transformation: () => Promise.resolve(transformation),
-    editor: () => null as any,
-    imageDark: '',
-    imageLight: '',
-  }))
-);
 
 function Stat({ asked, w, h }: { asked: Asked; w: number; h: number }) {
   return (
@@ -67,21 +56,17 @@ function moment(seconds: number): any {
 }
 
 function Rows({ asked, w, h }: { asked: Asked; w: number; h: number }) {
-  const [data, setData] = useState<DataFrame[]>();
+  const [data, setData] = useState<DataFrame | null>();
   useEffect(() => {
-    const made = transformDataFrame(asked.panel.transformations, frames(asked)).subscribe((done) => {
-      setData(overridden(asked.panel, done));
-    });
-    return () => made.unsubscribe();
+    tabled(asked).then(setData);
   }, [asked]);
-  if (!data) {
+  if (data === undefined) {
     return null;
   }
-  if (data.length === 0 || data[0].length === 0) {
+  if (data === null) {
     return <Nothing text={asked.panel.fieldConfig.defaults.noValue} />;
   }
-  data[0].fields.forEach((field) => getFieldDisplayName(field, data[0])); // remembers the names of the columns
-  return <TableNG data={data[0]} width={w} height={h} enableVirtualization={false} />;
+  return <TableNG data={data} width={w} height={h} enableVirtualization={false} />;
 }
 
 // Grafana's heatmap is no part of its packages; this draws the same cells: a column a step, a row a bucket.

@@ -1,8 +1,11 @@
 // Shown: what Grafana's reducers, thresholds and overrides make of panels; a JSON list of them on stdin, another on stdout.
 import { readFileSync } from 'node:fs';
 
-import { Asked, display, frames, overridden, theme } from './frames';
+import { getFieldDisplayName } from '@grafana/data';
 
+import { Asked, display, frames, overridden, tabled, theme } from './frames';
+
+(globalThis as any).window ??= {}; // transformations look there for the application that they are part of
 (globalThis as any).navigator ??= { language: 'en-US', languages: ['en-US'] }; // Node 20 has none, dates look for it
 
 const COLORS = ['green', 'yellow', 'orange', 'red', 'blue'];
@@ -18,5 +21,14 @@ function legend(asked: Asked) {
   return fields.filter((field) => !field.config.custom?.hideFrom?.legend).map((field) => field.config.displayNameFromDS);
 }
 
+async function table(asked: Asked) {
+  const data = await tabled(asked);
+  return (data?.fields ?? []).map((field) => [
+    getFieldDisplayName(field, data!),
+    ...field.values.map((value) => field.display!(value).text),
+  ]);
+}
+
+const KINDS: Record<string, (asked: Asked) => unknown> = { stat, timeseries: legend, table };
 const asked: Asked[] = JSON.parse(readFileSync(0, 'utf8'));
-process.stdout.write(JSON.stringify(asked.map((one) => (one.panel.type === 'stat' ? stat(one) : legend(one)))));
+Promise.all(asked.map((one) => KINDS[one.panel.type](one))).then((made) => process.stdout.write(JSON.stringify(made)));

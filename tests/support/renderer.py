@@ -138,7 +138,8 @@ def draw(board: Mapping[str, Any], found: Mapping[str, Any], span: Mapping[str, 
 def told(asked: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[Any]:
     """Return what Grafana's reducers, thresholds and overrides make of panels and answers to their queries.
 
-    Of a stat panel its ``text`` and ``color``, of a graph the names in its legend.
+    Of a stat panel its ``text`` and ``color``, of a graph the names in its legend, of a table its columns with their
+    headings.
     """
     span = {"from": 0, "to": 60, "step": 30}
     given = json.dumps([{"panel": panel, "answers": found, "span": span} for panel, found in asked])

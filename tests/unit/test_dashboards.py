@@ -22,7 +22,7 @@ NOT_SHOWN: dict[str, str] = {}
 """Series that no dashboard and no rule uses, with the reason."""
 
 KINDS = {"stat", "timeseries", "heatmap", "table", "text"}
-UNITS = {"short", "percentunit", "s", "reqps", "ops", "bytes", "currencyUSD"}
+UNITS = {"short", "string", "percentunit", "s", "reqps", "ops", "bytes", "currencyUSD"}
 BOARDS = seen.boards()
 PANELS = [(board, panel) for board in BOARDS for panel in seen.panels(board)]
 NAMES = [f"{board['title']}: {panel['title']}" for board, panel in PANELS]

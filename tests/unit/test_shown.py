@@ -23,6 +23,11 @@ def grafana() -> None:
         pytest.skip("no renderer: make renderer installs Grafana's packages")
 
 
+def titled(title: str) -> dict[str, Any]:
+    (panel,) = [panel for board in seen.boards() for panel in seen.panels(board) if panel["title"] == title]
+    return panel
+
+
 @pytest.mark.parametrize("panel", STATS, ids=lambda panel: panel["title"])
 @pytest.mark.parametrize("values", [[], [math.nan]], ids=["nothing", "NaN"])
 def test_a_stat_asks_for_this_moment_and_is_not_green_where_nothing_reports(
@@ -39,11 +44,51 @@ def test_grafana_shows_stats_as_these_tests_reckon(grafana: None) -> None:
 
 
 def test_series_that_are_never_more_than_zero_are_not_in_the_legend(grafana: None) -> None:
-    (panel,) = [
-        panel for board in seen.boards() for panel in seen.panels(board) if panel["title"] == "Dead letters by reason"
-    ]
+    panel = titled("Dead letters by reason")
     found = [
         {"metric": {"reason": reason}, "values": [[0, "0"], [30, last], [60, "0"]]}
         for reason, last in (("poison", "0"), ("expired", "3"), ("refused", "NaN"))
     ]
     assert renderer.told([(panel, {"A": found})]) == [["expired"]]
+
+
+def test_processes_are_listed_with_version_and_readiness(grafana: None) -> None:
+    worker = {"instance": "a:1", "namespace": "shop"}
+    about = {"model": "local/minilm", "engine": "auto", "version": "1.2"}
+    found = {
+        "A": [
+            {"metric": {**worker, **about, "role": "worker"}, "value": [60, "1"]},
+            {"metric": {"instance": "b:2", "namespace": "shop", **about, "role": "client"}, "value": [60, "1"]},
+        ],
+        "B": [{"metric": worker, "value": [60, "1"]}],
+        "C": [{"metric": worker, "value": [60, "0"]}],
+    }
+    assert renderer.told([(titled("Processes"), found)]) == [
+        [
+            ["instance", "a:1", "b:2"],
+            ["namespace", "shop", "shop"],
+            ["role", "worker", "client"],
+            ["version", "1.2", "1.2"],
+            ["model", "local/minilm", "local/minilm"],
+            ["engine", "auto", "auto"],
+            ["live", "yes", ""],
+            ["ready", "no", ""],
+        ]
+    ]
+
+
+def test_alerts_that_fire_are_listed(grafana: None) -> None:
+    board = next(one for one in seen.boards() if one["uid"] == "nearhit-overview")
+    panel = next(one for one in seen.panels(board) if one["title"] == "Firing alerts")
+    found = [
+        {"metric": {"alertname": "NearhitNoWorkers", "severity": "critical"}, "value": [60, "1"]},
+        {"metric": {"alertname": "NearhitWriteLag", "severity": "warning", "namespace": "shop"}, "value": [60, "1"]},
+    ]
+    assert renderer.told([(panel, {"A": found}), (panel, {"A": []})]) == [
+        [
+            ["alertname", "NearhitNoWorkers", "NearhitWriteLag"],
+            ["severity", "critical", "warning"],
+            ["namespace", "", "shop"],
+        ],
+        [],
+    ]

@@ -169,6 +169,7 @@ RIGHT = Row(
             unit="percentunit",
             most=1,
             dashed=("budget",),
+            zeros=True,
             runbook="false-hit-budget-broken",
         ),
         lines(
@@ -295,6 +296,7 @@ TROUBLE = Row(
             columns=("instance", "namespace", "role", "version", "model", "engine"),
             states=("live", "ready"),
             width=24,
+            height=6,
         ),
     ),
 )

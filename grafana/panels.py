@@ -52,6 +52,7 @@ class Panel:
         missing: colour of that.
         runbook: anchor in docs/operations.md.
         dashed: legends drawn as a dashed red line, for thresholds that are series.
+        zeros: series that are 0 all the time stay in the legend: there, 0 is what one wants to know.
         columns: labels that a table shows, from left to right.
         states: names of the columns to the right of them: the values, 0 or 1, of its second and further queries.
     """
@@ -71,6 +72,7 @@ class Panel:
     missing: str = UNKNOWN
     runbook: str = ""
     dashed: tuple[str, ...] = ()
+    zeros: bool = False
     columns: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
 
@@ -202,7 +204,7 @@ def _columns(panel: Panel) -> list[dict[str, Any]]:
 
 def _overrides(panel: Panel) -> list[dict[str, Any]]:
     made = [_dashed(legend) for legend in panel.dashed]
-    if panel.type == "timeseries":
+    if panel.type == "timeseries" and not panel.zeros:
         made.append(_ZEROS)
     if panel.type == "table":
         made += [_state(name) for name in panel.states]

@@ -53,8 +53,7 @@ dashboards: $(STAMP) ## Write the dashboards' JSON anew.
 renderer: $(STAMP) ## Install Grafana's packages (450 MB, into the user's cache), with which more tests of boards run.
 	$(BIN)/python -m tests.support.renderer
 
-previews: $(STAMP) ## Draw docs/img from a running stack's queries.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[preview]'
+previews: $(STAMP) ## Draw docs/img from a running stack with Grafana's components; needs npm and Chromium.
 	$(BIN)/python -m bench.previews
 
 check: lint types contracts test ## All that CI runs.

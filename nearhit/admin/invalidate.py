@@ -14,8 +14,9 @@ from nearhit.domain import entry
 from nearhit.domain.prompt import Bypass, read_prompt
 from nearhit.domain.scope import Scope, scope_digest, tenant_digest
 from nearhit.embedding import registry
-from nearhit.errors import ConfigError, ContractError, StoreUnavailableError
+from nearhit.errors import ConfigError, ContractError
 from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.valkey import keyspace
 from nearhit.valkey.key_names import CacheKeys, check_namespace
 from nearhit.write.upsert import remove
 
@@ -176,11 +177,8 @@ def _page(namespace: str, which: Selection, cursor: str) -> Flow[tuple[str, list
         return "", [key for key, reply in zip(keys, there, strict=True) if reply == 1]
     embedder = which.embedder or _ANY_EMBEDDER
     pattern = f"nearhit:{namespace}:{embedder}:e:{which.scope or '*'}{':*' if which.scope else ''}"
-    reply = (yield Send((("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE),), "invalidate"))[0]
-    if isinstance(reply, ReplyError):
-        raise StoreUnavailableError(f"SCAN: {reply.kind}: {reply.text}")
-    ahead = reply[0].decode() if isinstance(reply[0], bytes) else str(reply[0])
-    return ("" if ahead == "0" else ahead), [key.decode() for key in reply[1]]
+    ahead, found = yield from keyspace.page(pattern, cursor, _PAGE, "invalidate")
+    return ahead, [key.decode() for key in found]
 
 
 def _narrow(keys: list[str], which: Selection) -> Flow[list[str]]:

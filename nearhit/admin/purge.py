@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from nearhit.embedding import fingerprint
-from nearhit.errors import StoreUnavailableError
-from nearhit.flow.steps import ReplyError
+from nearhit.flow.steps import accepted
 from nearhit.index.litellm_layout import keys_of
 from nearhit.index.local.changes import changed
-from nearhit.valkey import key_names
+from nearhit.valkey import key_names, keyspace
 from nearhit.valkey.link import link_for
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def remove_all(settings: Settings) -> int:
         StoreUnavailableError: the server does not answer.
     """
     with closing(link_for(settings.server().client())) as link:
-        return sum(_remove(link, keys, _scan(link, f"{keys.prefix}*")) for keys in _spaces(link, settings))
+        return sum(_remove(link, keys, _names(link, keys)) for keys in _spaces(link, settings))
 
 
 def remove_questions(settings: Settings, questions: Iterable[str]) -> int:
@@ -60,13 +60,9 @@ def _spaces(link: Link, settings: Settings) -> list[CacheKeys]:
     return [keys_of(settings.namespace, one, settings.shared_index) for one in ids]
 
 
-def _scan(link: Link, pattern: str) -> Iterator[str]:
-    cursor: Any = b"0"
-    while True:
-        cursor, names = _one(link, ("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH))
-        yield from (name.decode() for name in names)
-        if cursor in {b"0", 0}:
-            return
+def _names(link: Link, keys: CacheKeys) -> Iterator[str]:
+    for page in keyspace.pages(partial(_one, link), keyspace.under(keys.prefix), _BATCH):
+        yield from (name.decode() for name in page)
 
 
 def _remove(link: Link, keys: CacheKeys, names: Iterable[str]) -> int:
@@ -74,15 +70,9 @@ def _remove(link: Link, keys: CacheKeys, names: Iterable[str]) -> int:
     while some := list(islice(left, _BATCH)):
         commands: list[Command] = [("UNLINK", name) for name in some]
         replies = link.send([*commands, *(changed(keys, name) for name in some)], _SECONDS)
-        removed += sum(_checked(reply) for reply in replies[: len(some)])
+        removed += sum(accepted(reply, "the server refuses") for reply in replies[: len(some)])
     return removed
 
 
 def _one(link: Link, command: Command) -> Any:
-    return _checked(link.send([command], _SECONDS)[0])
-
-
-def _checked(reply: Any) -> Any:
-    if isinstance(reply, ReplyError):
-        raise StoreUnavailableError(f"the server refuses: {reply.kind}: {reply.text}")
-    return reply
+    return accepted(link.send([command], _SECONDS)[0], "the server refuses")

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from nearhit.admin.invalidate import Invalidated, Selection, sweep
 from nearhit.domain import entry, fill_message
+from nearhit.domain.entry import Entry
 from nearhit.embedding import registry
-from nearhit.errors import EntryError, StoreUnavailableError
-from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.errors import EntryError
+from nearhit.flow.steps import Flow, Send, ask
 from nearhit.index.survey import survey
 from nearhit.index.valkey_search import ValkeySearchEngine, generations
-from nearhit.valkey import search_protocol
+from nearhit.valkey import entry_reader, keyspace, search_protocol, server_info
 from nearhit.valkey.key_names import CacheKeys
 from nearhit.write import fill_log
 
@@ -42,7 +43,6 @@ MAX_QUEUED = 5_000
 _PAGE = 200
 _POLL_SECONDS = 0.5
 _CHUNK_BYTES = 4 * 1024 * 1024
-_FIELDS = (*entry.READ_FIELDS, entry.LARGE_RESPONSE, entry.TENANT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,7 @@ def others(namespace: str, current: str) -> Flow[list[Registered]]:
 
 def _begin(old: CacheKeys) -> Flow[ReindexProgress]:
     run_id = yield from _run_id()
-    reply = (yield Send((("GET", old.reindexed),)))[0]
+    reply = yield from ask(("GET", old.reindexed))
     if not isinstance(reply, bytes):
         return ReindexProgress()
     there, cursor, queued, unreadable = reply.decode().split(" ")
@@ -252,42 +252,26 @@ def _checkpoint(old: CacheKeys, done: ReindexProgress) -> Flow[None]:
 
 
 def _run_id() -> Flow[str]:
-    reply = (yield Send((("INFO", "server"),)))[0]
-    lines = search_protocol.parse_section(reply)
-    clustered = "cluster" in {lines.get("server_mode"), lines.get("redis_mode")}
-    return "-" if clustered else lines.get("run_id", "-")
+    return server_info.run_id((yield from server_info.section("server"))) or "-"
 
 
 def _read_page(old: CacheKeys, cursor: str) -> Flow[tuple[str, list[bytes], int]]:
-    ahead, keys = yield from _scan(old, cursor)
-    if not keys:
-        return ahead, [], 0
-    replies = yield Send(tuple(("HMGET", key, *_FIELDS) for key in keys), "reindex")
-    fills, unreadable = [], 0
+    """Return the next cursor, the fills that write a page of entries anew, and how many entries cannot be read."""
+    ahead, keys = yield from keyspace.page(keyspace.under(old.prefix), cursor, _PAGE, "reindex")
+    found = yield from entry_reader.read(keys, "reindex")
     now_ms = time.time_ns() // 1_000_000
-    for reply in replies:
-        if isinstance(reply, ReplyError) or reply[0] is None:
-            continue  # gone meanwhile
-        fields = {name: value for name, value in zip(_FIELDS, reply, strict=True) if value is not None}
-        try:
-            fill = _fill(fields)
-        except EntryError:
-            unreadable += 1
-            continue
-        if fill.created_us // 1_000 + fill.ttl_ms > now_ms:
-            fills.append(fill_message.encode(fill))
-    return ahead, fills, unreadable
+    fills = [fill_message.encode(_fill(one)) for one in found if isinstance(one, Entry) and one.expires_ms > now_ms]
+    return ahead, fills, sum(isinstance(one, EntryError) for one in found)
 
 
-def _fill(fields: dict[bytes, bytes]) -> fill_message.Fill:
+def _fill(one: Entry) -> fill_message.Fill:
     """Return the fill that writes an entry anew as it is: without its vector, with its own time and end."""
-    one = entry.from_fields(fields)
     created_ms = one.created_us // 1_000
     return fill_message.Fill(
         scope=one.scope,
         tenant=one.tenant,
         prompt=one.prompt,
-        response=one.response or fields.get(entry.LARGE_RESPONSE, b""),
+        response=one.response,
         created_us=one.created_us,
         ttl_ms=max(1, one.expires_ms - created_ms),
         fresh_ms=max(1, one.fresh_until_ms - created_ms),
@@ -297,10 +281,10 @@ def _fill(fields: dict[bytes, bytes]) -> fill_message.Fill:
 
 
 def _compare_page(old: CacheKeys, new: CacheKeys, done: Compared) -> Flow[Compared]:
-    ahead, keys = yield from _scan(old, done.cursor)
+    ahead, keys = yield from keyspace.page(keyspace.under(old.prefix), done.cursor, _PAGE, "reindex")
     if not keys:
         return replace(done, cursor=ahead)
-    twins = [new.prefix + key.removeprefix(old.prefix) for key in keys]
+    twins = [new.prefix + key.decode().removeprefix(old.prefix) for key in keys]
     commands = [("HGET", key, entry.CREATED) for pair in zip(keys, twins, strict=True) for key in pair]
     replies: list[Any] = yield Send(tuple(commands), "reindex")
     living = missing = 0
@@ -312,7 +296,7 @@ def _compare_page(old: CacheKeys, new: CacheKeys, done: Compared) -> Flow[Compar
 
 
 def _drop_indexes(old: CacheKeys) -> Flow[None]:
-    listed = (yield Send((search_protocol.list_indexes(),)))[0]
+    listed = yield from ask(search_protocol.list_indexes())
     for generation in generations(old, listed):
         yield Send((search_protocol.drop_index(old.index(generation)),))
 
@@ -336,11 +320,3 @@ def _chunks(blobs: list[bytes]) -> Iterator[list[bytes]]:
         size += len(blob)
     if chunk:
         yield chunk
-
-
-def _scan(keys: CacheKeys, cursor: str) -> Flow[tuple[str, list[str]]]:
-    reply = (yield Send((("SCAN", cursor, "MATCH", f"{keys.prefix}*", "COUNT", _PAGE),), "reindex"))[0]
-    if isinstance(reply, ReplyError):
-        raise StoreUnavailableError(f"SCAN: {reply.kind}: {reply.text}")
-    ahead = bytes(reply[0]).decode()
-    return ("" if ahead == "0" else ahead), [key.decode() for key in reply[1]]

@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nearhit.domain import entry
-from nearhit.errors import EntryError, StoreUnavailableError
-from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.domain.entry import Entry
+from nearhit.flow.steps import Flow, ask
+from nearhit.valkey import entry_reader, keyspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nearhit.domain.entry import Entry
     from nearhit.valkey.key_names import CacheKeys
-
-_SCAN_COUNT = 1_000
-_FETCHED = (*entry.READ_FIELDS, entry.TENANT, entry.LARGE_RESPONSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,44 +63,11 @@ def exported(run: Callable[[Flow[Any]], Any], keys: CacheKeys, chosen: Chosen) -
     Raises:
         StoreUnavailableError: the server does not answer.
     """
-    cursor = b"0"
-    seen: set[bytes] = set()
-    while True:
-        cursor, names = run(_scan(keys.prefix, cursor))
-        fresh = [name for name in names if name not in seen]  # SCAN may give a key twice in one step
-        seen = set(names)
-        yield from run(_rows(fresh, chosen))
-        if int(cursor) == 0:
-            return
-
-
-def _scan(prefix: str, cursor: bytes) -> Flow[tuple[bytes, list[bytes]]]:
-    reply = (yield Send((("SCAN", cursor, "MATCH", prefix + "*", "COUNT", _SCAN_COUNT),)))[0]
-    if isinstance(reply, ReplyError):
-        raise StoreUnavailableError(f"SCAN: {reply.kind}: {reply.text}")
-    return reply[0], list(reply[1])
-
-
-def _rows(names: list[bytes], chosen: Chosen) -> Flow[list[dict[str, Any]]]:
-    if not names:
-        return []
-    fetched = (*_FETCHED, entry.EMBEDDING) if chosen.vectors else _FETCHED
-    replies = yield Send(tuple(("HMGET", name, *fetched) for name in names))
-    now = time.time()
-    rows = []
-    for values in replies:
-        if isinstance(values, ReplyError):
-            continue  # something else stands under a key of ours
-        fields = {name: value for name, value in zip(fetched, values, strict=True) if value is not None}
-        if fields.get(entry.LARGE_RESPONSE):
-            fields[entry.RESPONSE] = fields[entry.LARGE_RESPONSE]
-        try:
-            found = entry.from_fields(fields)
-            if chosen.wants(found, now):
-                rows.append(_row(found, now))
-        except EntryError:
-            continue  # it ended while it was read, or is unreadable: a lookup would not serve it either
-    return rows
+    for names in keyspace.pages(lambda command: run(ask(command)), keyspace.under(keys.prefix)):
+        found = run(entry_reader.read(names, vectors=chosen.vectors))
+        now = time.time()
+        # what has ended meanwhile or is unreadable is left out: a lookup would not serve it either
+        yield from (_row(one, now) for one in found if isinstance(one, Entry) and chosen.wants(one, now))
 
 
 def _row(found: Entry, now: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nearhit.bulk.rows import read_rows
 from nearhit.errors import ConfigError, ContractError, StoreUnavailableError
-from nearhit.flow.steps import Flow, Send
+from nearhit.valkey import server_info
 from nearhit.valkey.durability import CONFIRM_SECONDS, confirmed, trial
 from nearhit.write import fill_log
 from nearhit.write.fill_encoding import fill_of
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nearhit.bulk.rows import Columns, Row
     from nearhit.domain.hit_policy import Lifetimes
     from nearhit.flow.runner import Runner
+    from nearhit.flow.steps import Flow
     from nearhit.valkey.key_names import LogKeys
     from nearhit.write.wakeup import WakeUp
 
@@ -168,8 +169,9 @@ class Loader:
         depth = self._runner.run(fill_log.depth(self._keys, LANE), _SECONDS)
         if depth.fills + depth.retrying >= self._pace.max_depth:
             return False
-        used, most = self._runner.run(_memory(), _SECONDS)
-        return not most or used < self._pace.max_memory_share * most
+        memory = self._runner.run(server_info.section("memory"), _SECONDS)  # empty where INFO is not allowed
+        most = int(memory.get("maxmemory", 0))
+        return not most or int(memory.get("used_memory", 0)) < self._pace.max_memory_share * most
 
     def _check_share(self, progress: LoadProgress) -> None:
         seen = progress.accepted + progress.rejected
@@ -178,12 +180,3 @@ class Loader:
                 f"{progress.rejected} of {seen} rows are bad, more than {self._pace.max_bad_share:.0%}: "
                 "see the rejects, or allow more with --max-bad"
             )
-
-
-def _memory() -> Flow[tuple[int, int]]:
-    """Return the bytes that the server uses and its ``maxmemory``, 0 for none or where INFO is not allowed."""
-    reply = (yield Send((("INFO", "memory"),)))[0]
-    if not isinstance(reply, bytes):
-        return 0, 0
-    lines = dict(line.split(b":", 1) for line in reply.split(b"\r\n") if b":" in line)
-    return int(lines.get(b"used_memory", 0)), int(lines.get(b"maxmemory", 0))

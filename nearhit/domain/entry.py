@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nearhit.errors import EntryError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 SCOPE = b"scope"
 TENANT = b"tenant"
@@ -169,8 +169,13 @@ def to_fields(entry: Entry) -> dict[bytes, bytes]:
     }
 
 
+def named(values: Sequence[bytes | None], names: Sequence[bytes] = READ_FIELDS) -> dict[bytes, bytes]:
+    """Return the fields that an HMGET reply holds, by name; ``names`` are those that were asked for, in order."""
+    return {name: value for name, value in zip(names, values, strict=True) if value is not None}
+
+
 def from_fields(fields: Mapping[bytes, bytes]) -> Entry:
-    """Return the entry that HASH fields hold; the vector is empty where it was not fetched.
+    """Return the entry that HASH fields hold; vector and large answer are empty where they were not fetched.
 
     Raises:
         EntryError: a field is missing or cannot be read; the message names it.
@@ -180,7 +185,7 @@ def from_fields(fields: Mapping[bytes, bytes]) -> Entry:
             scope=fields[SCOPE].decode(),
             tenant=fields.get(TENANT, b"").decode(),
             prompt=fields[PROMPT].decode(),
-            response=fields[RESPONSE],
+            response=fields[RESPONSE] or fields.get(LARGE_RESPONSE, b""),
             embedding=fields.get(EMBEDDING, b""),
             embedder=fields[EMBEDDER].decode(),
             created_us=_whole(fields[CREATED]),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nearhit.embedding import fingerprint
 from nearhit.errors import ConfigError, ContractError, EmbedderUnavailableError, StoreUnavailableError
-from nearhit.flow.steps import Embed, Flow, ReplyError, Send
+from nearhit.flow.steps import Embed, Flow, ReplyError, Send, ask
 from nearhit.valkey import key_names, search_protocol
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def registered(namespace: str) -> Flow[list[Registered]]:
         ContractError: a record is damaged.
     """
     table = key_names.embedders(namespace)
-    reply = (yield Send((("HGETALL", table),)))[0]
+    reply = yield from ask(("HGETALL", table))
     if isinstance(reply, ReplyError):
         raise _refused(table, reply)
     pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
@@ -106,7 +106,7 @@ def _register(table: str, model: str, probe: NDArray[np.float32]) -> Flow[Known]
         there = yield from _read(table, field)
         if there is None:
             blob = fingerprint.encode_probe(fingerprint.ProbeRecord(model, len(probe), probe))
-            written = (yield Send((("HSETNX", table, field, blob),)))[0]
+            written = yield from ask(("HSETNX", table, field, blob))
             if isinstance(written, ReplyError):
                 raise _refused(table, written)
             there = yield from _read(table, field)  # another process may have been first
@@ -118,7 +118,7 @@ def _register(table: str, model: str, probe: NDArray[np.float32]) -> Flow[Known]
 
 
 def _read(table: str, field: str) -> Flow[NDArray[np.float32] | None]:
-    reply = (yield Send((("HGET", table, field),)))[0]
+    reply = yield from ask(("HGET", table, field))
     if isinstance(reply, ReplyError):
         raise _refused(table, reply)
     return None if reply is None else fingerprint.decode_probe(reply).probe

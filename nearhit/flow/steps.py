@@ -10,6 +10,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from nearhit.errors import StoreUnavailableError
+
 T = TypeVar("T")
 
 Word = bytes | str | int | float
@@ -75,3 +77,23 @@ class ReplyError:
 
 Step = Send | Embed | Compare
 Flow = Generator[Step, Any, T]
+
+
+def ask(command: Command, stage: str = "store") -> Flow[Any]:
+    """Send one command and return its reply; an error reply is a ``ReplyError``."""
+    return (yield Send((command,), stage))[0]
+
+
+def accepted(reply: Any, what: str) -> Any:
+    """Return a reply that is no error.
+
+    Args:
+        reply: to one command.
+        what: was asked for, or where; it begins the message of the error.
+
+    Raises:
+        StoreUnavailableError: the server refuses.
+    """
+    if isinstance(reply, ReplyError):
+        raise StoreUnavailableError(f"{what}: {reply.kind}: {reply.text}")
+    return reply

@@ -17,7 +17,7 @@ from nearhit.domain import entry, vectors
 from nearhit.domain.hit_policy import MAX_TTL_SECONDS
 from nearhit.domain.neighbour import Neighbour
 from nearhit.errors import ConfigError, IndexLostError, IndexMismatchError
-from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.flow.steps import Flow, ReplyError, ask
 from nearhit.index.valkey_search import search_error
 from nearhit.valkey import search_protocol
 from nearhit.valkey.key_names import CacheKeys
@@ -101,7 +101,7 @@ class SharedEngine:
 
     def search(self, scope: str, vector: NDArray[np.float32], k: int) -> Flow[list[Neighbour]]:
         """Search as ``Engine.search`` says; entries that LiteLLM wrote come completed with what ours have."""
-        reply = (yield Send((_search(self._keys.shared, scope, vectors.to_bytes(vector), k),), "search"))[0]
+        reply = yield from ask(_search(self._keys.shared, scope, vectors.to_bytes(vector), k), "search")
         if isinstance(reply, ReplyError):
             if search_protocol.is_missing_index(reply.text):
                 raise IndexLostError(f"index {self._keys.shared!r} is not on the server")
@@ -119,12 +119,12 @@ class SharedEngine:
             IndexMismatchError: the index holds vectors of another dimension or other keys.
             ConfigError: the server has no search module, or the user may not use it.
         """
-        made = (yield Send((_create(self._keys.shared, self._shape),)))[0]
+        made = yield from ask(_create(self._keys.shared, self._shape))
         if not isinstance(made, ReplyError):
             return True
         if not search_protocol.is_existing_index(made.text):
             raise search_error(self._keys.shared, made)
-        reply = (yield Send((search_protocol.info(self._keys.shared),)))[0]
+        reply = yield from ask(search_protocol.info(self._keys.shared))
         if isinstance(reply, ReplyError):
             raise search_error(self._keys.shared, reply)
         differences = search_protocol.mismatches(self._shape, search_protocol.parse_info(reply).shape)

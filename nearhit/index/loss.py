@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from nearhit.flow.steps import Flow, Send
-from nearhit.valkey import key_names, search_protocol
+from nearhit.valkey import key_names, server_info
 
 if TYPE_CHECKING:
     from nearhit.index.space import Space
@@ -39,9 +39,7 @@ class Evidence:
 def gather(namespace: str) -> Flow[Evidence]:
     """Return the evidence; must be looked at before anything is made again."""
     server, there = yield Send((("INFO", "server"), ("EXISTS", key_names.embedders(namespace))))
-    lines = search_protocol.parse_section(server)
-    mode = lines.get("server_mode", lines.get("redis_mode", ""))
-    return Evidence("" if mode == "cluster" else lines.get("run_id", ""), there == 1)
+    return Evidence(server_info.run_id(server_info.parse(server)), there == 1)
 
 
 def explain(run_id_before: str, now: Evidence) -> LossReason:

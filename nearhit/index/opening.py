@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nearhit.embedding import registry
 from nearhit.errors import ConfigError, StoreUnavailableError
-from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.flow.steps import Flow, ReplyError, ask
 from nearhit.index import loss
 from nearhit.index.litellm_layout import SharedEngine, SharedKeys, keys_of
 from nearhit.index.local.engine import LocalEngine
@@ -114,7 +114,7 @@ def choose_engine() -> Flow[str]:
     Raises:
         StoreUnavailableError: the server does not say.
     """
-    reply = (yield Send((("COMMAND", "INFO", "FT.SEARCH"),)))[0]
+    reply = yield from ask(("COMMAND", "INFO", "FT.SEARCH"))
     if isinstance(reply, ReplyError):
         return (yield from _choose_by_calling())
     found = next(iter(reply.values()), None) if isinstance(reply, dict) else next(iter(reply or ()), None)
@@ -123,7 +123,7 @@ def choose_engine() -> Flow[str]:
 
 def _choose_by_calling() -> Flow[str]:
     """Call FT.SEARCH without arguments: a server says first that there is no such command, then what else is wrong."""
-    reply = (yield Send((("FT.SEARCH",),)))[0]
+    reply = yield from ask(("FT.SEARCH",))
     if isinstance(reply, ReplyError):
         if search_protocol.is_unknown_command(reply.text):
             return LocalEngine.name

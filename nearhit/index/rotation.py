@@ -18,9 +18,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from nearhit.errors import StoreUnavailableError
-from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.flow.steps import Flow, ReplyError, Send, ask
 from nearhit.index.valkey_search import search_error
-from nearhit.valkey import search_protocol
+from nearhit.valkey import search_protocol, server_scripts
 
 if TYPE_CHECKING:
     from nearhit.index.survey import Generation, Survey
@@ -29,15 +29,6 @@ if TYPE_CHECKING:
 
 LOCK_MS = 10_000
 """How long one step may take before another worker may take one."""
-
-_FLIP = """
-local there = redis.call('GET', KEYS[1])
-if there and there ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2])
-return 1
-"""
-
-_UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +114,7 @@ def take(step: Step, about: int, current: int, engine: ValkeySearchEngine, keys:
     if step in {Step.NONE, Step.WAIT, Step.NO_ROOM}:
         return False
     token = secrets.token_hex(8)
-    locked = (yield Send((("SET", keys.rotation("lock"), token, "NX", "PX", LOCK_MS),)))[0]
+    locked = yield from ask(("SET", keys.rotation("lock"), token, "NX", "PX", LOCK_MS))
     if locked is None:
         return False
     if isinstance(locked, ReplyError):
@@ -143,7 +134,7 @@ def take(step: Step, about: int, current: int, engine: ValkeySearchEngine, keys:
 def _flip(about: int, current: int, keys: CacheKeys, wear: Wear) -> Flow[bool]:
     """Move readers over. The grace is written first: a worker killed in between leaves only a needless wait."""
     grace_ms = round(wear.grace_seconds * 1000)
-    command = ("EVAL", _FLIP, 1, keys.generation, current, about)
+    command = server_scripts.move_pointer(keys.generation, current, about)
     replies = yield Send((("SET", keys.rotation("grace"), 1, "PX", max(1, grace_ms)),))
     replies += yield Send((command,))
     for reply in replies:
@@ -168,6 +159,6 @@ def _drop(about: int, keys: CacheKeys, wear: Wear) -> Flow[bool]:
 
 def _unlock(keys: CacheKeys, token: str) -> Flow[None]:
     try:
-        yield Send((("EVAL", _UNLOCK, 1, keys.rotation("lock"), token),))
+        yield Send((server_scripts.release(keys.rotation("lock"), token),))
     except StoreUnavailableError:
         return  # the lock ends by itself

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearhit.flow.steps import Flow, ReplyError, Send
 from nearhit.index.valkey_search import generations
-from nearhit.valkey import search_protocol
+from nearhit.valkey import search_protocol, server_info
 
 if TYPE_CHECKING:
     from nearhit.valkey.key_names import CacheKeys
@@ -96,9 +96,9 @@ def survey(keys: CacheKeys, current: int) -> Flow[Survey]:
     if isinstance(listed, ReplyError):
         return Survey(current, {}, listed=False)
     numbers = generations(keys, listed)
-    clustered = search_protocol.parse_section(cluster).get("cluster_enabled") == "1"
+    clustered = server_info.parse(cluster).get("cluster_enabled") == "1"
     found = yield from _read(keys, numbers, clustered=clustered)
-    about, limits = search_protocol.parse_section(search), search_protocol.parse_section(memory)
+    about, limits = server_info.parse(search), server_info.parse(memory)
     most = int(limits.get("maxmemory", 0))
     return Survey(
         current=int(pointer) if isinstance(pointer, bytes) and pointer.isdigit() else min(numbers, default=current),

@@ -14,7 +14,7 @@ from nearhit.errors import (
     StoreUnavailableError,
     UnavailableError,
 )
-from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.flow.steps import Flow, ReplyError, Send, ask
 from nearhit.valkey import search_protocol
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class ValkeySearchEngine:
                 raise IndexLostError(f"index {index!r} is not on the server")
             self.generation = there
             index = self._keys.index(there)
-            reply = (yield Send((search_protocol.search(index, scope, blob, k, self._ef_runtime),), "search"))[0]
+            reply = yield from ask(search_protocol.search(index, scope, blob, k, self._ef_runtime), "search")
         if isinstance(reply, ReplyError):
             raise search_error(index, reply)
         return search_protocol.parse_search(reply)
@@ -117,7 +117,7 @@ class ValkeySearchEngine:
             StoreUnavailableError: the server is full.
         """
         name = self._keys.index(generation)
-        reply = (yield Send((search_protocol.create_index(name, self._shape, self._hnsw),)))[0]
+        reply = yield from ask(search_protocol.create_index(name, self._shape, self._hnsw))
         if not isinstance(reply, ReplyError) or (self._clustered and search_protocol.is_unconfirmed(reply.text)):
             return True
         if search_protocol.is_existing_index(reply.text):
@@ -130,7 +130,7 @@ class ValkeySearchEngine:
         Raises:
             IndexLostError: there is none.
         """
-        reply = (yield Send((search_protocol.info(self.index),)))[0]
+        reply = yield from ask(search_protocol.info(self.index))
         if isinstance(reply, ReplyError):
             raise search_error(self.index, reply)
         return search_protocol.parse_info(reply)
@@ -168,7 +168,7 @@ class ValkeySearchEngine:
         """
         while True:
             self.generation = yield from self._read_generation()
-            reply = (yield Send((search_protocol.info(self.index),)))[0]
+            reply = yield from ask(search_protocol.info(self.index))
             if not isinstance(reply, ReplyError):
                 return reply
             if not search_protocol.is_missing_index(reply.text):
@@ -197,7 +197,7 @@ class ValkeySearchEngine:
 
     def _check_coordinator(self) -> Flow[None]:
         """Raise where a search would cover one node alone, as it silently does without the coordinator."""
-        reply = (yield Send((search_protocol.cluster_info(self.index),)))[0]
+        reply = yield from ask(search_protocol.cluster_info(self.index))
         if isinstance(reply, ReplyError) and search_protocol.is_unconfirmed(reply.text):
             raise StoreUnavailableError(f"index {self.index!r}: {reply.text}")
         if isinstance(reply, ReplyError) and not search_protocol.is_missing_index(reply.text):

@@ -25,6 +25,7 @@ from nearhit.flow.steps import Flow, ReplyError, Send
 from nearhit.resilience.background import new_thread
 from nearhit.resilience.circuit_breaker import CircuitBreaker
 from nearhit.resilience.per_process import PerProcess
+from nearhit.valkey import server_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -59,23 +60,6 @@ _LONGEST_POLL_SECONDS = 0.25
 
 _LEASED = b"l:"
 _ANSWERED = b"a:"
-
-_RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
-_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
-_TAKE = """
-local there = redis.pcall('GET', KEYS[1])
-if type(there) == 'table' then there = '' end
-if there ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return 1
-"""
-# what stands there without being of use, a key of another type too, makes way for the one who saw it first
-
-_ANSWER = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return 1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +321,7 @@ def _answer_command(flight: Flight, blob: bytes, end: float) -> Command:
     left_ms = round((end - time.monotonic()) * 1000)
     if not blob or left_ms <= 0:
         return _release_command(flight)
-    return ("EVAL", _ANSWER, 1, flight.name, flight.token, _ANSWERED + flight.mark + b":" + blob, left_ms)
+    return server_scripts.replace(flight.name, flight.token, _ANSWERED + flight.mark + b":" + blob, left_ms)
 
 
 def _lease_command(flight: Flight) -> Command:
@@ -350,8 +334,9 @@ def _bound_command(flight: Flight) -> Command:
 
 
 def _take_command(flight: Flight, there: Any) -> Command:
+    """Return what takes the place of something useless, a key of another type too; the first who saw it gets it."""
     seen = there if isinstance(there, bytes) else b""
-    return ("EVAL", _TAKE, 1, flight.name, seen, flight.token, round(LEASE_SECONDS * 1000))
+    return server_scripts.replace(flight.name, seen, flight.token, round(LEASE_SECONDS * 1000))
 
 
 def _mark_command(keys: LogKeys) -> Command:
@@ -359,8 +344,8 @@ def _mark_command(keys: LogKeys) -> Command:
 
 
 def _renew_command(flight: Flight) -> Command:
-    return ("EVAL", _RENEW, 1, flight.name, flight.token, round(LEASE_SECONDS * 1000))
+    return server_scripts.renew(flight.name, flight.token, round(LEASE_SECONDS * 1000))
 
 
 def _release_command(flight: Flight) -> Command:
-    return ("EVAL", _RELEASE, 1, flight.name, flight.token)
+    return server_scripts.release(flight.name, flight.token)

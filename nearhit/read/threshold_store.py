@@ -5,21 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nearhit.domain.threshold_table import MAX_ENTRIES, encode
-from nearhit.errors import ConfigError, StoreUnavailableError
-from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.errors import ConfigError
+from nearhit.flow.steps import Flow, accepted, ask
+from nearhit.valkey import server_scripts
 
 if TYPE_CHECKING:
     from nearhit.domain.threshold_table import ThresholdEntry
     from nearhit.valkey.key_names import LogKeys
-
-# one step, so that of two who change an entry at once the second sees what the first has made of it
-_CHANGE = """
-local there = redis.call('HGET', KEYS[1], ARGV[1]) or ''
-if there ~= ARGV[2] then return 0 end
-if there == '' and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then return -1 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-return 1
-"""
 
 
 def rows(keys: LogKeys) -> Flow[dict[str, bytes]]:
@@ -28,9 +20,7 @@ def rows(keys: LogKeys) -> Flow[dict[str, bytes]]:
     Raises:
         StoreUnavailableError: the log's server does not answer or refuses.
     """
-    reply = (yield Send((("HGETALL", keys.thresholds),), "thresholds"))[0]
-    if isinstance(reply, ReplyError):
-        raise _refused(keys, reply)
+    reply = accepted((yield from ask(("HGETALL", keys.thresholds), "thresholds")), keys.thresholds)
     pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
     return {field.decode(errors="replace"): blob for field, blob in pairs}
 
@@ -47,10 +37,8 @@ def change(keys: LogKeys, entry: ThresholdEntry, before: bytes | None) -> Flow[b
         ConfigError: the namespace has as many entries as it may have.
         StoreUnavailableError: the log's server does not answer or refuses.
     """
-    words = (entry.field, before or b"", encode(entry), MAX_ENTRIES)
-    reply = (yield Send((("EVAL", _CHANGE, 1, keys.thresholds, *words),), "thresholds"))[0]
-    if isinstance(reply, ReplyError):
-        raise _refused(keys, reply)
+    command = server_scripts.change_field(keys.thresholds, entry.field, before or b"", encode(entry), MAX_ENTRIES)
+    reply = accepted((yield from ask(command, "thresholds")), keys.thresholds)
     if reply == -1:
         raise ConfigError(f"namespace {keys.namespace!r} has {MAX_ENTRIES} thresholds already: unset some")
     return bool(reply)
@@ -62,11 +50,4 @@ def remove(keys: LogKeys, field: str) -> Flow[bool]:
     Raises:
         StoreUnavailableError: the log's server does not answer or refuses.
     """
-    reply = (yield Send((("HDEL", keys.thresholds, field),), "thresholds"))[0]
-    if isinstance(reply, ReplyError):
-        raise _refused(keys, reply)
-    return bool(reply)
-
-
-def _refused(keys: LogKeys, reply: ReplyError) -> StoreUnavailableError:
-    return StoreUnavailableError(f"{keys.thresholds}: {reply.kind}: {reply.text}")
+    return bool(accepted((yield from ask(("HDEL", keys.thresholds, field), "thresholds")), keys.thresholds))

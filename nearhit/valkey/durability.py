@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nearhit.errors import ConfigError, StoreUnavailableError
-from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.flow.steps import Flow, ReplyError, Send, accepted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,8 +96,7 @@ def check_trial(keys: LogKeys, replies: Sequence[Any], seconds: float) -> None:
         StoreUnavailableError: it takes no write now.
     """
     written, reply = replies
-    if isinstance(written, ReplyError):  # full, loading, or a replica: an outage like any other
-        raise StoreUnavailableError(f"{keys.trial}: {written.kind}: {written.text}")
+    accepted(written, keys.trial)  # full, loading, or a replica: an outage like any other
     if isinstance(reply, ReplyError):
         raise ConfigError(_refusal(reply))
     if int(reply[0]) < 1:

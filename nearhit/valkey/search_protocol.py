@@ -221,14 +221,6 @@ def parse_list(reply: Any) -> list[str]:
     return sorted(_text(name) for name in reply)
 
 
-def parse_section(reply: Any) -> dict[str, str]:
-    """Return the lines of an INFO reply by name; empty for anything else, such as an error reply."""
-    if not isinstance(reply, bytes | str):
-        return {}
-    lines = (line.partition(":") for line in _text(reply).splitlines())
-    return {name: value for name, colon, value in lines if colon}
-
-
 def is_missing_index(text: str) -> bool:
     """Return whether an error reply says that the index does not exist."""
     return "not found in database" in text or "no such index" in text.lower() or "Unknown index name" in text

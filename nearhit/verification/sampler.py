@@ -13,15 +13,15 @@ from nearhit.domain.fill_message import FIELD
 from nearhit.domain.outcome import Hit, Miss, Tier
 from nearhit.domain.scope import Scope
 from nearhit.errors import ContractError, NearhitError, StoreUnavailableError
-from nearhit.flow.steps import ReplyError
+from nearhit.flow.steps import accepted
 from nearhit.resilience.background import Background, Inbox
+from nearhit.valkey import server_scripts
 from nearhit.verification.request import LANE, VerificationRequest, encode, recipe_of
 from nearhit.write import fill_log
 
 if TYPE_CHECKING:
     from nearhit.domain.question import Query
     from nearhit.flow.ports import Link
-    from nearhit.flow.steps import Command
     from nearhit.read.live_thresholds import LiveRules
     from nearhit.telemetry.metrics import Metrics
     from nearhit.valkey.key_names import LogKeys
@@ -33,11 +33,6 @@ MAX_LOGGED = 1_000
 _MOST_WAITING = 64
 _SECONDS = 2.0
 
-_ADD = """
-if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
-redis.call('XADD', KEYS[1], '*', unpack(ARGV, 3))
-return redis.call('SET', KEYS[2], 1, 'NX', 'PX', ARGV[2]) and 2 or 1
-"""
 
 Drawn = tuple[Hit, Any, Any]
 
@@ -150,13 +145,11 @@ class Sampler:
         )
 
     def _send(self, blob: bytes) -> int:
-        names = (self._keys.log(LANE), self._keys.wake(LANE))
+        log = self._keys.log(LANE)
         fields = (FIELD, blob, fill_log.TRIES, 0, fill_log.QUEUED, time.time_ns() // 1_000_000)
-        command: Command = ("EVAL", _ADD, 2, *names, MAX_LOGGED, fill_log.WAKE_MS, *fields)
+        command = server_scripts.append_below(log, MAX_LOGGED, self._keys.wake(LANE), fill_log.WAKE_MS, fields)
         reply = self._link.send((command,), _SECONDS)[0]
-        if isinstance(reply, ReplyError):
-            raise StoreUnavailableError(f"{names[0]}: {reply.kind}: {reply.text}")
-        return int(reply)
+        return int(accepted(reply, log))
 
     def _count(self, outcome: str) -> None:
         self._metrics.verify_requests.labels(self._metrics.namespace, outcome).inc()

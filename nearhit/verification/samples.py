@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nearhit.errors import StoreUnavailableError
-from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.flow.steps import Flow, Send, accepted
 
 if TYPE_CHECKING:
     from nearhit.flow.steps import Word
@@ -75,11 +74,7 @@ def newer(keys: LogKeys, after: bytes = b"") -> Flow[tuple[bytes, list[Sample]]]
         ("XRANGE", keys.verified, "-", "+", "COUNT", 1),
         ("XRANGE", keys.verified, start, "+", "COUNT", PAGE),
     )
-    replies = yield Send(commands, "verify")
-    for reply in replies:
-        if isinstance(reply, ReplyError):
-            raise StoreUnavailableError(f"{keys.verified}: {reply.kind}: {reply.text}")
-    oldest, page = replies
+    oldest, page = [accepted(reply, keys.verified) for reply in (yield Send(commands, "verify"))]
     return (oldest[0][0] if oldest else b""), [_sample(row[0], row[1]) for row in page]
 
 
@@ -106,8 +101,7 @@ def begin_anew(keys: LogKeys, life_ms: int) -> Flow[None]:
     mark = fields_of(Sample(ANEW, 0.0, 0.0, "settings", 0))
     commands = (("XADD", keys.verified, "MAXLEN", "~", MAX_SAMPLES, "*", *mark), ("PEXPIRE", keys.verified, life_ms))
     for reply in (yield Send(commands, "verify")):
-        if isinstance(reply, ReplyError):
-            raise StoreUnavailableError(f"{keys.verified}: {reply.kind}: {reply.text}")
+        accepted(reply, keys.verified)
 
 
 def _sample(id_: bytes, values: list[Any]) -> Sample:

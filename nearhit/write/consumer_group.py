@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.flow.steps import Flow, ReplyError, Send, ask
+from nearhit.valkey import server_scripts
 from nearhit.write.fill_log import GROUP, WAKE_MS
 
 if TYPE_CHECKING:
@@ -12,20 +13,6 @@ if TYPE_CHECKING:
 
 FORGET_MS = 86_400_000
 """How long a worker's name stays in the group after its last word."""
-
-# XGROUP DELCONSUMER drops what the consumer has in work, so that looking and removing must be one step
-_FORGET = """
-local gone = 0
-for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
-  local row = {}
-  for at = 1, #flat, 2 do row[flat[at]] = flat[at + 1] end
-  if row.pending == 0 and row.idle > tonumber(ARGV[2]) then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], row.name)
-    gone = gone + 1
-  end
-end
-return gone
-"""
 
 
 def waiting(keys: LogKeys, lane: str) -> Flow[bytes | None]:
@@ -44,12 +31,11 @@ def wants_help(keys: LogKeys, lane: str) -> Flow[bool]:
     in_work = int(pending[0]) if isinstance(pending, list) and pending else 0
     if not isinstance(length, int) or length <= in_work:
         return False
-    reply = (yield Send((("SET", keys.wake(lane), 1, "NX", "PX", WAKE_MS),)))[0]
+    reply = yield from ask(("SET", keys.wake(lane), 1, "NX", "PX", WAKE_MS))
     return reply is not None and not isinstance(reply, ReplyError)
 
 
 def forget_consumers(keys: LogKeys, lane: str) -> Flow[int]:
     """Remove consumers from the group that have nothing in work and said nothing for a day; return how many."""
-    command = ("EVAL", _FORGET, 1, keys.log(lane), GROUP, FORGET_MS)
-    reply = (yield Send((command,)))[0]
+    reply = yield from ask(server_scripts.forget_consumers(keys.log(lane), GROUP, FORGET_MS))
     return 0 if isinstance(reply, ReplyError) else int(reply)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from nearhit.domain import fill_message
 from nearhit.domain.fill_message import FIELD
-from nearhit.errors import ConfigError, MessageError, StoreUnavailableError
-from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.errors import ConfigError, MessageError
+from nearhit.flow.steps import Flow, Send, accepted, ask
 from nearhit.telemetry.metrics import LANES
+from nearhit.valkey import server_scripts
 from nearhit.write import fill_log, refresh_queue
 
 if TYPE_CHECKING:
@@ -21,17 +22,6 @@ if TYPE_CHECKING:
 
 PAGE = 500
 """Letters read in one round trip."""
-
-_REPLAY = """
-local row = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
-if not row then return 0 end
-local fields = {}
-for at = 1, #row[2], 2 do fields[row[2][at]] = row[2][at + 1] end
-if fields['lane'] ~= ARGV[2] then return 0 end
-redis.call('XADD', KEYS[2], '*', 'm', fields['m'], 'n', 0, 'q', ARGV[3])
-redis.call('XDEL', KEYS[1], ARGV[1])
-return 1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +75,7 @@ def letters(keys: LogKeys, after: str = "", count: int = PAGE) -> Flow[list[Dead
         StoreUnavailableError: the log's server does not answer.
     """
     start = f"({_checked(after)}" if after else "-"
-    reply = (yield Send((("XRANGE", keys.dead, start, "+", "COUNT", count),)))[0]
-    if isinstance(reply, ReplyError):
-        raise _error(keys, reply)
+    reply = accepted((yield from ask(("XRANGE", keys.dead, start, "+", "COUNT", count))), keys.dead)
     return [_letter(row) for row in reply]
 
 
@@ -98,9 +86,7 @@ def letter(keys: LogKeys, id_: str) -> Flow[DeadLetter | None]:
         ConfigError: that is no id.
         StoreUnavailableError: the log's server does not answer.
     """
-    reply = (yield Send((("XRANGE", keys.dead, _checked(id_), _checked(id_)),)))[0]
-    if isinstance(reply, ReplyError):
-        raise _error(keys, reply)
+    reply = accepted((yield from ask(("XRANGE", keys.dead, _checked(id_), _checked(id_)))), keys.dead)
     return _letter(reply[0]) if reply else None
 
 
@@ -115,9 +101,7 @@ def replay(keys: LogKeys, chosen: Sequence[DeadLetter]) -> Flow[int]:
     now_ms = time.time_ns() // 1_000_000
     lanes = {*LANES, refresh_queue.LANE}
     commands = tuple(
-        ("EVAL", _REPLAY, 2, keys.dead, keys.log(one.lane), one.id, one.lane, now_ms)
-        for one in chosen
-        if one.replayable and one.lane in lanes
+        server_scripts.replay(keys, one.lane, one.id, now_ms) for one in chosen if one.replayable and one.lane in lanes
     )
     return (yield from _counted(keys, commands))
 
@@ -135,10 +119,7 @@ def drop(keys: LogKeys, ids: Iterable[str]) -> Flow[int]:
 
 def _counted(keys: LogKeys, commands: tuple[Any, ...]) -> Flow[int]:
     replies = (yield Send(commands)) if commands else []
-    for reply in replies:
-        if isinstance(reply, ReplyError):
-            raise _error(keys, reply)
-    return sum(int(reply) for reply in replies)
+    return sum(int(accepted(reply, keys.dead)) for reply in replies)
 
 
 def _letter(row: Any) -> DeadLetter:
@@ -166,7 +147,3 @@ def _checked(id_: str) -> str:
     if not (milliseconds.isdigit() and (number.isdigit() or not number) and id_.isascii()):
         raise ConfigError(f"{id_[:80]!r} is no id of a dead letter; `nearhit dead list` shows them")
     return id_
-
-
-def _error(keys: LogKeys, reply: ReplyError) -> StoreUnavailableError:
-    return StoreUnavailableError(f"{keys.dead}: {reply.kind}: {reply.text}")

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nearhit.domain.fill_message import FIELD
-from nearhit.errors import StoreUnavailableError
-from nearhit.flow.steps import Flow, ReplyError, Send
-from nearhit.write import server_scripts
+from nearhit.flow.steps import Flow, ReplyError, Send, accepted, ask
+from nearhit.valkey import server_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,9 +100,9 @@ def append(keys: LogKeys, lane: str, blob: bytes, queued_ms: int) -> tuple[Comma
 
 def open_log(keys: LogKeys, lane: str) -> Flow[None]:
     """Make the lane's stream and group where they are not there yet."""
-    reply = (yield Send((("XGROUP", "CREATE", keys.log(lane), GROUP, "0", "MKSTREAM"),)))[0]
-    if isinstance(reply, ReplyError) and "BUSYGROUP" not in reply.text + reply.kind:
-        raise _log_error(keys.log(lane), reply)
+    reply = yield from ask(("XGROUP", "CREATE", keys.log(lane), GROUP, "0", "MKSTREAM"))
+    if not (isinstance(reply, ReplyError) and "BUSYGROUP" in reply.text + reply.kind):
+        accepted(reply, keys.log(lane))
 
 
 def read(keys: LogKeys, lane: str, consumer: str, count: int, *, last: bool) -> Flow[list[Logged]]:
@@ -125,45 +124,36 @@ def read(keys: LogKeys, lane: str, consumer: str, count: int, *, last: bool) -> 
         return []
     commands: tuple[Command, ...] = (*flag, command)
     reply = (yield Send(commands))[-1]
-    if isinstance(reply, ReplyError):
-        if not _no_group(reply):
-            raise _log_error(log, reply)
+    if _no_group(reply):
         yield from open_log(keys, lane)  # the log's server came back empty
-        reply = (yield Send((command,)))[0]
-        if isinstance(reply, ReplyError):
-            raise _log_error(log, reply)
-    return _rows(_stream(reply), consumer)
+        reply = yield from ask(command)
+    return _rows(_stream(accepted(reply, log)), consumer)
 
 
 def silent(keys: LogKeys, lane: str, idle_ms: int, count: int) -> Flow[list[Silent]]:
     """Return up to ``count`` fills whose worker has been silent for ``idle_ms``; they stay where they are."""
     log = keys.log(lane)
-    reply = (yield Send((("XPENDING", log, GROUP, "IDLE", idle_ms, "-", "+", count),)))[0]
-    if isinstance(reply, ReplyError):
-        if _no_group(reply):
-            return []
-        raise _log_error(log, reply)
-    return [Silent(row[0], int(row[3])) for row in reply]
+    reply = yield from ask(("XPENDING", log, GROUP, "IDLE", idle_ms, "-", "+", count))
+    if _no_group(reply):
+        return []
+    return [Silent(row[0], int(row[3])) for row in accepted(reply, log)]
 
 
 def claim(keys: LogKeys, lane: str, consumer: str, idle_ms: int, wanted: Sequence[Silent]) -> Flow[list[Logged]]:
     """Take silent fills over and return those that no other worker took first; each counts one delivery more."""
     log = keys.log(lane)
-    reply = (yield Send((("XCLAIM", log, GROUP, consumer, idle_ms, *(one.id for one in wanted)),)))[0]
-    if isinstance(reply, ReplyError):
-        if _no_group(reply):
-            return []
-        raise _log_error(log, reply)
+    reply = yield from ask(("XCLAIM", log, GROUP, consumer, idle_ms, *(one.id for one in wanted)))
+    if _no_group(reply):
+        return []
     before = {one.id: one.deliveries for one in wanted}
-    return [replace(row, deliveries=before.get(row.id, 0) + 1) for row in _rows(reply, consumer)]
+    return [replace(row, deliveries=before.get(row.id, 0) + 1) for row in _rows(accepted(reply, log), consumer)]
 
 
 def keep(keys: LogKeys, lane: str, consumer: str, rows: Sequence[Logged]) -> Flow[int]:
     """Say that fills are still in work, so that no other worker claims them; return how many are still ours."""
     if not rows:
         return 0
-    command: Command = ("EVAL", server_scripts.KEEP, 1, keys.log(lane), GROUP, consumer, *(row.id for row in rows))
-    reply = (yield Send((command,)))[0]
+    reply = yield from ask(server_scripts.keep(keys.log(lane), GROUP, consumer, [row.id for row in rows]))
     return 0 if isinstance(reply, ReplyError) else int(reply)
 
 
@@ -177,8 +167,7 @@ def done(keys: LogKeys, lane: str, rows: Sequence[Logged]) -> Flow[None]:
 
 def exchange(keys: LogKeys, lane: str, row: Logged, kept: Kept) -> Flow[int]:
     """Take a message out of the log and keep what it gave, in one step; return 0 when another worker has taken it."""
-    bounds = (GROUP, row.owner, row.id, kept.most, kept.life_ms)
-    command = ("EVAL", server_scripts.EXCHANGE, 2, keys.log(lane), kept.stream, *bounds, *kept.fields)
+    command = server_scripts.exchange(_held(keys, lane, row), kept.stream, kept.most, kept.life_ms, kept.fields)
     return (yield from _moved([command], kept.stream))
 
 
@@ -197,15 +186,14 @@ def put_off(keys: LogKeys, lane: str, waits: Sequence[tuple[Logged, int, int]]) 
     for row, due_ms, tries in waits:
         # no msgpack here: the server's reader of it, which takes the fill out again, knows no binary strings
         blob = b"%b|%d|%d|%b" % (row.id, tries, row.queued_ms, row.blob)
-        names = (keys.log(lane), keys.retry(lane))
-        commands.append(("EVAL", server_scripts.PUT_OFF, 2, *names, GROUP, row.owner, row.id, due_ms, blob))
+        commands.append(server_scripts.put_off(_held(keys, lane, row), keys.retry(lane), due_ms, blob))
     return (yield from _moved(commands, keys.retry(lane)))
 
 
 def bury(keys: LogKeys, lane: str, row: Logged, reason: str, detail: str) -> Flow[int]:
     """Move a fill to the dead-letter log with its reason; return 0 when another worker has taken it over."""
     letter = (*_fields(row.blob, row.tries, row.queued_ms), *_reason(lane, reason, detail))
-    command = ("EVAL", server_scripts.BURY, 2, keys.log(lane), keys.dead, GROUP, row.owner, row.id, MAX_DEAD, *letter)
+    command = server_scripts.bury(_held(keys, lane, row), keys.dead, MAX_DEAD, letter)
     return (yield from _moved([command], keys.dead))
 
 
@@ -255,12 +243,8 @@ def promote(keys: LogKeys, lane: str, now_ms: int, count: int) -> Flow[int]:
     Raises:
         StoreUnavailableError: the log's server does not answer, or refuses.
     """
-    names = (keys.retry(lane), keys.log(lane), keys.dead)
-    command = ("EVAL", server_scripts.PROMOTE, 3, *names, now_ms, count, _PROMOTED_BYTES, MAX_DEAD, lane)
-    reply = (yield Send((command,)))[0]
-    if isinstance(reply, ReplyError):
-        raise _log_error(keys.retry(lane), reply)
-    return int(reply)
+    due = server_scripts.Due(now_ms=now_ms, count=count, most_bytes=_PROMOTED_BYTES, most_dead=MAX_DEAD)
+    return int(accepted((yield from ask(server_scripts.promote(keys, lane, due))), keys.retry(lane)))
 
 
 def depth(keys: LogKeys, lane: str) -> Flow[Depth]:
@@ -282,6 +266,10 @@ def depth(keys: LogKeys, lane: str) -> Flow[Depth]:
     )
 
 
+def _held(keys: LogKeys, lane: str, row: Logged) -> server_scripts.Held:
+    return server_scripts.Held(keys.log(lane), GROUP, row.owner, row.id)
+
+
 def _fields(blob: bytes, tries: int, queued_ms: int) -> Command:
     return (FIELD, blob, TRIES, tries, QUEUED, queued_ms)
 
@@ -292,20 +280,14 @@ def _reason(lane: str, reason: str, detail: str) -> Command:
 
 def _moved(commands: Sequence[Command], name: str) -> Flow[int]:
     replies = (yield Send(tuple(commands))) if commands else []
-    for reply in replies:
-        if isinstance(reply, ReplyError):
-            raise _log_error(name, reply)
-    return sum(int(reply) for reply in replies)
+    return sum(int(accepted(reply, name)) for reply in replies)
 
 
 def _transaction(commands: tuple[Command, ...]) -> Flow[None]:
     replies = yield Send((("MULTI",), *commands, ("EXEC",)))
-    last = replies[-1]
-    if isinstance(last, ReplyError) or last is None:
-        raise _log_error(str(commands[0][1]), last or ReplyError("EXEC gave nothing"))
-    for one in last:
-        if isinstance(one, ReplyError):  # EXEC itself went well, but a command in it did not
-            raise _log_error(str(commands[0][1]), one)
+    last = ReplyError("EXEC gave nothing") if replies[-1] is None else replies[-1]
+    for one in accepted(last, str(commands[0][1])):
+        accepted(one, str(commands[0][1]))  # EXEC itself went well, but a command in it did not
 
 
 def _stream(reply: Any) -> list[Any]:
@@ -334,9 +316,5 @@ def _whole(value: bytes | None) -> int:
     return int(value) if value is not None and value.isdigit() and len(value) <= _DIGITS else 0
 
 
-def _no_group(reply: ReplyError) -> bool:
-    return "NOGROUP" in reply.text + reply.kind
-
-
-def _log_error(name: str, reply: ReplyError) -> StoreUnavailableError:
-    return StoreUnavailableError(f"{name}: {reply.kind}: {reply.text}")
+def _no_group(reply: Any) -> bool:
+    return isinstance(reply, ReplyError) and "NOGROUP" in reply.text + reply.kind

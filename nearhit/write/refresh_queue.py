@@ -14,9 +14,10 @@ import msgpack
 
 from nearhit.domain.fill_message import FIELD
 from nearhit.errors import MessageError, StoreUnavailableError
-from nearhit.flow.steps import ReplyError
+from nearhit.flow.steps import accepted
 from nearhit.resilience.background import Background, Inbox
 from nearhit.resilience.per_process import PerProcess
+from nearhit.valkey import server_scripts
 from nearhit.write import fill_log
 
 if TYPE_CHECKING:
@@ -34,12 +35,6 @@ AGAIN_MS = 30_000
 
 _MOST_WAITING = 256
 _SECONDS = 2.0
-
-_REQUEST = """
-if not redis.call('SET', KEYS[1], 1, 'NX', 'PX', ARGV[1]) then return 0 end
-redis.call('XADD', KEYS[2], '*', unpack(ARGV, 2))
-return 1
-"""
 
 
 def encode_request(key: str) -> bytes:
@@ -68,7 +63,7 @@ def request(keys: LogKeys, key: str, queued_ms: int) -> Command:
     """Return the command that asks for a refresh of an entry unless that was asked for a moment ago."""
     flag = keys.refreshing(hashlib.sha256(key.encode()).hexdigest()[:32])
     fields = (FIELD, encode_request(key), fill_log.TRIES, 0, fill_log.QUEUED, queued_ms)
-    return ("EVAL", _REQUEST, 2, flag, keys.log(LANE), AGAIN_MS, *fields)
+    return server_scripts.append_once(flag, AGAIN_MS, keys.log(LANE), fields)
 
 
 class Refreshes:
@@ -131,6 +126,4 @@ class Refreshes:
 
     def _send(self, key: str) -> bool:
         reply = self._link.send((request(self._keys, key, time.time_ns() // 1_000_000),), _SECONDS)[0]
-        if isinstance(reply, ReplyError):
-            raise StoreUnavailableError(f"{self._keys.log(LANE)}: {reply.kind}: {reply.text}")
-        return bool(reply)
+        return bool(accepted(reply, self._keys.log(LANE)))

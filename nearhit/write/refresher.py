@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from nearhit.domain import entry
 from nearhit.domain.entry import Entry, Usage
 from nearhit.domain.outcome import Stored
-from nearhit.errors import ConfigError, ContractError, EntryError, MessageError, StoreUnavailableError, UnavailableError
-from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.errors import ConfigError, ContractError, EntryError, MessageError, UnavailableError
+from nearhit.flow.steps import Flow, accepted
 from nearhit.llm.client import NoRetries, error_types, load_litellm, translate
+from nearhit.valkey import entry_reader
 from nearhit.write import refresh_queue
 from nearhit.write.upsert import upsert
 
@@ -153,19 +154,11 @@ def _usage(litellm: Any, reply: Any) -> Usage | None:
 
 def _read(key: str) -> Flow[Entry | None]:
     """Return the entry at ``key`` when it is stale and says how to ask again."""
-    names = (*entry.READ_FIELDS, entry.TENANT, entry.EMBEDDING, entry.LARGE_RESPONSE)
-    values = (yield Send((("HMGET", key, *names),), "refresh"))[0]
-    if isinstance(values, ReplyError):
-        raise StoreUnavailableError(f"HMGET: {values.kind}: {values.text}")
-    fields = {name: value for name, value in zip(names, values, strict=True) if value is not None}
-    try:
-        found = entry.from_fields(fields)
-    except EntryError:
-        return None
-    if not found.response:
-        found = replace(found, response=fields.get(entry.LARGE_RESPONSE, b""))
+    found = accepted((yield from entry_reader.read([key], "refresh", vectors=True))[0], "HMGET")
     now_ms = time.time_ns() // 1_000_000
-    return found if found.refresh and found.fresh_until_ms <= now_ms < found.expires_ms else None
+    if not isinstance(found, Entry) or not found.refresh or not found.fresh_until_ms <= now_ms < found.expires_ms:
+        return None
+    return found
 
 
 def _recipe(blob: bytes) -> dict[str, Any]:

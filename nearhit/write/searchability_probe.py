@@ -16,7 +16,7 @@ from nearhit.domain import vectors
 from nearhit.domain.entry import prompt_digest
 from nearhit.domain.outcome import Stored
 from nearhit.errors import NearhitError
-from nearhit.flow.steps import Flow, Send
+from nearhit.flow.steps import Flow, ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +87,6 @@ def look_for(one: Entry, space: Space) -> Flow[ProbeResult]:
         return ProbeResult.FOUND
     if len(near) == _NEIGHBOURS and near[-1].similarity >= _SAME:
         return ProbeResult.FOUND
-    there = (yield Send((("HGET", key, "created"),)))[0]
+    there = yield from ask(("HGET", key, "created"))
     same = isinstance(there, bytes) and there == b"%d" % one.created_us
     return ProbeResult.MISSING if same else ProbeResult.GONE

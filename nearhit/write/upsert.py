@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from nearhit.domain.entry import CREATED, MAX_WHOLE, Entry, prompt_digest
 from nearhit.domain.outcome import Stored
-from nearhit.errors import StoreUnavailableError
-from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.flow.steps import Flow, ReplyError, Send, accepted
 from nearhit.index.local.changes import changed
-from nearhit.valkey import key_names
+from nearhit.valkey import key_names, server_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,12 +42,6 @@ may have written a newer answer meanwhile. The half of the lease that is left is
 AHEAD_US = 300 * 1_000_000
 """How far an entry's time may be ahead of a writer's clock before it counts for nothing. A worker writes no time that
 is ahead of its own clock, so that this is how far the clocks of two workers may differ."""
-
-_RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0
-"""
-# a plain DEL would take the lease of the worker that came after this one, and let a third one in beside it
 
 
 def upsert(
@@ -84,7 +77,7 @@ def upsert(
     go = [(lease, entries[at]) for at, lease in zip(chosen, leases, strict=True) if results[at] is Stored.STORED]
     commands = [command for lease, one in go for command in _written(lease, one, keys)]
     # last, and after all: replies come in order, so that a lease is given back only once its entry stands
-    commands += [_release(lease.name, token) for lease in leases if lease.held]
+    commands += [server_scripts.release(key_names.lease(lease.name), token) for lease in leases if lease.held]
     bounds = [_bounded(lease.name) for lease in leases if lease.result is Stored.BUSY]
     if commands or bounds:
         replies = yield Send((*commands, *bounds), "upsert")
@@ -147,10 +140,6 @@ def _is_foreign(reply: Any) -> bool:
     return isinstance(reply, ReplyError) and "WRONGTYPE" in reply.text + reply.kind
 
 
-def _release(name: str, token: str) -> Command:
-    return ("EVAL", _RELEASE, 1, key_names.lease(name), token)
-
-
 def _written(lease: _Lease, one: Entry, keys: CacheKeys) -> list[Command]:
     flat = [part for pair in keys.fields(one).items() for part in pair]
     write: list[Command] = [
@@ -163,5 +152,4 @@ def _written(lease: _Lease, one: Entry, keys: CacheKeys) -> list[Command]:
 
 def _check(replies: Sequence[object]) -> None:
     for reply in replies:
-        if isinstance(reply, ReplyError):
-            raise StoreUnavailableError(f"the server refuses to write: {reply.kind}: {reply.text}")
+        accepted(reply, "the server refuses to write")

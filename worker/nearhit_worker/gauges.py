@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from nearhit.domain import entry, vectors
 from nearhit.errors import StoreUnavailableError
-from nearhit.flow.steps import Flow, ReplyError, Send
+from nearhit.flow.steps import Flow, ReplyError, Send, ask
 from nearhit.telemetry.metrics import LANES, UNKNOWN
-from nearhit.valkey import search_protocol
+from nearhit.valkey import server_info
 from nearhit.write import fill_log
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ class IndexGauges:
         metrics = self._metrics
         info = self._cache.run(engine.info(), _SECONDS)
         metrics.index_backfill.labels(metrics.namespace).set(info.backfill_share)
-        metrics.index_memory.labels(metrics.namespace).set(self._cache.run(search_memory(), _SECONDS))
+        about = self._cache.run(server_info.section("search"), _SECONDS)
+        metrics.index_memory.labels(metrics.namespace).set(int(about.get("search_used_memory_bytes", 0)))
         if time.monotonic() >= self._probe_at:
             self._probe_at = time.monotonic() + PROBE_SECONDS
             for scope, blob in self._cache.run(random_entries(keys), _SECONDS):
@@ -123,14 +124,8 @@ class IndexGauges:
 
 def stream_length(stream: str) -> Flow[int]:
     """Return how many entries a stream has."""
-    reply = (yield Send((("XLEN", stream),)))[0]
+    reply = yield from ask(("XLEN", stream))
     return reply if isinstance(reply, int) else 0
-
-
-def search_memory() -> Flow[int]:
-    """Return the memory of all indexes of the server in bytes."""
-    lines = search_protocol.parse_section((yield Send((("INFO", "search"),)))[0])
-    return int(lines.get("search_used_memory_bytes", 0))
 
 
 def random_entries(keys: CacheKeys) -> Flow[list[tuple[str, bytes]]]:

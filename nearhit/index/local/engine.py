@@ -194,7 +194,7 @@ class LocalEngine:
         if not isinstance(reply, list):
             return None
         *values, blob = reply
-        fields = {name: value for name, value in zip(entry.READ_FIELDS, values, strict=True) if value is not None}
+        fields = entry.named(values)
         current = read_vector(blob, self._dimension)
         expires_ms = read_milliseconds(fields.get(entry.EXPIRES))
         if current is None or expires_ms is None or fields.get(entry.SCOPE) != scope.encode():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections import Counter, deque
@@ -15,6 +14,7 @@ from nearhit.index.local.client import ReplicaClient
 from nearhit.index.local.codes import Codes
 from nearhit.index.local.replica import Replica
 from nearhit.resilience.background import Background, Inbox
+from nearhit.valkey import keyspace, server_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,13 +26,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 READ_COUNT = 1000
-SCAN_COUNT = 1000
 CHECK_SECONDS = 0.5
 FIRST_BACKOFF_SECONDS = 0.05
 LAST_BACKOFF_SECONDS = 2.0
-
-_RUN_ID = re.compile(rb"run_id:(\w+)")
-_GLOB = re.compile(r"([\\*?\[\]])")
 
 
 class Follower:
@@ -74,7 +70,7 @@ class Follower:
         self._thread: Background[None] = Background("nearhit-replica", self._run)
         self._suspects: deque[bytes] = deque(maxlen=READ_COUNT)
         self._codes: Codes | None = None
-        self._run_id = b""
+        self._run_id = ""
         self._state = changes.StreamState(b"0-0", 0)
         self._behind_since: float | None = time.monotonic()
         self.replica: Replica | None = None
@@ -190,7 +186,9 @@ class Follower:
         state = self._open_stream(client)  # before the scan: what changes during it is read afterwards
         replica = Replica(self._codes, self._keys.prefix, self._max_entries)
         self.loaded, self.expected = 0, int(client.call(("DBSIZE",)))
-        for keys in self._scan(client):
+        for keys in keyspace.pages(client.call, keyspace.under(self._keys.prefix)):
+            if self._thread.closed:
+                raise StoreUnavailableError("the load was stopped")
             if replica.full:
                 replica.leave_out(len(keys))
             else:
@@ -213,16 +211,6 @@ class Follower:
             raise StoreUnavailableError(f"the change stream cannot be made: {described}") from described
         return changes.parse_state(described)
 
-    def _scan(self, client: ReplicaClient) -> Iterable[list[bytes]]:
-        pattern = _GLOB.sub(r"\\\1", self._keys.prefix) + "*"
-        cursor = b"0"
-        while not self._thread.closed:
-            cursor, keys = client.call(("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT))
-            yield list(dict.fromkeys(keys))
-            if int(cursor) == 0:
-                return
-        raise StoreUnavailableError("the load was stopped")
-
     def _refresh(self, client: ReplicaClient, replica: Replica, keys: Sequence[bytes]) -> None:
         if keys:
             replica.apply(keys, client.call_all([replica.fetch(key) for key in keys]))
@@ -232,10 +220,13 @@ class Follower:
             self._behind_since = time.monotonic()
 
 
-def _run_id(info: Any) -> bytes:
-    """Return what tells one run of a server process from another, from an INFO reply as text."""
-    text = info if isinstance(info, bytes) else str(info).encode()
-    found = _RUN_ID.search(text)
-    if found is None:
-        raise StoreUnavailableError(f"INFO says no run_id: {text[:80]!r}")
-    return found.group(1)
+def _run_id(info: Any) -> str:
+    """Return the ``run_id`` of an INFO reply, which changes with every start of a server.
+
+    Raises:
+        StoreUnavailableError: it has none.
+    """
+    found = server_info.parse(info).get("run_id")
+    if not found:
+        raise StoreUnavailableError(f"INFO says no run_id: {str(info)[:80]!r}")
+    return found

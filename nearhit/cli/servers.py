@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from nearhit.embedding.fingerprint import ProbeRecord, decode_probe
 from nearhit.errors import StoreUnavailableError
 from nearhit.flow.steps import Command, Flow, ReplyError, Send
-from nearhit.valkey import key_names
+from nearhit.valkey import key_names, keyspace, server_info
 from nearhit.valkey.link import link_to
 from nearhit.write import fill_log
 
@@ -88,31 +88,17 @@ class Ask:
         reply = self("INFO", "everything")
         if isinstance(reply, ReplyError):
             reply = self("INFO")
-        if isinstance(reply, ReplyError):
-            return {}
-        if isinstance(reply, Mapping):  # a cluster client has parsed it
-            return {str(name): str(value) for name, value in reply.items()}
-        found: dict[str, str] = {}
-        for line in _text(reply).splitlines():
-            name, _, value = line.partition(":")
-            if name == "module":
-                parts = dict(part.partition("=")[::2] for part in value.split(","))
-                found[f"module:{parts.get('name', '')}"] = parts.get("ver", "")
-            elif value:
-                found[name] = value
-        return found
+        return server_info.parse(reply)
 
     def names(self, pattern: str) -> Iterator[bytes]:
-        """Give the keys that match, by SCAN: it reads the whole keyspace, in small steps."""
-        cursor = "0"
-        while True:
-            reply = self("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT)
-            if isinstance(reply, ReplyError):
-                return
-            cursor, found = _text(reply[0]), reply[1]
-            yield from found
-            if cursor == "0":
-                return
+        """Yield the keys that match, by SCAN; none where the user may not scan."""
+
+        def scan(command: Command) -> Any:
+            reply = self(*command)
+            return (b"0", []) if isinstance(reply, ReplyError) else reply
+
+        for page in keyspace.pages(scan, pattern, _SCAN_COUNT):
+            yield from page
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,6 +1,6 @@
-"""Invalidation: entries that must go before their time, found by SCAN page by page, never by KEYS, never by FLUSH.
+"""Invalidation: removes entries before they expire, found with SCAN page by page, never with KEYS or FLUSH.
 
-What stands in the queue is not looked at: a fill that was accepted before and stored after is a new entry.
+Queued fills are not affected: one that was accepted before and is stored after is a new entry.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from nearhit.domain import entry
@@ -21,7 +22,7 @@ from nearhit.valkey.key_names import CacheKeys, check_namespace
 from nearhit.write.upsert import remove
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 TASK_INVALIDATE = "nearhit.invalidate"
 PAGE_SECONDS = 10.0
@@ -33,7 +34,7 @@ _ANY_EMBEDDER = "?" * 12
 
 
 class Which(TypedDict, total=False):
-    """What must go. Several together narrow it down; at least one is needed.
+    """Which entries are removed. Several together narrow it down; at least one is needed.
 
     Attributes:
         prompt: the one entry of this question, as for ``lookup``; with ``scope``, where it has one.
@@ -101,13 +102,13 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Invalidated:
-    """How far an invalidation has come.
+    """Progress of an invalidation.
 
     Attributes:
         matched: entries that were selected.
         removed: entries that were there and are gone; 0 in a dry run.
         queued: a worker does it; nothing is counted here.
-        cursor: where it goes on; empty when it has finished.
+        cursor: of the next page; empty when it has finished.
     """
 
     matched: int = 0
@@ -117,7 +118,7 @@ class Invalidated:
 
     @property
     def finished(self) -> bool:
-        """Whether all entries were looked at."""
+        """Whether all entries were visited."""
         return not self.cursor
 
 
@@ -135,7 +136,12 @@ def select(which: Mapping[str, Any]) -> Selection:
     if not given:
         raise ConfigError("invalidate needs prompt, scope, tenant, older_than_seconds, embedder or everything=True")
     who = Scope.of(given.get("scope"))
-    text, context = _read(given["prompt"]) if "prompt" in given else ("", "")
+    text, context = "", ""
+    if "prompt" in given:
+        question = read_prompt(given["prompt"])
+        if isinstance(question, Bypass):
+            raise ContractError(f"the prompt cannot be cached: {question.value}")
+        text, context = entry.prompt_digest(question.text), question.context
     order = ("prompt", "scope", "tenant", "older_than_seconds", "embedder", "everything")
     first = next(name for name in order if name in given)
     names = {"prompt": "entry", "older_than_seconds": "age", "everything": "namespace"}
@@ -162,13 +168,13 @@ def sweep(namespace: str, which: Selection, done: Invalidated, *, dry_run: bool 
     names = yield from _narrow(keys, which)
     removed = 0
     if not dry_run:
-        for embedder, group in _by_embedder(names).items():
-            removed += yield from remove(group, CacheKeys(namespace, embedder))
+        for embedder, group in groupby(sorted(names), key=lambda name: name.split(":")[2]):
+            removed += yield from remove(list(group), CacheKeys(namespace, embedder))
     return replace(done, matched=done.matched + len(names), removed=done.removed + removed, cursor=cursor)
 
 
 def _page(namespace: str, which: Selection, cursor: str) -> Flow[tuple[str, list[str]]]:
-    """Return where to go on, and keys that may be selected; one entry is found by its key without a scan."""
+    """Return the next cursor, and keys that may be selected; a single entry is found by its key without a scan."""
     if which.text and which.scope:
         known = yield from registry.registered(namespace)
         ids = [which.embedder] if which.embedder else [one.id for one in known]
@@ -196,20 +202,6 @@ def _narrow(keys: list[str], which: Selection) -> Flow[list[str]]:
         if not which.before_us or created < which.before_us:
             kept.append(key)
     return kept
-
-
-def _by_embedder(names: Sequence[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(name.split(":")[2], []).append(name)
-    return found
-
-
-def _read(prompt: Any) -> tuple[str, str]:
-    question = read_prompt(prompt)
-    if isinstance(question, Bypass):
-        raise ContractError(f"the prompt cannot be cached: {question.value}")
-    return entry.prompt_digest(question.text), question.context
 
 
 def _text(given: Mapping[str, Any], name: str) -> str:

@@ -1,4 +1,4 @@
-"""Reindex: takes the living entries of another embedder over, through the queue, and only then drops them.
+"""Reindex: moves the entries of another embedder to the one in use, through the queue, and drops the old ones last.
 
 After a change of the embedding model the entries of the old one serve nothing. Their texts are still right: each goes
 through the bulk lane as a fill without a vector, with its own time and end, so that a worker embeds it anew and a newer
@@ -47,12 +47,12 @@ _CHUNK_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ReindexProgress:
-    """How far a run has come.
+    """Progress of a run.
 
     Attributes:
         queued: entries put onto the queue, by this run and by those that it takes up.
         unreadable: entries that cannot be read, and are left behind.
-        cursor: where it goes on; empty when all entries were looked at.
+        cursor: of the next page; empty when all entries were visited.
         resumed: an interrupted run was taken up.
     """
 
@@ -63,7 +63,7 @@ class ReindexProgress:
 
     @property
     def finished(self) -> bool:
-        """Whether all entries were looked at."""
+        """Whether all entries were visited."""
         return not self.cursor
 
 
@@ -74,7 +74,7 @@ class Compared:
     Attributes:
         living: entries of the old embedder.
         missing: those without an entry in the new one, or with an older answer there.
-        cursor: where it goes on; empty when all were looked at.
+        cursor: of the next page; empty when all were visited.
     """
 
     living: int = 0
@@ -83,13 +83,13 @@ class Compared:
 
     @property
     def finished(self) -> bool:
-        """Whether all entries were looked at."""
+        """Whether all entries were visited."""
         return not self.cursor
 
 
 @dataclass(frozen=True, slots=True)
 class ReindexOutcome:
-    """What a whole run came to.
+    """Result of a whole run.
 
     Attributes:
         progress: what was queued.
@@ -127,7 +127,7 @@ class Reindex:
         self._old = CacheKeys(keys.namespace, old)
 
     def begin(self) -> ReindexProgress:
-        """Return where to go on: at the start, or where an interrupted run has ended.
+        """Return where to continue: at the start, or where an interrupted run has ended.
 
         Raises:
             StoreUnavailableError: the server does not answer.
@@ -150,8 +150,7 @@ class Reindex:
 
     def waiting(self) -> int:
         """Return how many fills the bulk lane holds; a run waits while they are more than ``MAX_QUEUED``."""
-        depth = self._log.run(fill_log.depth(self._log_keys, "bulk"), PAGE_SECONDS)
-        return depth.fills + depth.retrying
+        return self._log.run(fill_log.depth(self._log_keys, "bulk"), PAGE_SECONDS).unfinished
 
     def compare(self) -> Compared:
         """Return what of the old index is in the new one; reads all entries of the old one.
@@ -185,12 +184,12 @@ class Reindex:
 
         Args:
             wait_seconds: how long to wait for the workers once all is queued. What is missing then stays in the old
-                index, which is not dropped; a later run goes on.
+                index, which is not dropped; a later run continues.
             keep_old: drop nothing.
             say: is told how far it has come.
 
         Raises:
-            StoreUnavailableError: a server does not answer; a later run goes on.
+            StoreUnavailableError: a server does not answer; a later run continues.
         """
         say = say or (lambda _: None)
         done = self.begin()

@@ -1,4 +1,4 @@
-"""Session: a namespace's servers and its open space, for programs that work on what is stored."""
+"""Session: the servers and the open space of one namespace, for administration."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Session:
         metrics: series to count in; without it a registry of its own.
 
     Raises:
-        ConfigError: the layout is LiteLLM's, whose entries are of one model for ever.
+        ConfigError: the layout is LiteLLM's, whose entries belong to one model.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:

@@ -6,7 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from nearhit.domain.scope import Scope, scope_digest, tenant_digest
-from nearhit.domain.threshold_table import NAMESPACE, ThresholdEntry, check_bounds, decode, scope_field, tenant_field
+from nearhit.domain.threshold_table import (
+    NAMESPACE,
+    ThresholdEntry,
+    check_bounds,
+    readable,
+    scope_field,
+    tenant_field,
+)
 from nearhit.errors import ConfigError, StoreUnavailableError
 from nearhit.read import threshold_store
 from nearhit.valkey.key_names import LogKeys
@@ -25,7 +32,7 @@ _TRIES = 10
 
 
 class Thresholds:
-    """Reads and changes the thresholds of a namespace; every running process goes by them within seconds.
+    """Reads and changes the thresholds of a namespace; every running process applies them within seconds.
 
     A scope's own threshold goes before its tenant's, that before the namespace's, and that before the setting.
     Blocking: from asyncio, call it in a thread. A context manager.
@@ -47,13 +54,8 @@ class Thresholds:
         Raises:
             StoreUnavailableError: the log's server does not answer.
         """
-        found = []
-        for field, blob in self._run(threshold_store.rows(self._keys)).items():
-            try:
-                found.append(decode(field, blob))
-            except ConfigError:
-                continue
-        return sorted(found, key=lambda one: one.field)
+        found = readable(self._run(threshold_store.rows(self._keys)))
+        return [found[field] for field in sorted(found)]
 
     def in_force(self, scope: Scope | Mapping[str, Any] | None = None) -> ThresholdEntry:
         """Return the threshold by which processes with these settings judge lookups of ``scope``.
@@ -108,15 +110,17 @@ class Thresholds:
         field, about = _named(scope, tenant)
         for _ in range(_TRIES):
             blob = self._run(threshold_store.rows(self._keys)).get(field)
-            entry = ThresholdEntry(field, value, who, time.time_ns() // 1_000_000, why, _before(field, blob), about)
+            there = readable({field: blob}).get(field) if blob is not None else None
+            before = there.threshold if there is not None else None
+            entry = ThresholdEntry(field, value, who, time.time_ns() // 1_000_000, why, before, about)
             if self._run(threshold_store.change(self._keys, entry, blob)):
                 return entry
         raise StoreUnavailableError(f"{self._keys.thresholds} is changed by others all the time")
 
     def unset(self, *, scope: Scope | Mapping[str, Any] | None = None, tenant: str = "") -> bool:
-        """Remove what ``set`` or verification has set for the same scope or tenant; return whether that was anything.
+        """Remove what ``set`` or verification has set for the same scope or tenant; return whether there was one.
 
-        Verification then begins anew, too: the hits that it had found wrong count no more.
+        Verification then starts again: earlier wrong hits no longer count.
 
         Raises:
             ConfigError: scope and tenant are both given.
@@ -162,10 +166,3 @@ def _named(scope: Scope | Mapping[str, Any] | None, tenant: str) -> tuple[str, s
     if tenant:
         return tenant_field(tenant_digest(tenant)), f"tenant {tenant}"
     return NAMESPACE, "the namespace"
-
-
-def _before(field: str, blob: bytes | None) -> float | None:
-    try:
-        return decode(field, blob).threshold if blob is not None else None
-    except ConfigError:
-        return None

@@ -1,4 +1,4 @@
-"""Checkpoint: how far a load has come, in a file that a crash can never leave half written."""
+"""Checkpoint: the progress of a load, in a file that a crash never leaves half written."""
 
 from __future__ import annotations
 

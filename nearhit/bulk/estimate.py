@@ -91,7 +91,12 @@ def estimate(settings: Settings, patterns: Sequence[str], kind: str, columns: Co
     Raises:
         ConfigError: a file is not there or cannot be read.
     """
-    found = Estimate(_dimension(settings.model), settings.model)
+    model, dimension = settings.model, 1536
+    if model.startswith("hash/") and model[5:].isdigit():
+        dimension = int(model[5:])
+    elif model.startswith("local/"):
+        dimension = 384
+    found = Estimate(dimension, model)
     lifetimes = settings.lifetimes()
     for path in find_files(patterns):
         for row in read_rows(path, format_of(path, kind)):
@@ -121,9 +126,3 @@ def embedding_dollars(model: str, tokens: int) -> float | None:
 
     price = price_per_token(model)
     return None if price is None else price * tokens
-
-
-def _dimension(model: str) -> int:
-    if model.startswith("hash/") and model[5:].isdigit():
-        return int(model[5:])
-    return 384 if model.startswith("local/") else 1536

@@ -1,4 +1,4 @@
-"""Export: what is cached, as rows that ``load`` reads again."""
+"""Export: yields cached entries as rows that ``load`` can read."""
 
 from __future__ import annotations
 

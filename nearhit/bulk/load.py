@@ -1,4 +1,4 @@
-"""Load: files into a cache, as one function."""
+"""Load: loads files into a cache, as one function."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class LoadOptions:
     """How files are loaded.
 
     Attributes:
-        format: ``jsonl``, ``csv`` or ``parquet`` for all files; empty goes by their names.
+        format: ``jsonl``, ``csv`` or ``parquet`` for all files; empty decides by their names.
         columns: which columns hold what.
         pace: how fast, and how many bad rows are borne.
         checkpoint: file that remembers how far it came; ``None`` for none.
@@ -63,7 +63,7 @@ def load_files(
 
     Raises:
         ConfigError: a file is not there or cannot be read, or too many rows are bad.
-        StoreUnavailableError: the log's server was away too long; the same call goes on where it was.
+        StoreUnavailableError: the log's server was away too long; the same call continues where it stopped.
     """
     options = options or LoadOptions()
     files = [(path, format_of(path, options.format)) for path in find_files(patterns)]

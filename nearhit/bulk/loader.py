@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from nearhit.bulk.rows import read_rows
 from nearhit.errors import ConfigError, ContractError, StoreUnavailableError
-from nearhit.valkey import server_info
-from nearhit.valkey.durability import CONFIRM_SECONDS, confirmed, trial
+from nearhit.valkey import durability, server_info
 from nearhit.write import fill_log
 from nearhit.write.fill_encoding import fill_of
 
@@ -23,14 +22,13 @@ if TYPE_CHECKING:
     from nearhit.bulk.rows import Columns, Row
     from nearhit.domain.hit_policy import Lifetimes
     from nearhit.flow.runner import Runner
-    from nearhit.flow.steps import Flow
     from nearhit.valkey.key_names import LogKeys
     from nearhit.write.wakeup import WakeUp
 
 LANE = "bulk"
 _SECONDS = 10.0
 _FIRST_ROWS = 200
-"""Rows after which the share of bad ones is first looked at."""
+"""Rows after which the share of bad ones is first checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +94,16 @@ class Loader:
 
         Args:
             files: paths with their formats.
-            checkpoint: where to go on, and where progress is saved.
+            checkpoint: where to continue, and where progress is saved.
             rejects: takes one JSON object a line: ``file``, ``row``, ``reason``.
             tell: is told the progress after every batch, and while the lane is full.
 
         Raises:
             ConfigError: a file cannot be read, too many rows are bad, or the log's server cannot confirm a batch.
-            StoreUnavailableError: the log's server was away for longer than ``outage_seconds``; run it again to go on.
+            StoreUnavailableError: the log's server was away for longer than ``outage_seconds``; run it again.
         """
         if self._pace.confirm:
-            self._runner.run(trial(self._keys), 2 * CONFIRM_SECONDS)
+            self._runner.run(durability.trial(self._keys), 2 * durability.CONFIRM_SECONDS)
         progress = checkpoint.load()
         for path, kind in files:
             rows = read_rows(path, kind, progress.rows.get(path, 0))
@@ -117,7 +115,12 @@ class Loader:
                 rejects.flush()
                 checkpoint.save(progress)
                 tell(progress)
-                self._check_share(progress)
+                seen = progress.accepted + progress.rejected
+                if seen >= _FIRST_ROWS and progress.rejected > self._pace.max_bad_share * seen:
+                    raise ConfigError(
+                        f"{progress.rejected} of {seen} rows are bad, more than {self._pace.max_bad_share:.0%}: "
+                        "see the rejects, or allow more with --max-bad"
+                    )
         checkpoint.remove()
         return progress
 
@@ -127,8 +130,7 @@ class Loader:
         Raises:
             StoreUnavailableError: the log's server does not answer.
         """
-        depth = self._runner.run(fill_log.depth(self._keys, LANE), _SECONDS)
-        return depth.fills + depth.retrying
+        return self._runner.run(fill_log.depth(self._keys, LANE), _SECONDS).unfinished
 
     def _messages(self, batch: list[Row], rejects: IO[str], progress: LoadProgress) -> Iterator[bytes]:
         for row in batch:
@@ -148,7 +150,8 @@ class Loader:
             try:
                 if self._has_room():
                     now_ms = time.time_ns() // 1_000_000
-                    self._add(fill_log.accept(self._keys, LANE, blobs, now_ms))
+                    flow = fill_log.accept(self._keys, LANE, blobs, now_ms)
+                    fill_log.write(self._runner, flow, _SECONDS, confirm=self._pace.confirm)
                     self._wakeup.notify(LANE)
                     return
                 end = time.monotonic() + self._pace.outage_seconds  # full is no outage: workers will make room
@@ -159,24 +162,9 @@ class Loader:
                 waits()
             time.sleep(0.05)
 
-    def _add(self, flow: Flow[None]) -> None:
-        if self._pace.confirm:
-            self._runner.run(confirmed(flow), 2 * CONFIRM_SECONDS)
-        else:
-            self._runner.run(flow, _SECONDS)
-
     def _has_room(self) -> bool:
-        depth = self._runner.run(fill_log.depth(self._keys, LANE), _SECONDS)
-        if depth.fills + depth.retrying >= self._pace.max_depth:
+        if self.waiting() >= self._pace.max_depth:
             return False
         memory = self._runner.run(server_info.section("memory"), _SECONDS)  # empty where INFO is not allowed
         most = int(memory.get("maxmemory", 0))
         return not most or int(memory.get("used_memory", 0)) < self._pace.max_memory_share * most
-
-    def _check_share(self, progress: LoadProgress) -> None:
-        seen = progress.accepted + progress.rejected
-        if seen >= _FIRST_ROWS and progress.rejected > self._pace.max_bad_share * seen:
-            raise ConfigError(
-                f"{progress.rejected} of {seen} rows are bad, more than {self._pace.max_bad_share:.0%}: "
-                "see the rejects, or allow more with --max-bad"
-            )

@@ -7,6 +7,7 @@ threshold before) and ``about`` (whom it concerns, in the words of who set it).
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +112,15 @@ def decode(field: str, blob: bytes) -> ThresholdEntry:
         was=was if isinstance(was, float) else None,
         about=str(row.get("about") or "")[:_MAX_TEXT],
     )
+
+
+def readable(rows: Mapping[str, bytes]) -> dict[str, ThresholdEntry]:
+    """Return the entries that ``decode`` can read, by field; nobody goes by the others."""
+    found = {}
+    for field, blob in rows.items():
+        with suppress(ConfigError):
+            found[field] = decode(field, blob)
+    return found
 
 
 def check_bounds(threshold: float, floor: float) -> float:

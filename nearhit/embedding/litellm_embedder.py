@@ -196,7 +196,7 @@ class _Connection:
     """What is known of litellm and of the provider once the first call is made.
 
     ``base64`` says whether to ask for base64: 64 vectors cost 5 ms of CPU instead of 46. A server may refuse
-    the parameter as a bad request; that is tried out once, and not any more after it has answered.
+    the parameter as a bad request; that is tried once, and not again after it has answered.
     """
 
     def __init__(self, model: str, api_base: str | None) -> None:

@@ -82,20 +82,24 @@ def forget(namespace: str, known: Registered) -> Flow[None]:
 def resolve(namespace: str, model: str) -> Flow[Known]:
     """Return the fingerprint of the embedder in use, writing it down when it is new.
 
-    An embedder that does not answer is taken by its name, so that exact hits go on during its outage.
+    An embedder that does not answer is identified by its name, so that exact hits continue during its outage.
 
     Raises:
-        EmbedderUnavailableError: it does not answer, and the namespace has never met it.
+        EmbedderUnavailableError: it does not answer, and the namespace does not know it.
         StoreUnavailableError: the server does not answer.
     """
     table = key_names.embedders(namespace)
     try:
         probe = (yield Embed((fingerprint.PROBE_TEXT,))).vectors[0]
     except EmbedderUnavailableError:
-        records = yield from _records(table, model)
-        if not records:
+        newest = None
+        for slot in range(_MAX_SLOTS):
+            there = yield from _read(table, _field(model, slot))
+            if there is None:
+                break
+            newest = there
+        if newest is None:
             raise
-        newest = records[-1]
         return Known(fingerprint.fingerprint_of(model, newest).id, len(newest), verified=False)
     return (yield from _register(table, model, probe))
 
@@ -122,16 +126,6 @@ def _read(table: str, field: str) -> Flow[NDArray[np.float32] | None]:
     if isinstance(reply, ReplyError):
         raise _refused(table, reply)
     return None if reply is None else fingerprint.decode_probe(reply).probe
-
-
-def _records(table: str, model: str) -> Flow[list[NDArray[np.float32]]]:
-    found = []
-    for slot in range(_MAX_SLOTS):
-        there = yield from _read(table, _field(model, slot))
-        if there is None:
-            break
-        found.append(there)
-    return found
 
 
 def _refused(table: str, reply: ReplyError) -> ConfigError | StoreUnavailableError:

@@ -1,4 +1,4 @@
-"""Resolve: the embedder that a model string names."""
+"""Resolve: makes the embedder that a model string names."""
 
 from __future__ import annotations
 
@@ -45,15 +45,11 @@ def _embedder_for(model: str, options: dict[str, Any]) -> Embedder:
     if model.startswith(_HASH_PREFIX):
         from nearhit.testing import HashEmbedder  # noqa: PLC0415
 
-        return HashEmbedder(_hash_dimension(model), **options)
+        digits = model.removeprefix(_HASH_PREFIX)
+        if not (digits.isascii() and digits.isdigit()):
+            raise ConfigError(f"embedder {model!r}: {digits!r} is not a dimension; for example 'hash/384'")
+        return HashEmbedder(int(digits), **options)
     from nearhit.embedding.deadline_embedder import DeadlineEmbedder  # noqa: PLC0415
     from nearhit.embedding.litellm_embedder import LiteLLMEmbedder  # noqa: PLC0415
 
     return DeadlineEmbedder(LiteLLMEmbedder(model, **options))
-
-
-def _hash_dimension(model: str) -> int:
-    digits = model.removeprefix(_HASH_PREFIX)
-    if not (digits.isascii() and digits.isdigit()):
-        raise ConfigError(f"embedder {model!r}: {digits!r} is not a dimension; for example 'hash/384'")
-    return int(digits)

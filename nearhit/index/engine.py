@@ -34,7 +34,7 @@ class Engine(Protocol):
         """
 
     def prepare(self) -> Flow[bool]:
-        """Make the index ready, or verify the one that is there; safe to call from many processes at once.
+        """Create the index, or verify an existing one; safe to call from many processes at once.
 
         Returns:
             Whether it had to be made.

@@ -110,7 +110,7 @@ class SharedEngine:
         return [Neighbour(one.key, one.similarity, completed(one.fields, self._keys.embedder)) for one in found]
 
     def prepare(self) -> Flow[bool]:
-        """Make the index as LiteLLM makes it, or verify the one that is there.
+        """Create the index as LiteLLM does, or verify an existing one.
 
         Returns:
             Whether this call made it.

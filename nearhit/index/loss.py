@@ -1,4 +1,4 @@
-"""Loss: whether the index is still there, and if not, what took it."""
+"""Loss: detects a lost index and names the cause."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LossReason(StrEnum):
-    """Why the index had to be made again. A closed set: it is a metric label."""
+    """Why the index had to be created again. A closed set: it is a metric label."""
 
     FLUSHED = "flushed"
     DROPPED = "dropped"
@@ -37,13 +37,13 @@ class Evidence:
 
 
 def gather(namespace: str) -> Flow[Evidence]:
-    """Return the evidence; must be looked at before anything is made again."""
+    """Return the evidence; call it before anything is created again."""
     server, there = yield Send((("INFO", "server"), ("EXISTS", key_names.embedders(namespace))))
     return Evidence(server_info.run_id(server_info.parse(server)), there == 1)
 
 
 def explain(run_id_before: str, now: Evidence) -> LossReason:
-    """Return what took an index that was there while the server had ``run_id_before``."""
+    """Return why an index is gone that existed while the server had ``run_id_before``."""
     if run_id_before and now.run_id and run_id_before != now.run_id:
         return LossReason.NEW_PRIMARY
     return LossReason.DROPPED if now.registered else LossReason.FLUSHED
@@ -51,7 +51,7 @@ def explain(run_id_before: str, now: Evidence) -> LossReason:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What a look at the index found.
+    """Result of a check of the index.
 
     Attributes:
         reason: why it was made again, or ``backfilling`` when a restarted server makes it again itself; ``None`` when
@@ -69,7 +69,7 @@ def watch(space: Space) -> Flow[Watched]:
     """Make a lost index again and say why it was lost.
 
     Raises:
-        IndexMismatchError: an index of another shape is in the way.
+        IndexMismatchError: an index of another shape has its name.
         ConfigError: the server cannot search, or refuses to make an index.
     """
     now = yield from gather(space.keys.namespace)

@@ -77,7 +77,7 @@ def open_space(plan: Plan, before: Space | None = None) -> Flow[Opened]:
 
     Args:
         plan: what to open.
-        before: what was open until now; its engine goes on when it still fits.
+        before: what was open until now; its engine is kept when it still fits.
 
     Raises:
         ConfigError: the engine that was asked for cannot work on this server.
@@ -122,7 +122,7 @@ def choose_engine() -> Flow[str]:
 
 
 def _choose_by_calling() -> Flow[str]:
-    """Call FT.SEARCH without arguments: a server says first that there is no such command, then what else is wrong."""
+    """Call FT.SEARCH without arguments: a server reports an unknown command before any other error."""
     reply = yield from ask(("FT.SEARCH",))
     if isinstance(reply, ReplyError):
         if search_protocol.is_unknown_command(reply.text):

@@ -1,7 +1,7 @@
 """Rotation: replaces a worn index by a new generation beside it, without a miss in between.
 
-Every deleted, expired or evicted entry leaves its vector in the graph of valkey-search for ever, and searches wade
-through them: only dropping the index frees it. A graph whose every near vector is dead even refuses new ones, without a
+Every deleted, expired or evicted entry leaves its vector in the graph of valkey-search forever, and slows down
+searches: only dropping the index frees it. A graph whose every near vector is dead even refuses new ones, without a
 word to the writer (1.2.1). So a worn index is rotated:
 
 build ─▶ both take every write ─▶ whole? ─▶ pointer to the new one ─▶ readers follow ─▶ drop the old one
@@ -13,6 +13,7 @@ another one was killed, and doing a step twice does nothing.
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -51,7 +52,7 @@ class Wear:
 
 
 class Step(StrEnum):
-    """What a look at the index calls for. A closed set: it is a metric label."""
+    """The next step of a rotation. A closed set: it is a metric label."""
 
     NONE = "none"
     BUILD = "build"
@@ -73,7 +74,10 @@ def decide(seen: Survey, wear: Wear) -> tuple[Step, int]:
     if len(newer) > 1:
         return Step.DROP, newer[-1]
     if newer:
-        return (Step.FLIP if _whole(seen.generations[newer[0]], current) else Step.WAIT), newer[0]
+        new = seen.generations[newer[0]]
+        slack = 64 + current.info.documents // 1_000  # writes that are on their way right now
+        whole = not new.backfilling and new.info.documents + slack >= current.info.documents
+        return (Step.FLIP if whole else Step.WAIT), newer[0]
     if seen.pause or current.backfilling or not _worn(current, seen, wear):
         return Step.NONE, seen.current
     room = seen.headroom_bytes
@@ -88,12 +92,6 @@ def _worn(current: Generation, seen: Survey, wear: Wear) -> bool:
         return True
     # a graph that refuses vectors is not counted in hash_indexing_failures, only in the number of its vectors
     return bool(dead and seen.add_failures and current.skipped > current.info.indexing_failures)
-
-
-def _whole(new: Generation, old: Generation) -> bool:
-    """Return whether the new index has all that the old one has, but for writes that are on their way right now."""
-    slack = 64 + old.info.documents // 1_000
-    return not new.backfilling and new.info.documents + slack >= old.info.documents
 
 
 def take(step: Step, about: int, current: int, engine: ValkeySearchEngine, keys: CacheKeys, wear: Wear) -> Flow[bool]:
@@ -128,7 +126,8 @@ def take(step: Step, about: int, current: int, engine: ValkeySearchEngine, keys:
             return flipped
         return (yield from _drop(about, keys, wear))
     finally:
-        yield from _unlock(keys, token)
+        with suppress(StoreUnavailableError):  # the lock ends by itself
+            yield from ask(server_scripts.release(keys.rotation("lock"), token))
 
 
 def _flip(about: int, current: int, keys: CacheKeys, wear: Wear) -> Flow[bool]:
@@ -155,10 +154,3 @@ def _drop(about: int, keys: CacheKeys, wear: Wear) -> Flow[bool]:
             return False
         raise search_error(keys.index(about), dropped)
     return True
-
-
-def _unlock(keys: CacheKeys, token: str) -> Flow[None]:
-    try:
-        yield Send((server_scripts.release(keys.rotation("lock"), token),))
-    except StoreUnavailableError:
-        return  # the lock ends by itself

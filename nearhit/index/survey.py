@@ -107,7 +107,7 @@ def survey(keys: CacheKeys, current: int) -> Flow[Survey]:
         add_failures=_whole(about, "search_hnsw_add_exceptions_count") or 0,
         headroom_bytes=most - int(limits.get("used_memory", 0)) if most else None,
         grace=grace == 1,
-        # one that vanished while this looked: the rest of what was seen is older than that, and no ground to build on
+        # one vanished meanwhile: the rest of what was seen is older than that, so nothing is decided by it
         pause=pause == 1 or len(found) < len(numbers),
     )
 

@@ -86,7 +86,7 @@ class ValkeySearchEngine:
         return search_protocol.parse_search(reply)
 
     def prepare(self) -> Flow[bool]:
-        """Make the index, or verify the one that is there; any number of processes may do so at once.
+        """Create the index, or verify an existing one; any number of processes may do so at once.
 
         Returns:
             Whether this call made it.
@@ -101,7 +101,12 @@ class ValkeySearchEngine:
             made = yield from self.create(self.generation)
             reply = yield from self._made()
         there = search_protocol.parse_info(reply)
-        self._verify(there)
+        differences = search_protocol.mismatches(self._shape, there.shape)
+        if differences:
+            raise IndexMismatchError(
+                f"index {self.index!r} has another shape ({'; '.join(differences)}); "
+                "take another namespace, or drop that index with FT.DROPINDEX"
+            )
         if self._clustered:
             yield from self._check_coordinator()
         self.backfilling = there.backfilling
@@ -208,14 +213,6 @@ class ValkeySearchEngine:
 
     def _read_generation(self) -> Flow[int]:
         return (yield from read_generation(self._keys))
-
-    def _verify(self, there: search_protocol.IndexInfo) -> None:
-        differences = search_protocol.mismatches(self._shape, there.shape)
-        if differences:
-            raise IndexMismatchError(
-                f"index {self.index!r} has another shape ({'; '.join(differences)}); "
-                "take another namespace, or drop that index with FT.DROPINDEX"
-            )
 
 
 def read_generation(keys: CacheKeys) -> Flow[int]:

@@ -119,7 +119,8 @@ def translate(
         part: as what it was called, for the message.
         unavailable: the error for what may pass.
     """
-    message = f"{part} {model!r}: {_first_line(error)}"
+    lines = str(error).strip().splitlines()  # the first one alone: litellm adds a traceback to some messages
+    message = f"{part} {model!r}: {(lines[0] if lines else type(error).__name__)[:_MESSAGE_LENGTH]}"
     status = getattr(error, "status_code", None)
     if isinstance(error, litellm.exceptions.UnsupportedParamsError) or status in _OPERATOR:
         return ConfigError(message)
@@ -130,15 +131,11 @@ def translate(
     return unavailable(message, retry_after_seconds=_retry_after_seconds(error))
 
 
-def _first_line(error: Exception) -> str:
-    """Return what went wrong, without the traceback that litellm adds to some messages."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:_MESSAGE_LENGTH]
-
-
 def _retry_after_seconds(error: Exception) -> float | None:
     """Return the wait that the provider asked for: seconds or an HTTP date (RFC 9110, 10.2.3)."""
-    headers = _headers(error)
+    headers: Mapping[str, str] | None = getattr(error, "litellm_response_headers", None)
+    if headers is None:  # litellm keeps them in either of two places
+        headers = getattr(getattr(error, "response", None), "headers", None) or {}
     value = headers.get("retry-after") or headers.get("Retry-After")
     if value is None:
         return None
@@ -150,11 +147,3 @@ def _retry_after_seconds(error: Exception) -> float | None:
         except ValueError:
             return None
     return max(0.0, seconds) if seconds < float("inf") else None
-
-
-def _headers(error: Exception) -> Mapping[str, str]:
-    """Return the headers of the reply behind ``error``; litellm keeps them in either of two places."""
-    headers = getattr(error, "litellm_response_headers", None)
-    if headers is None:
-        headers = getattr(getattr(error, "response", None), "headers", None)
-    return headers or {}

@@ -321,18 +321,15 @@ class Metrics:
             if held is not None:
                 held.observe(seconds)
         if self._shared:
-            self._refresh_sometimes()
+            # write this process's gauges down: the scrape may be answered by another process
+            now = time.monotonic()
+            if now - self._refreshed_at >= _REFRESH_SECONDS:
+                self._refreshed_at = now
+                self._at_scrape.run()
 
     def count_error(self, stage: str, error: BaseException) -> None:
         """Count a failure under the stage it happened in and the name of its class."""
         self._errors.of(stage, type(error).__name__).inc()
-
-    def _refresh_sometimes(self) -> None:
-        """Write this process's gauges down: the scrape may be answered by another process."""
-        now = time.monotonic()
-        if now - self._refreshed_at >= _REFRESH_SECONDS:
-            self._refreshed_at = now
-            self._at_scrape.run()
 
     def _observe_engine(self) -> None:
         engine = self._engine() if self._engine is not None else None

@@ -84,14 +84,12 @@ class AsyncCluster:
         seconds = end - asyncio.get_running_loop().time()
         if seconds <= 0:
             raise StoreUnavailableError("the deadline has passed before all nodes had answered")
-        sends = [self._node(share.node).send(share.commands, seconds) for share in asked]
+        sends = []
+        for node, commands in ((share.node, share.commands) for share in asked):
+            if node.name not in self._nodes:
+                self._nodes[node.name] = AsyncSingle(Endpoint(node.connection_class, node.connection_kwargs))
+            sends.append(self._nodes[node.name].send(commands, seconds))
         return [await sends[0]] if len(sends) == 1 else await asyncio.gather(*sends)
-
-    def _node(self, node: Any) -> AsyncSingle:
-        way = self._nodes.get(node.name)
-        if way is None:
-            way = self._nodes[node.name] = AsyncSingle(Endpoint(node.connection_class, node.connection_kwargs))
-        return way
 
     async def _learn(self, end: float) -> None:
         """Wait until the nodes are known.

@@ -261,7 +261,7 @@ class Connection(asyncio.Protocol):
             transport.abort()
 
     def abandon(self) -> None:
-        """Close the socket after the event loop has ended, which can close no transport any more."""
+        """Close the socket after the event loop has ended, which can no longer close transports."""
         sock = getattr(self.socket, "_sock", None)  # a loop of another make has none, and the collector closes its own
         if sock is not None:
             sock.close()

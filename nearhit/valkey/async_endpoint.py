@@ -1,4 +1,4 @@
-"""Async endpoint: where a server is, and how an event loop gets a connection to it that is ready to talk."""
+"""Async endpoint: where a server is, and how an event loop connects to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CONNECT_SECONDS: Final = 1.0
 """How long connecting may take where the client sets no limit."""
 
 _RESOLVE_SECONDS: Final = 30.0
-"""How long a name server is waited for. No lookup waits for it: connecting goes on in the background."""
+"""How long to wait for a name server. No lookup waits for it: connecting continues in the background."""
 
 
 class Endpoint:
@@ -67,7 +67,8 @@ class Endpoint:
         if path:
             async with self._clock.timeout(self._seconds):
                 return (await loop.create_unix_connection(Connection, path))[1]
-        tls = await self._tls()
+        known = getattr(described, "ssl_context", None)
+        tls = await asyncio.to_thread(known.get) if known is not None else None  # it reads certificates from disk, once
         failure: OSError | None = None
         for *_, address in await self._resolver.find_async(described.host, int(described.port), _RESOLVE_SECONDS):
             try:
@@ -82,13 +83,8 @@ class Endpoint:
             return connection
         raise failure or OSError(f"the name {described.host!r} has no address")
 
-    async def _tls(self) -> Any:
-        """Return the context for TLS; the files of certificates are read on a thread, once."""
-        known = getattr(self._described, "ssl_context", None)
-        return await asyncio.to_thread(known.get) if known is not None else None
-
     async def _connect_by_client(self) -> Connection:
-        """Let redis-py connect, because the caller has a function of his own for new connections; then take over."""
+        """Let redis-py connect, because the caller has set a function for new connections; then take over."""
         made: Any = self._class(**self._options)
         await made.connect()
         writer = made._writer  # noqa: SLF001 - redis-py shows its transport to nobody
@@ -119,6 +115,6 @@ class Endpoint:
 
 
 def _asks(function: Any) -> bool:
-    """Return whether a caller has a function of his own for new connections; every cluster's client has one itself."""
+    """Return whether a caller has set a function for new connections; a cluster's client always has one."""
     owner = getattr(function, "__self__", None)
     return function is not None and not isinstance(owner, redis.asyncio.RedisCluster)

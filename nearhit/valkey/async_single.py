@@ -42,7 +42,7 @@ _READS: Final = frozenset(
 class Lane:
     """One connection that all callers share, and its successors.
 
-    It is made by a task of the event loop, which goes on when the lookup that asked for it has run out of time.
+    It is made by a task of the event loop, which continues when the lookup that asked for it has run out of time.
 
     Args:
         endpoint: makes connections.
@@ -164,7 +164,7 @@ class AsyncSingle:
             lane.close()
 
     def abandon(self) -> None:
-        """Close the sockets after the loop has ended, which can close no transport any more."""
+        """Close the sockets after the loop has ended, which can no longer close transports."""
         for lane in (self._quick, self._slow):
             lane.abandon()
 
@@ -174,7 +174,12 @@ class AsyncSingle:
         if connection is None or not connection.has_room or connection.has_news:
             with self._clock as clock:
                 end = clock.now() + seconds
-                connection = await self._wait(self._slow if heavy else self._quick, clock, end)
+                lane = self._slow if heavy else self._quick
+                if lane.connection is not None and lane.connection.has_news:
+                    await asyncio.sleep(0)  # the event loop reads it in its next turn, and learns of an end
+                    await asyncio.sleep(0)
+                connection = await lane.ready(clock, end)
+                await connection.wait_for_room(clock, end)
                 seconds = end - clock.now()
             if seconds <= 0:
                 raise BusyError("the time was over when the connection was free")
@@ -197,11 +202,3 @@ class AsyncSingle:
             elif not spare.heavy and not spare.stalled(_STALLED_SECONDS):
                 return spare
         return quick
-
-    async def _wait(self, lane: Lane, clock: LoopClock, end: float) -> Connection:
-        if lane.connection is not None and lane.connection.has_news:
-            await asyncio.sleep(0)  # the event loop reads it in its next turn, and learns of an end
-            await asyncio.sleep(0)
-        connection = await lane.ready(clock, end)
-        await connection.wait_for_room(clock, end)
-        return connection

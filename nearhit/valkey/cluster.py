@@ -119,15 +119,10 @@ def collect(
             replies[place] = reply
     for place, command in enumerate(commands):
         if command[0] == "SCAN" and isinstance(replies[place], list):
-            at = int(command[1]) % _MOST_NODES
-            replies[place] = [_next_cursor(int(replies[place][0]), at, nodes), replies[place][1]]
+            at, cursor = int(command[1]) % _MOST_NODES, int(replies[place][0])
+            following = at + 1 if at + 1 < nodes else 0  # this node has been read, go on with the next
+            replies[place] = [b"%d" % (cursor * _MOST_NODES + at if cursor else following), replies[place][1]]
     return replies
-
-
-def _next_cursor(cursor: int, at: int, nodes: int) -> bytes:
-    if cursor:
-        return b"%d" % (cursor * _MOST_NODES + at)
-    return b"%d" % (at + 1 if at + 1 < nodes else 0)
 
 
 def moved(client: Any, commands: Sequence[Command], replies: Sequence[Any]) -> list[NodeCommands]:

@@ -1,4 +1,4 @@
-"""Cluster client: redis-py's client of a cluster, which reads the nodes in its constructor, made in the background."""
+"""Cluster client: makes redis-py's cluster client in the background, since its constructor reads the nodes."""
 
 from __future__ import annotations
 

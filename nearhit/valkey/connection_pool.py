@@ -176,7 +176,7 @@ class ConnectionPool:
         return waiter
 
     def _forget(self, waiter: _Waiter) -> bool:
-        """Let nobody serve a caller any more; return whether somebody is about to."""
+        """Take a caller out of the queue; return whether somebody has already done so to serve it."""
         try:
             self._waiting.remove(waiter)
         except ValueError:

@@ -1,4 +1,4 @@
-"""Durability: what an accepted fill has reached, and how the log's server confirms it (pure)."""
+"""Durability: how the log's server confirms that accepted fills are on disk (pure)."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def confirmed(flow: Flow[T], seconds: float = CONFIRM_SECONDS) -> Flow[T]:
 def trial_commands(keys: LogKeys, seconds: float) -> tuple[Command, Command]:
     """Return the commands that try out whether the log's server can confirm a write.
 
-    They write a key that says nothing and goes by itself. Without an append-only file, or without WAITAOF, the server
+    They write an empty key that expires by itself. Without an append-only file, or without WAITAOF, the server
     refuses at once; with ``appendfsync no`` it never confirms.
     """
     return ("SET", keys.trial, 1, "PX", _TRIAL_MS), wait_for_disk(seconds)

@@ -1,4 +1,4 @@
-"""Handshake: what a new connection tells its server first, all of it in one round trip."""
+"""Handshake: the first commands of a new connection, all in one round trip."""
 
 from __future__ import annotations
 
@@ -91,7 +91,8 @@ class Handshake:
         return lines
 
     def _instead(self, command: Command, refusal: ReplyError) -> Handshake:
-        if command[0] == "HELLO" and _is_unknown(refusal):
+        unknown = refusal.kind == "NoPermissionError" or any(part in refusal.text for part in _HELLO_REFUSED)
+        if command[0] == "HELLO" and unknown:
             return replace(self, protocol=2)
         if command[0] == "AUTH" and len(command) == 3 and refusal.kind == _TOO_MANY_WORDS:
             return replace(self, credentials=self.credentials[1:])  # a server before version 6 knows no users
@@ -125,7 +126,7 @@ def raise_lost(replies: Sequence[Any]) -> None:
     """Raise where a reply says that the connection, or the whole server, cannot be used now.
 
     Raises:
-        redis.exceptions.AuthenticationError: the server does not know the connection's user any more.
+        redis.exceptions.AuthenticationError: the server no longer accepts the connection's user.
         redis.exceptions.ConnectionError: it is loading its data, or has too many clients.
     """
     for reply in replies:
@@ -141,7 +142,3 @@ def error_of(refusal: ReplyError) -> RedisError:
     if isinstance(made, type) and issubclass(made, ConnectionLostError):
         return made(refusal.text)
     return redis.exceptions.ResponseError(refusal.text)
-
-
-def _is_unknown(refusal: ReplyError) -> bool:
-    return refusal.kind == "NoPermissionError" or any(part in refusal.text for part in _HELLO_REFUSED)

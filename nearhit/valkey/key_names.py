@@ -71,7 +71,7 @@ class LogKeys:
 
     @property
     def invalidated(self) -> str:
-        """What changes with every invalidation: an answer of before is handed to nobody any more."""
+        """Changes with every invalidation: earlier answers are then no longer handed over."""
         return f"nearhit:{{{self.namespace}}}:invalidated"
 
     def flight(self, digest: str) -> str:

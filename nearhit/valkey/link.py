@@ -1,4 +1,4 @@
-"""Link: sends commands to one server within a deadline, and names what goes wrong there.
+"""Link: sends commands to one server within a deadline, and translates its failures.
 
 A client's ``execute_command`` has neither a deadline for one call nor a way to get error replies of a pipeline as
 values without raising, so that the links talk themselves.
@@ -71,7 +71,7 @@ class PoolLink:
         except TimeoutError as error:
             raise StoreUnavailableError(f"no reply within {timeout_seconds:.3f} s") from error
         except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
+            raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
 
     def close(self) -> None:
         """Close the connections, also those in use, and the client where it is not the caller's."""
@@ -110,7 +110,3 @@ def link_to(server: Server) -> Link:
     if server.is_cluster:
         return ClusterLink(server.cluster_client)
     return PoolLink(server.single_client())
-
-
-def _unavailable(error: BaseException) -> StoreUnavailableError:
-    return StoreUnavailableError(f"{type(error).__name__}: {error}")

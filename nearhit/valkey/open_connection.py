@@ -1,4 +1,4 @@
-"""Open connection: one socket with a server at its other end, used by one caller at a time."""
+"""Open connection: one connected socket, used by one caller at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reply reader: parses what a server sends, and refuses replies that announce more than anybody asks for."""
+"""Reply reader: parses what a server sends, and refuses replies that announce too many elements."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ReplyReader:
 
         Raises:
             redis.exceptions.InvalidResponse: a reply announces more than ``MAX_ELEMENTS``, or has more than
-                ``max_bytes``. The connection cannot be used any more.
+                ``max_bytes``. The connection can no longer be used.
         """
         if self._header:
             data = self._header + data

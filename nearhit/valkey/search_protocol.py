@@ -165,12 +165,8 @@ def parse_search(reply: Any) -> list[SearchResult]:
             found.append(SearchResult(key, similarity, row, distance))
         except (KeyError, ValueError, TypeError) as error:
             raise ContractError("FT.SEARCH replied a row without a distance") from error
-    found.sort(key=_by_distance)
+    found.sort(key=lambda row: math.inf if math.isnan(row.distance) else row.distance)
     return found
-
-
-def _by_distance(row: SearchResult) -> float:
-    return math.inf if math.isnan(row.distance) else row.distance
 
 
 def parse_info(reply: Any) -> IndexInfo:

@@ -244,8 +244,8 @@ class Due:
 def promote(keys: LogKeys, lane: str, due: Due) -> Command:
     """Put messages whose wait is over back into the log; replies how many.
 
-    What is no fill of ours becomes a dead letter: left where it is, it would stand before all that is due after it.
-    Messages are looked at a few at a time, since each may be as large as the largest answer.
+    What is no fill becomes a dead letter: left where it is, it would block everything that is due later.
+    Messages are read a few at a time, since each may be as large as the largest answer.
     """
     return _PROMOTE(
         waiting=keys.retry(lane),
@@ -287,7 +287,7 @@ end
 return kept
 """,
 )
-_BURY = _Script(
+_DEAD_LETTER = _Script(
     "log dead",
     "group consumer id most *letter",
     _MINE + "if not mine(id) then return 0 end\n"
@@ -300,7 +300,7 @@ _EXCHANGE = _Script(
     "redis.call('XADD', kept, 'MAXLEN', '~', most, '*', unpack(fields))\n"
     "redis.call('PEXPIRE', kept, life_ms)" + _TAKE_OUT,
 )
-_PUT_OFF = _Script(
+_RETRY_LATER = _Script(
     "log waiting",
     "group consumer id due_ms member",
     _MINE + "if not mine(id) then return 0 end\nredis.call('ZADD', waiting, due_ms, member)" + _TAKE_OUT,
@@ -312,7 +312,7 @@ class Held:
     """A message of a log that a consumer of a group holds.
 
     Each script about it replies 0 and does nothing when another consumer has taken the message over: a worker that was
-    stopped for long must not move it any more.
+    stopped for long must not move it.
     """
 
     log: str
@@ -331,9 +331,9 @@ def keep(log: str, group: str, consumer: str, ids: Iterable[bytes]) -> Command:
     return _KEEP(*ids, log=log, group=group, consumer=consumer)
 
 
-def bury(held: Held, dead: str, most: int, letter: Command) -> Command:
+def dead_letter(held: Held, dead: str, most: int, letter: Command) -> Command:
     """Move a message to the dead-letter log, which keeps about ``most`` letters."""
-    return _BURY(*letter, **held.names, dead=dead, most=most)
+    return _DEAD_LETTER(*letter, **held.names, dead=dead, most=most)
 
 
 def exchange(held: Held, kept: str, most: int, life_ms: int, fields: Command) -> Command:
@@ -341,6 +341,6 @@ def exchange(held: Held, kept: str, most: int, life_ms: int, fields: Command) ->
     return _EXCHANGE(*fields, **held.names, kept=kept, most=most, life_ms=life_ms)
 
 
-def put_off(held: Held, waiting: str, due_ms: int, member: bytes) -> Command:
+def retry_later(held: Held, waiting: str, due_ms: int, member: bytes) -> Command:
     """Move a message to the sorted set of those that wait for their next try, due at ``due_ms``."""
-    return _PUT_OFF(**held.names, waiting=waiting, due_ms=due_ms, member=member)
+    return _RETRY_LATER(**held.names, waiting=waiting, due_ms=due_ms, member=member)

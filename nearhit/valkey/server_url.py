@@ -1,4 +1,4 @@
-"""Server url: says which part of a url cannot be read, without showing any of it: a password may stand anywhere."""
+"""Server URL: says which part of a URL cannot be read, without showing any of it: it may hold a password."""
 
 from __future__ import annotations
 

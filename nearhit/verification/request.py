@@ -1,4 +1,4 @@
-"""Request: what a verification asks for, as it lies in the log. Pure."""
+"""Request: the message that asks for a verification. Pure."""
 
 from __future__ import annotations
 
@@ -115,14 +115,12 @@ def recipe_of(prompt: Any, scope: Scope, model: str = "") -> dict[str, Any]:
             raise ContractError(f"a response format of type {type(shape).__name__} cannot be sent")
         recipe["response_format"] = dict(shape)
     system = [{"role": "system", "content": scope.system}] if scope.system else []
-    return {"model": answering, "messages": [*system, *_messages(prompt)], **recipe}
-
-
-def _messages(prompt: Any) -> list[dict[str, Any]]:
     if isinstance(prompt, str | bytes):
         text = prompt if isinstance(prompt, str) else prompt.decode(errors="replace")
-        return [{"role": "user", "content": text}]
-    return [_message(one) for one in prompt]
+        messages = [{"role": "user", "content": text}]
+    else:
+        messages = [_message(one) for one in prompt]
+    return {"model": answering, "messages": [*system, *messages], **recipe}
 
 
 def _message(message: Any) -> dict[str, Any]:

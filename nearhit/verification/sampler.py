@@ -89,7 +89,7 @@ class Sampler:
             return
         if random.random() >= self._drawing.share:  # noqa: S311 - draws a sample, guards nothing
             return
-        # the caller may go on with its list of messages while the thread reads it
+        # the caller may change its list of messages while the thread reads it
         drawn = (
             outcome,
             list(prompt) if isinstance(prompt, list) else prompt,
@@ -112,7 +112,10 @@ class Sampler:
             if drawn is None:
                 continue
             try:
-                added = self._send(encode(self._request(*drawn)))
+                log, blob = self._keys.log(LANE), encode(self._request(*drawn))
+                fields = (FIELD, blob, fill_log.TRIES, 0, fill_log.QUEUED, time.time_ns() // 1_000_000)
+                command = server_scripts.append_below(log, MAX_LOGGED, self._keys.wake(LANE), fill_log.WAKE_MS, fields)
+                added = int(accepted(self._link.send((command,), _SECONDS)[0], log))
             except ContractError:
                 self._count("unaskable")
             except NearhitError as error:
@@ -120,7 +123,7 @@ class Sampler:
                 self._count("dropped")
             else:
                 self._count("sent" if added else "dropped")
-                if added == 2:  # the one that the flag was free for
+                if added == 2:  # this request has set the flag
                     self._wakeup.notify(LANE)
 
     def _request(self, hit: Hit, prompt: Any, scope: Any) -> VerificationRequest:
@@ -143,13 +146,6 @@ class Sampler:
             scope=query.scope,
             tenant=query.tenant,
         )
-
-    def _send(self, blob: bytes) -> int:
-        log = self._keys.log(LANE)
-        fields = (FIELD, blob, fill_log.TRIES, 0, fill_log.QUEUED, time.time_ns() // 1_000_000)
-        command = server_scripts.append_below(log, MAX_LOGGED, self._keys.wake(LANE), fill_log.WAKE_MS, fields)
-        reply = self._link.send((command,), _SECONDS)[0]
-        return int(accepted(reply, log))
 
     def _count(self, outcome: str) -> None:
         self._metrics.verify_requests.labels(self._metrics.namespace, outcome).inc()

@@ -1,4 +1,4 @@
-"""Samples: verified hits as they lie in Valkey, a stream on the log's server that ends with its window."""
+"""Samples: verified hits, in a stream on the log's server that expires with its window."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRUE_HIT, FALSE_HIT, UNJUDGED = "true_hit", "false_hit", "unjudged"
 VERDICTS = (TRUE_HIT, FALSE_HIT, UNJUDGED)
 
 ANEW = "anew"
-"""Verdict of a mark: what was sampled under the setting before it counts no more."""
+"""Verdict of a mark: samples before it no longer count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def everything(keys: LogKeys) -> Flow[list[Sample]]:
 
 
 def begin_anew(keys: LogKeys, life_ms: int) -> Flow[None]:
-    """Let what was sampled under the setting until now count no more: somebody took a raised threshold back.
+    """Discard the samples until now: somebody took a raised threshold back.
 
     Raises:
         StoreUnavailableError: the log's server does not answer or refuses.

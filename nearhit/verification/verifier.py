@@ -38,7 +38,7 @@ MAX_TRIES = 4
 """Tries of a verification, with growing waits, before it is counted as unjudged: a sample is not worth more."""
 
 ASK_SECONDS = 25.0
-"""Longest time of a call: with the judge's, a batch in work is still far from looking like a stuck one."""
+"""Longest time of a call: with the judge's, a batch in progress is still far from looking like a stuck one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +62,18 @@ class Verifier:
     Args:
         log: runs flows against the log's server.
         keys: names there.
-        fate: writes down what is tried again.
+        acknowledger: writes down what is tried again.
         metrics: where it is counted.
         limits: bounds.
         how: what asks and what compares.
     """
 
     def __init__(
-        self, log: Runner, keys: LogKeys, fate: Acknowledger, metrics: Metrics, limits: Limits, how: Verifying
+        self, log: Runner, keys: LogKeys, acknowledger: Acknowledger, metrics: Metrics, limits: Limits, how: Verifying
     ) -> None:
         self._log = log
         self._keys = keys
-        self._fate = fate
+        self._acknowledger = acknowledger
         self._metrics = metrics
         self._limits = limits
         self._how = how
@@ -100,7 +100,7 @@ class Verifier:
             agrees = self._judged(request)
         except UnavailableError as error:
             if row.tries + 1 < min(MAX_TRIES, self._limits.max_tries):
-                self._fate.failed([row], lane, "model", error)
+                self._acknowledger.retry_later([row], lane, "model", error)
             else:
                 self._give_up(row, lane, request, "unavailable", error)
         except ConfigError as error:
@@ -130,7 +130,7 @@ class Verifier:
         """Take a request out of the log, and its sample in, in one step: nobody counts it again."""
         verdict = sample.verdict if sample is not None else UNJUDGED
         if sample is None:
-            self._fate.done([row], lane)
+            self._acknowledger.ack([row], lane)
         else:
             kept = fill_log.Kept(
                 self._keys.verified, fields_of(sample), MAX_SAMPLES, round(self._how.window_seconds * 1000)

@@ -1,4 +1,4 @@
-"""Watch: what every worker makes of the samples: the gauges, and a raised threshold where a budget is broken."""
+"""Watch: sets the gauges of a worker from the samples, and raises a threshold whose error budget is broken."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from nearhit.domain.threshold_table import ThresholdEntry, decode
-from nearhit.errors import ConfigError, NearhitError
+from nearhit.domain.threshold_table import ThresholdEntry, readable
+from nearhit.errors import NearhitError
 from nearhit.read import threshold_store
 from nearhit.verification import samples
 from nearhit.verification.measure import Budget, in_force, raised, tally
@@ -61,9 +61,12 @@ class Watch:
         except NearhitError:
             self._metrics.forget_false_hits()
             raise
-        entries = _readable(rows)
+        entries = readable(rows)
         groups = in_force(self._seen, entries)
-        self._show([one for group in groups.values() for one in group])
+        found = tally([one for group in groups.values() for one in group])
+        self._metrics.show_false_hits(found.false_share if found.false_share.total else None, self._budget.share)
+        for verdict, count in zip(VERDICTS, (found.true, found.false, found.unjudged), strict=True):
+            self._metrics.verified_hits.labels(self._metrics.namespace, verdict).set(count)
         for field, group in groups.items():
             wanted = raised(group, self._budget)
             if wanted is not None:
@@ -77,14 +80,9 @@ class Watch:
                 self._last = page[-1].id
             if len(page) < samples.PAGE:
                 break
-        start_ms = max(_at_ms(oldest), time.time_ns() // 1_000_000 - self._window_ms)
+        oldest_ms = int(oldest.partition(b"-")[0] or 0)
+        start_ms = max(oldest_ms, time.time_ns() // 1_000_000 - self._window_ms)
         self._seen = [one for one in self._seen if one.at_ms >= start_ms] if oldest else []
-
-    def _show(self, current: list[Sample]) -> None:
-        found = tally(current)
-        self._metrics.show_false_hits(found.false_share if found.false_share.total else None, self._budget.share)
-        for verdict, count in zip(VERDICTS, (found.true, found.false, found.unjudged), strict=True):
-            self._metrics.verified_hits.labels(self._metrics.namespace, verdict).set(count)
 
     def _raise(self, field: str, wanted: Raise, entry: ThresholdEntry | None, blob: bytes | None) -> None:
         about = entry.about if entry is not None else "the namespace"
@@ -103,17 +101,3 @@ def watch_of(shell: Runner, keys: LogKeys, metrics: Metrics, settings: Settings)
     """Return the watch that ``settings`` describe."""
     budget = Budget(settings.verify_budget, settings.verify_ceiling)
     return Watch(shell, keys, metrics, budget, settings.verify_window_seconds)
-
-
-def _at_ms(id_: bytes) -> int:
-    return int(id_.split(b"-")[0]) if id_ else 0
-
-
-def _readable(rows: dict[str, bytes]) -> dict[str, ThresholdEntry]:
-    found = {}
-    for field, blob in rows.items():
-        try:
-            found[field] = decode(field, blob)
-        except ConfigError:
-            continue  # readers do not go by it, either
-    return found

@@ -32,7 +32,7 @@ class Limits:
 
     Attributes:
         max_tries: tries before a fill is given up.
-        max_deliveries: workers that may fall silent over it before it is given up.
+        max_deliveries: deliveries to workers that then fell silent, before it is given up.
         embed_seconds: longest time of an embedding call.
         store_seconds: longest time of a round trip to either server.
     """
@@ -44,10 +44,10 @@ class Limits:
 
 
 class Acknowledger:
-    """Writes down in the log what became of fills. Thread-safe.
+    """Acknowledges fills in the log, lets them wait for a retry, or moves them to the dead letters. Thread-safe.
 
     Every method raises ``StoreUnavailableError`` when the log's server does not answer; the fills are then still in
-    work, and are claimed again later.
+    progress, and are claimed again later.
 
     Args:
         shell: runs flows against the log's server.
@@ -64,37 +64,37 @@ class Acknowledger:
         self._backoff = backoff
         self._limits = limits
 
-    def done(self, rows: Sequence[Logged], lane: str) -> None:
+    def ack(self, rows: Sequence[Logged], lane: str) -> None:
         """Take fills out of the log."""
-        self._runner.run(fill_log.done(self._keys, lane, rows), self._limits.store_seconds)
+        self._runner.run(fill_log.ack(self._keys, lane, rows), self._limits.store_seconds)
 
     def poisonous(self, row: Logged, lane: str) -> bool:
-        """Return whether too many workers fell silent over a fill; it is buried then."""
+        """Return whether too many workers fell silent with this fill; it is then dead-lettered."""
         if row.deliveries <= self._limits.max_deliveries:
             return False
-        self.bury(row, lane, "poison", f"{row.deliveries - 1} workers fell silent over it")
+        self.dead_letter(row, lane, "poison", f"{row.deliveries - 1} workers fell silent over it")
         return True
 
     def busy(self, rows: Sequence[Logged], lane: str) -> None:
         """Let fills wait a moment for another worker's write."""
         self._wait([(row, BUSY_WAIT_SECONDS * (0.5 + _chance()), row.tries) for row in rows], lane)
 
-    def failed(self, rows: Sequence[Logged], lane: str, reason: str, error: NearhitError) -> None:
-        """Let fills wait for their next try, or bury those that had their last one."""
+    def retry_later(self, rows: Sequence[Logged], lane: str, reason: str, error: NearhitError) -> None:
+        """Let fills wait for their next try, or dead-letter those that had their last one."""
         waits = []
         retry_after: float | None = getattr(error, "retry_after_seconds", None)
         for row in rows:
             tries = row.tries + 1
             if tries >= self._limits.max_tries:
-                self.bury(row, lane, "retries_exhausted", f"{tries} tries; the last: {error}")
+                self.dead_letter(row, lane, "retries_exhausted", f"{tries} tries; the last: {error}")
             else:
                 waits.append((row, self._backoff.wait_seconds(tries, _chance(), retry_after), tries))
         self._wait(waits, lane)
         self._metrics.retries.labels(self._metrics.namespace, reason).inc(len(waits))
 
-    def bury(self, row: Logged, lane: str, reason: str, why: object) -> None:
+    def dead_letter(self, row: Logged, lane: str, reason: str, why: object) -> None:
         """Move a fill to the dead-letter log, count it, and say so; the log line holds neither prompt nor answer."""
-        flow = fill_log.bury(self._keys, lane, row, reason, str(why))
+        flow = fill_log.dead_letter(self._keys, lane, row, reason, str(why))
         if self._runner.run(flow, self._limits.store_seconds):
             self._metrics.dead_letters.labels(self._metrics.namespace, reason).inc()
             log.warning("fill given up", extra={"action": "bury", "reason": reason, "lane": lane})
@@ -103,7 +103,7 @@ class Acknowledger:
         if waits:
             now_ms = time.time_ns() // 1_000_000
             due = [(row, now_ms + round(seconds * 1000), tries) for row, seconds, tries in waits]
-            self._runner.run(fill_log.put_off(self._keys, lane, due), self._limits.store_seconds)
+            self._runner.run(fill_log.retry_later(self._keys, lane, due), self._limits.store_seconds)
 
 
 def _chance() -> float:

@@ -1,4 +1,4 @@
-"""Batch writer: turns a batch of fills from the log into entries, or says what else becomes of each.
+"""Batch writer: turns a batch of fills from the log into entries; what cannot be stored is retried or dead-lettered.
 
 read or claim ─▶ decode ─▶ vectors: carried, known, embedded in one call ─▶ upsert ─▶ acknowledge
 │                              │                          │
@@ -41,7 +41,7 @@ SUSPECT_TRIES = 2
 
 @dataclass(slots=True)
 class Work:
-    """A fill in work: where it lies in the log, what it says, and its vector once there is one."""
+    """A fill in progress: where it lies in the log, what it says, and its vector once there is one."""
 
     row: Logged
     fill: Fill
@@ -53,14 +53,14 @@ class BatchWriter:
 
     Args:
         cache: runs flows against the cache server and the embedder.
-        fate: writes down what became of a fill.
+        acknowledger: takes fills out of the log.
         metrics: where everything is counted.
         limits: bounds.
     """
 
-    def __init__(self, cache: Runner, fate: Acknowledger, metrics: Metrics, limits: Limits) -> None:
+    def __init__(self, cache: Runner, acknowledger: Acknowledger, metrics: Metrics, limits: Limits) -> None:
         self._cache = cache
-        self._fate = fate
+        self._acknowledger = acknowledger
         self._metrics = metrics
         self._limits = limits
         self._verification = SearchabilityProbe(cache, metrics)
@@ -80,17 +80,21 @@ class BatchWriter:
         works = []
         now_us = time.time_ns() // 1000
         for row in rows:
-            if self._fate.poisonous(row, lane):
+            if self._acknowledger.poisonous(row, lane):
                 continue
             try:
-                fill = _not_ahead(fill_message.decode(row.blob), max(now_us, row.added_us))
+                fill = fill_message.decode(row.blob)
             except MessageError as error:
-                self._fate.bury(row, lane, "undecodable", error)
+                self._acknowledger.dead_letter(row, lane, "undecodable", error)
                 continue
+            # No later answer could replace one from a clock that is ahead. The later of two clocks, ours and the log
+            # server's, is the bound, so that one that is behind does no harm.
+            fill = replace(fill, created_us=min(fill.created_us, max(now_us, row.added_us)))
             if not fill.response:
-                self._fate.bury(row, lane, "undecodable", "the fill has no answer")
+                self._acknowledger.dead_letter(row, lane, "undecodable", "the fill has no answer")
             elif fill.created_us + fill.ttl_ms * 1000 <= now_us:
-                self._fate.bury(row, lane, "expired", f"its time to live of {fill.ttl_ms} ms ended in the queue")
+                text = f"its time to live of {fill.ttl_ms} ms ended in the queue"
+                self._acknowledger.dead_letter(row, lane, "expired", text)
             else:
                 works.append(Work(row, fill))
         return works
@@ -101,9 +105,9 @@ class BatchWriter:
         ready = []
         for work in works:
             try:
-                work.vector = _carried(work.fill, space) or _known(work.fill, space)
+                work.vector = _known_vector(work.fill, space)
             except VectorError as error:
-                self._fate.bury(work.row, lane, "bad_vector", error)
+                self._acknowledger.dead_letter(work.row, lane, "bad_vector", error)
                 continue
             if work.vector:
                 ready.append(work)
@@ -126,13 +130,13 @@ class BatchWriter:
                 self._metrics.count_error("embed", error)
             if len(texts) > 1 and max(row.tries for row in rows) >= SUSPECT_TRIES:
                 return self._embed_around(lacking, lane, space, error)
-            self._fate.failed(rows, lane, "embedder", error)
+            self._acknowledger.retry_later(rows, lane, "embedder", error)
             return []
         except ContractError as error:
             if len(texts) > 1:
                 return self._embed_halves(lacking, lane, space)
             for row in rows:
-                self._fate.bury(row, lane, "embedder_refused", error)
+                self._acknowledger.dead_letter(row, lane, "embedder_refused", error)
             return []
         for text, vector in zip(texts, made, strict=True):
             space.vectors.put(text, vector)
@@ -141,7 +145,7 @@ class BatchWriter:
         return everyone
 
     def _embed_halves(self, lacking: dict[str, list[Work]], lane: str, space: Space) -> list[Work]:
-        """Embed each half by itself: one bad text never fails its neighbours, it comes to stand alone."""
+        """Embed each half by itself: bisects until the failing text is isolated."""
         texts = tuple(lacking)
         half = len(texts) // 2
         parts = (texts[:half], texts[half:])
@@ -154,7 +158,7 @@ class BatchWriter:
         ready = self._embed({first: lacking[first]}, lane, space)
         if ready:
             return ready + self._embed_halves(rest, lane, space)
-        self._fate.failed([work.row for works in rest.values() for work in works], lane, "embedder", error)
+        self._acknowledger.retry_later([work.row for works in rest.values() for work in works], lane, "embedder", error)
         return []
 
     def _store(self, works: list[Work], lane: str, space: Space) -> int:
@@ -164,11 +168,11 @@ class BatchWriter:
         try:
             results = self._cache.run(upsert(entries, space.keys), self._limits.store_seconds)
         except UnavailableError as error:
-            self._fate.failed([work.row for work in works], lane, "store", error)
+            self._acknowledger.retry_later([work.row for work in works], lane, "store", error)
             return 0
         except (EntryError, ContractError) as error:
             for work in works:
-                self._fate.bury(work.row, lane, "refused", error)
+                self._acknowledger.dead_letter(work.row, lane, "refused", error)
             return 0
         stored = self._acknowledge(works, results, lane)
         self._verification.sample(entries, results, space)
@@ -178,24 +182,14 @@ class BatchWriter:
         now_ms = time.time_ns() // 1_000_000
         space = self._metrics.namespace
         pairs = list(zip((work.row for work in works), results, strict=True))
-        self._fate.done([row for row, result in pairs if result is not Stored.BUSY], lane)
+        self._acknowledger.ack([row for row, result in pairs if result is not Stored.BUSY], lane)
         lag = self._metrics.lag.labels(space, lane)
         for row, result in pairs:
             self._metrics.upserts.labels(space, lane, result.value).inc()
             if result is Stored.STORED and row.queued_ms:
                 lag.observe(max(0, now_ms - row.queued_ms) / 1000)
-        self._fate.busy([row for row, result in pairs if result is Stored.BUSY], lane)
+        self._acknowledger.busy([row for row, result in pairs if result is Stored.BUSY], lane)
         return sum(result is Stored.STORED for result in results)
-
-
-def _not_ahead(fill: Fill, now_us: int) -> Fill:
-    """Return the fill with a time that has come: no later answer could replace one from a clock that is ahead.
-
-    Args:
-        fill: what a caller sent.
-        now_us: the later of two clocks, the worker's and the log server's, so that one that is behind does no harm.
-    """
-    return replace(fill, created_us=now_us) if fill.created_us > now_us else fill
 
 
 def _embed_all(texts: tuple[str, ...], dimension: int) -> Flow[NDArray[np.float32]]:
@@ -206,24 +200,20 @@ def _embed_all(texts: tuple[str, ...], dimension: int) -> Flow[NDArray[np.float3
     return rows
 
 
-def _carried(fill: Fill, space: Space) -> bytes:
-    """Return the vector that came with the fill; empty when there is none, or it is another embedder's.
+def _known_vector(fill: Fill, space: Space) -> bytes:
+    """Return the vector that came with the fill, or that this process knows; empty when its text must be embedded.
 
     Raises:
-        VectorError: it is not a unit vector of the namespace's dimension.
+        VectorError: what came is not a unit vector of the namespace's dimension.
     """
     if not fill.embedding or fill.embedder != space.keys.embedder:
-        return b""
+        known = space.vectors.get(fill.prompt)
+        return b"" if known is None else vectors.to_bytes(known)
     vector = vectors.from_bytes(fill.embedding, space.dimension)
     length = float(np.dot(vector, vector))
     if not 0.99 < length < 1.01:  # NaN fails this, too
         raise VectorError(f"the fill's vector has squared length {length}, expected 1")
     return fill.embedding
-
-
-def _known(fill: Fill, space: Space) -> bytes:
-    known = space.vectors.get(fill.prompt)
-    return b"" if known is None else vectors.to_bytes(known)
 
 
 def _entry(work: Work, space: Space) -> Entry:

@@ -1,4 +1,4 @@
-"""Consumer group: which workers still read a fill log, and which have gone."""
+"""Consumer group: which workers still read a fill log, and which are gone."""
 
 from __future__ import annotations
 
@@ -36,6 +36,6 @@ def wants_help(keys: LogKeys, lane: str) -> Flow[bool]:
 
 
 def forget_consumers(keys: LogKeys, lane: str) -> Flow[int]:
-    """Remove consumers from the group that have nothing in work and said nothing for a day; return how many."""
+    """Remove consumers from the group that have nothing in progress and were silent for a day; return how many."""
     reply = yield from ask(server_scripts.forget_consumers(keys.log(lane), GROUP, FORGET_MS))
     return 0 if isinstance(reply, ReplyError) else int(reply)

@@ -1,4 +1,4 @@
-"""Dead letters: fills that were given up, to be looked at, replayed or dropped."""
+"""Dead letters: fills that were given up; lists, replays and drops them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drain: empties a lane of the fill log in batches, and keeps other workers from claiming what is in work."""
+"""Drain: empties a lane of the fill log in batches, and keeps other workers from claiming what is in progress."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ log = logging.getLogger("nearhit")
 
 _SECONDS = 10.0
 _YIELD_SECONDS = 0.25
-"""How long a bulk batch waits at most for users' fills before it goes on: bulk is slow then, never still."""
+"""How long a bulk batch waits at most for users' fills before it continues: bulk is then slow, but never stops."""
 
 _USERS_SECONDS = 1.0
 """For how long after users' fills bulk work rests between its batches."""
 
 DRAIN_SECONDS = 10.0
-"""How long one drain goes on with a lane that does not become empty; the timer begins another. A task that runs for
+"""How long one drain works on a lane that does not become empty; the timer begins another. A task that runs for
 minutes would outlive its broker's visibility timeout, and could not be stopped in time."""
 
 MAX_BATCH_BYTES = 8 * 1024 * 1024
@@ -56,7 +56,7 @@ class Gathering:
         wait_seconds: how long a batch that is not full waits for more.
         claim_idle_ms: after how long a silent worker's fills are taken over.
         bulk_batch: fills in a batch of another lane than ``interactive``.
-        keep_seconds: how long a batch may be in work before its fills are left to other workers: the thread hangs.
+        keep_seconds: how long a batch may be in progress before its fills are left to other workers: the thread hangs.
     """
 
     max_batch: int = 64
@@ -129,13 +129,13 @@ class Drain:
 
     @property
     def longest_work_seconds(self) -> float:
-        """How long the batch has been in work that was begun first; 0 when there is none."""
+        """How long the batch has been in progress that was begun first; 0 when there is none."""
         with self._lock:
             begun = [work.since for work in self._works.values()]
         return time.monotonic() - min(begun) if begun else 0.0
 
     def stop(self) -> None:
-        """Let batches in work be the last ones."""
+        """Let batches in progress be the last ones."""
         self._stopping.set()
 
     def run(self, lane: str) -> int:
@@ -164,8 +164,8 @@ class Drain:
     def take_over(self, lane: str) -> int:
         """Store what silent workers left behind; return how many fills were stored.
 
-        A fill that was with two workers when they fell silent may be what killed them: it is claimed alone, so that it
-        can take no neighbour with it, and after those that are less suspect.
+        A fill that two workers held when they fell silent may have killed them: it is claimed alone, so that no other
+        fill is lost with it, and after those that are less suspect.
         """
         stored = 0
         idle, count = self._gathering.claim_idle_ms, self._gathering.size(lane)
@@ -175,7 +175,7 @@ class Drain:
                 break
             space = self._space()
             with self._working(lane) as rows:
-                self._claim(lane, rows, _least_suspect(left))
+                self._claim(lane, rows, least_suspect(left))
                 if not rows:
                     break  # another worker was first
                 stored += self._write(rows, lane, space)
@@ -187,7 +187,7 @@ class Drain:
         return self._runner.run(fill_log.promote(self._keys, lane, now_ms, 1000), _SECONDS)
 
     def keep_alive(self) -> None:
-        """Tell the log that what is in work here is not abandoned; to be called well within ``claim_idle_ms``."""
+        """Tell the log that what is in progress here is not abandoned; to be called well within ``claim_idle_ms``."""
         now = time.monotonic()
         with self._lock:
             works = [work for work in self._works.values() if now - work.since < self._gathering.keep_seconds]
@@ -289,6 +289,7 @@ class Drain:
                 del self._works[token]
 
 
-def _least_suspect(left: list[Silent]) -> list[Silent]:
+def least_suspect(left: list[Silent]) -> list[Silent]:
+    """Return the fills that were delivered once; without any, the one that was delivered least often."""
     trusted = [one for one in left if one.deliveries <= _TRUSTED_DELIVERIES]
     return trusted or [min(left, key=lambda one: one.deliveries)]

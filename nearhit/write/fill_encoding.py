@@ -32,7 +32,7 @@ class FillOptions(TypedDict, total=False):
         fresh_seconds: soft time to live; without it the setting.
         usage: tokens and dollars that the answer cost, counted as saved at every hit.
         refresh: how to ask the model again after the soft time to live: ``{"model": …, "messages": […]}``.
-        lane: ``interactive``, or ``bulk`` for loads that must not stand in the way of users.
+        lane: ``interactive``, or ``bulk`` for loads that must not delay users.
     """
 
     ttl_seconds: float

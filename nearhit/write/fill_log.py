@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from nearhit.domain.fill_message import FIELD
 from nearhit.flow.steps import Flow, ReplyError, Send, accepted, ask
 from nearhit.valkey import server_scripts
+from nearhit.valkey.durability import CONFIRM_SECONDS, confirmed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nearhit.flow.runner import Runner
     from nearhit.flow.steps import Command
     from nearhit.valkey.key_names import LogKeys
 
@@ -46,7 +48,7 @@ class Logged:
         tries: failed tries so far.
         queued_ms: when ``fill`` accepted it, milliseconds since the epoch.
         deliveries: how often it was handed to a worker.
-        owner: the consumer that has it in work.
+        owner: the consumer that has it in progress.
     """
 
     id: bytes
@@ -64,7 +66,7 @@ class Logged:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """A fill whose worker has said nothing for too long: its id, and how often it was handed out."""
+    """A fill whose worker has been silent for too long: its id, and how often it was delivered."""
 
     id: bytes
     deliveries: int
@@ -82,12 +84,17 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How full a log is: all fills, those in work, those that wait for a next try, and the oldest one's age."""
+    """How full a log is: all fills, those in progress, those that wait for a next try, and the oldest one's age."""
 
     fills: int
     pending: int
     retrying: int
     oldest_ms: int | None
+
+    @property
+    def unfinished(self) -> int:
+        """How many fills are neither stored nor given up."""
+        return self.fills + self.retrying
 
 
 def append(keys: LogKeys, lane: str, blob: bytes, queued_ms: int) -> tuple[Command, Command]:
@@ -150,14 +157,14 @@ def claim(keys: LogKeys, lane: str, consumer: str, idle_ms: int, wanted: Sequenc
 
 
 def keep(keys: LogKeys, lane: str, consumer: str, rows: Sequence[Logged]) -> Flow[int]:
-    """Say that fills are still in work, so that no other worker claims them; return how many are still ours."""
+    """Say that fills are still in progress, so that no other worker claims them; return how many are still ours."""
     if not rows:
         return 0
     reply = yield from ask(server_scripts.keep(keys.log(lane), GROUP, consumer, [row.id for row in rows]))
     return 0 if isinstance(reply, ReplyError) else int(reply)
 
 
-def done(keys: LogKeys, lane: str, rows: Sequence[Logged]) -> Flow[None]:
+def ack(keys: LogKeys, lane: str, rows: Sequence[Logged]) -> Flow[None]:
     """Take fills out of the log: they are stored."""
     if rows:
         ids = tuple(row.id for row in rows)
@@ -171,7 +178,7 @@ def exchange(keys: LogKeys, lane: str, row: Logged, kept: Kept) -> Flow[int]:
     return (yield from _moved([command], kept.stream))
 
 
-def put_off(keys: LogKeys, lane: str, waits: Sequence[tuple[Logged, int, int]]) -> Flow[int]:
+def retry_later(keys: LogKeys, lane: str, waits: Sequence[tuple[Logged, int, int]]) -> Flow[int]:
     """Let fills wait for their next try; each is never out of both places.
 
     Args:
@@ -186,14 +193,14 @@ def put_off(keys: LogKeys, lane: str, waits: Sequence[tuple[Logged, int, int]]) 
     for row, due_ms, tries in waits:
         # no msgpack here: the server's reader of it, which takes the fill out again, knows no binary strings
         blob = b"%b|%d|%d|%b" % (row.id, tries, row.queued_ms, row.blob)
-        commands.append(server_scripts.put_off(_held(keys, lane, row), keys.retry(lane), due_ms, blob))
+        commands.append(server_scripts.retry_later(_held(keys, lane, row), keys.retry(lane), due_ms, blob))
     return (yield from _moved(commands, keys.retry(lane)))
 
 
-def bury(keys: LogKeys, lane: str, row: Logged, reason: str, detail: str) -> Flow[int]:
+def dead_letter(keys: LogKeys, lane: str, row: Logged, reason: str, detail: str) -> Flow[int]:
     """Move a fill to the dead-letter log with its reason; return 0 when another worker has taken it over."""
     letter = (*_fields(row.blob, row.tries, row.queued_ms), *_reason(lane, reason, detail))
-    command = server_scripts.bury(_held(keys, lane, row), keys.dead, MAX_DEAD, letter)
+    command = server_scripts.dead_letter(_held(keys, lane, row), keys.dead, MAX_DEAD, letter)
     return (yield from _moved([command], keys.dead))
 
 
@@ -228,6 +235,19 @@ def take_in(
         yield from _transaction(tuple(commands))
 
 
+def write(runner: Runner, flow: Flow[None], seconds: float, *, confirm: bool) -> None:
+    """Run a flow that adds to the log; with ``confirm``, wait until the server's disk has what it added.
+
+    Raises:
+        StoreUnavailableError: the server does not answer within ``seconds``, or does not confirm in time.
+        ConfigError: it cannot confirm.
+    """
+    if confirm:
+        runner.run(confirmed(flow), 2 * CONFIRM_SECONDS)
+    else:
+        runner.run(flow, seconds)
+
+
 def promote(keys: LogKeys, lane: str, now_ms: int, count: int) -> Flow[int]:
     """Put fills whose wait is over back into the log; what is no fill becomes a dead letter.
 
@@ -238,7 +258,7 @@ def promote(keys: LogKeys, lane: str, now_ms: int, count: int) -> Flow[int]:
         count: how many at most, or a few more; fewer where they are large.
 
     Returns:
-        How many wait no more.
+        How many went back.
 
     Raises:
         StoreUnavailableError: the log's server does not answer, or refuses.
@@ -312,7 +332,7 @@ def _rows(entries: list[Any], owner: str) -> list[Logged]:
 
 
 def _whole(value: bytes | None) -> int:
-    """Read a count; a foreign entry's garbage is 0, since its message will be buried by the worker anyway."""
+    """Read a count; a foreign entry's garbage is 0, since the worker dead-letters its message anyway."""
     return int(value) if value is not None and value.isdigit() and len(value) <= _DIGITS else 0
 
 

@@ -217,7 +217,7 @@ class Publisher:
             try:
                 loop.call_soon_threadsafe(told.set)
             except RuntimeError:
-                return  # the loop has ended, and nobody waits any more
+                return  # the loop has ended, and nobody waits now
 
         fill.heard = tell
         if not self._put(fill, state):
@@ -250,7 +250,10 @@ class Publisher:
         state = self._state.get()
         try:
             if self._confirms and not state.proven:
-                self._try_out(state)
+                # can the server confirm at all? Asked before it gets a fill: else each try would add all of them anew
+                tried = self._link.send(trial_commands(self._keys, CONFIRM_SECONDS), self._send_seconds)
+                check_trial(self._keys, tried, CONFIRM_SECONDS)
+                state.proven = True
             self._appended(self._link.send(self._commands(fills, CONFIRM_SECONDS), self._send_seconds), fills)
         except (StoreUnavailableError, ConfigError) as error:
             self._failed(error, state, counted=state.failure != type(error).__name__)
@@ -262,17 +265,8 @@ class Publisher:
             self._connect(state)
         return True
 
-    def _try_out(self, state: _State) -> None:
-        """See whether the server can confirm at all before it gets a fill: else each try would add all of them anew."""
-        check_trial(
-            self._keys,
-            self._link.send(trial_commands(self._keys, CONFIRM_SECONDS), self._send_seconds),
-            CONFIRM_SECONDS,
-        )
-        state.proven = True
-
     def _connect(self, state: _State) -> None:
-        """Open the connection of the callers' threads; without one they go on to use the spool."""
+        """Open the connection of the callers' threads; without one they use the spool."""
         try:
             self._direct.send((("EXISTS", self._keys.wake("interactive")),), _SPOOL_SECONDS)  # in a cluster: that node
         except StoreUnavailableError:

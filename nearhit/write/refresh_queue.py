@@ -1,4 +1,4 @@
-"""Refresh: asks the model again for an entry whose soft time to live has passed, while its answer is still served.
+"""Refresh queue: asks workers to refresh entries that are stale, while their answers are still served.
 
 reader: stale hit ─▶ one message in the refresh log, however many readers and hits ─▶ worker: the entry's recipe ─▶ the
 model, through LiteLLM ─▶ the entry, written anew.
@@ -116,14 +116,11 @@ class Refreshes:
             if key is None:
                 continue
             try:
-                added = self._send(key)
+                command = request(self._keys, key, time.time_ns() // 1_000_000)
+                added = accepted(self._link.send((command,), _SECONDS)[0], self._keys.log(LANE))
             except StoreUnavailableError as error:
                 self._metrics.count_error("refresh", error)
                 self._next_ask.get()[key] = time.monotonic() + 1.0
             else:
                 if added:
                     self._wakeup.notify(LANE)
-
-    def _send(self, key: str) -> bool:
-        reply = self._link.send((request(self._keys, key, time.time_ns() // 1_000_000),), _SECONDS)[0]
-        return bool(accepted(reply, self._keys.log(LANE)))

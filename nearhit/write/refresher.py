@@ -46,7 +46,7 @@ class Refresher:
 
     Args:
         cache: runs flows against the cache server.
-        fate: writes down what became of a message.
+        acknowledger: takes messages out of the log.
         metrics: where it is counted.
         limits: bounds.
         ask: asks a model by a recipe; ``ask_model`` does so through LiteLLM.
@@ -55,13 +55,13 @@ class Refresher:
     def __init__(
         self,
         cache: Runner,
-        fate: Acknowledger,
+        acknowledger: Acknowledger,
         metrics: Metrics,
         limits: Limits,
         ask: Callable[[dict[str, Any], bool, float], Answer] | None = None,
     ) -> None:
         self._cache = cache
-        self._fate = fate
+        self._acknowledger = acknowledger
         self._metrics = metrics
         self._limits = limits
         self._ask = ask or ask_model
@@ -72,7 +72,7 @@ class Refresher:
         Raises:
             StoreUnavailableError: the log's server does not answer.
         """
-        rows = [row for row in rows if not self._fate.poisonous(row, lane)]
+        rows = [row for row in rows if not self._acknowledger.poisonous(row, lane)]
         with ThreadPoolExecutor(max(1, len(rows)), thread_name_prefix="nearhit-ask") as pool:
             return sum(pool.map(lambda row: self._refresh(row, lane, space), rows))
 
@@ -80,22 +80,22 @@ class Refresher:
         try:
             stale = self._cache.run(_read(refresh_queue.decode_request(row.blob)), self._limits.store_seconds)
             if stale is None:
-                self._fate.done([row], lane)  # gone, or fresh again
+                self._acknowledger.ack([row], lane)  # gone, or fresh again
                 return 0
             fresh = self._asked_again(stale)
             result = self._cache.run(upsert([fresh], space.keys), self._limits.store_seconds)[0]
         except MessageError as error:
-            self._fate.bury(row, lane, "undecodable", error)
+            self._acknowledger.dead_letter(row, lane, "undecodable", error)
         except (UnavailableError, ConfigError) as error:
             self._metrics.count_error("refresh", error)
-            self._fate.failed([row], lane, "model", error)
+            self._acknowledger.retry_later([row], lane, "model", error)
         except ContractError as error:
-            self._fate.bury(row, lane, "model_refused", error)
+            self._acknowledger.dead_letter(row, lane, "model_refused", error)
         else:
             if result is Stored.BUSY:
-                self._fate.busy([row], lane)
+                self._acknowledger.busy([row], lane)
                 return 0
-            self._fate.done([row], lane)
+            self._acknowledger.ack([row], lane)
             self._metrics.upserts.labels(self._metrics.namespace, lane, result.value).inc()
             return int(result is Stored.STORED)
         return 0

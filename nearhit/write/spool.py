@@ -44,7 +44,7 @@ class Spooled:
     heard: Callable[[], None] | None = None
 
     def settle(self) -> None:
-        """Tell who waits that there is news."""
+        """Notify whoever waits."""
         if self.settled.empty():  # an outage of hours settles a waiting fill thousands of times
             self.settled.put(None)
         if self.heard is not None:

@@ -6,7 +6,7 @@ valkey-search blocks the whole server while it indexes what a script or a transa
 only its own connection (1.2.1); and one that only takes the lease costs the server 8 µs, where SET and HGET cost 2.
 
 What stands in an entry's place without being one is overwritten: a key of another type, a time that is no number or
-lies ahead. One such key would otherwise fail its whole batch, or keep every later answer out, for ever. A lease that is
+lies ahead. One such key would otherwise fail its whole batch, or keep every later answer out forever. A lease that is
 not from here, one without an end, is given the end that a lease has.
 """
 
@@ -47,7 +47,7 @@ is ahead of its own clock, so that this is how far the clocks of two workers may
 def upsert(
     entries: Sequence[Entry], keys: CacheKeys, clock: Callable[[], float] = time.monotonic
 ) -> Flow[list[Stored]]:
-    """Write entries and return what became of each, in order.
+    """Write entries and return the result for each, in order.
 
     ``stale``: a newer answer is there, or comes later in the same batch. ``busy``: another worker writes that very
     entry now, or this one was stopped for so long that another may; try again. Doing it twice leaves the same entries.
@@ -78,7 +78,9 @@ def upsert(
     commands = [command for lease, one in go for command in _written(lease, one, keys)]
     # last, and after all: replies come in order, so that a lease is given back only once its entry stands
     commands += [server_scripts.release(key_names.lease(lease.name), token) for lease in leases if lease.held]
-    bounds = [_bounded(lease.name) for lease in leases if lease.result is Stored.BUSY]
+    # another one's lease gets an end, where it has none or a later one
+    busy = [lease.name for lease in leases if lease.result is Stored.BUSY]
+    bounds = [("PEXPIRE", key_names.lease(name), LEASE_MS, "LT") for name in busy]
     if commands or bounds:
         replies = yield Send((*commands, *bounds), "upsert")
         _check(replies[: len(commands)])
@@ -98,7 +100,7 @@ def remove(names: Sequence[str], keys: CacheKeys) -> Flow[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Lease:
-    """What was found at an entry's key: what may become of it, whether the lease is ours, and whether it is no hash."""
+    """What was found at an entry's key: the result, whether the lease is ours, and whether another type is there."""
 
     name: str
     result: Stored
@@ -113,27 +115,14 @@ def _lease(wanted: list[tuple[str, Entry]], token: str) -> Flow[list[_Lease]]:
         commands.append(("HGET", name, CREATED))
     replies = yield Send(tuple(commands), "upsert")
     _check([reply for reply in replies if not _is_foreign(reply)])
-    return [
-        _found(name, one, replies[2 * at] is not None, replies[2 * at + 1]) for at, (name, one) in enumerate(wanted)
-    ]
-
-
-def _found(name: str, one: Entry, held: bool, created: Any) -> _Lease:
-    newer = one.created_us < _created(created) <= max(one.created_us, time.time_ns() // 1000) + AHEAD_US
-    result = Stored.STALE if newer else Stored.STORED if held else Stored.BUSY
-    return _Lease(name, result, held, _is_foreign(created))
-
-
-def _created(reply: Any) -> int:
-    """Return the time of the entry that is there; 0 where there is none, or what is there is no time."""
-    if not isinstance(reply, bytes) or not reply.isdigit() or len(reply) > len(str(MAX_WHOLE)):
-        return 0
-    return int(reply)
-
-
-def _bounded(name: str) -> Command:
-    """Return the command that gives another one's lease an end; one that ends earlier keeps its own."""
-    return ("PEXPIRE", key_names.lease(name), LEASE_MS, "LT")
+    leases = []
+    for (name, one), lease, created in zip(wanted, replies[::2], replies[1::2], strict=True):
+        readable = isinstance(created, bytes) and created.isdigit() and len(created) <= len(str(MAX_WHOLE))
+        there_us = int(created) if readable else 0  # of the entry that is there; what is no time counts for nothing
+        newer = one.created_us < there_us <= max(one.created_us, time.time_ns() // 1000) + AHEAD_US
+        result = Stored.STALE if newer else Stored.BUSY if lease is None else Stored.STORED
+        leases.append(_Lease(name, result, lease is not None, _is_foreign(created)))
+    return leases
 
 
 def _is_foreign(reply: Any) -> bool:

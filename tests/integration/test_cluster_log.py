@@ -118,7 +118,7 @@ def test_a_fill_that_fails_waits_and_is_tried_again(runtime: Runtime, on_cluster
         cache.fill(QUESTION, "an answer")
     rows = runtime.log.run(fill_log.read(keys, "interactive", "one", 10, last=True), 5)
     assert runtime.log.run(fill_log.keep(keys, "interactive", "one", rows), 5) == 1
-    assert runtime.log.run(fill_log.put_off(keys, "interactive", [(rows[0], now_ms, 1)]), 5) == 1
+    assert runtime.log.run(fill_log.retry_later(keys, "interactive", [(rows[0], now_ms, 1)]), 5) == 1
     assert runtime.log.run(fill_log.depth(keys, "interactive"), 5).retrying == 1
     assert runtime.drain("interactive") == 1
 
@@ -142,7 +142,7 @@ def test_dead_letters_are_listed_and_replayed(
     with SemanticCache(made) as cache:
         cache.fill("another", "answer")
     (row,) = runtime.log.run(fill_log.read(runtime.keys, "interactive", "one", 10, last=True), 5)
-    assert runtime.log.run(fill_log.bury(runtime.keys, "interactive", row, "poison", "for the test"), 5) == 1
+    assert runtime.log.run(fill_log.dead_letter(runtime.keys, "interactive", row, "poison", "for the test"), 5) == 1
     where = ["--url", made.url, "--log-url", made.log_url, "--namespace", made.namespace]
     assert main(["dead", "list", "--json", *where]) == 0
     reasons = [json.loads(line)["reason"] for line in capsys.readouterr().out.splitlines()]

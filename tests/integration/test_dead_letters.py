@@ -39,7 +39,7 @@ def say(
             cache.fill(f"question {number}", f"answer {number}")
     rows = run(server, fill_log.read(keys, "interactive", "one", 10, last=True))
     for row in rows:
-        run(server, fill_log.bury(keys, "interactive", row, "retries_exhausted", "for the test"))
+        run(server, fill_log.dead_letter(keys, "interactive", row, "retries_exhausted", "for the test"))
     run(server, fill_log.take_in(keys, [], [(b"\x80garbage", "refused_message", "no task")], 1))
 
     def run_it(*words: str) -> tuple[int, str]:

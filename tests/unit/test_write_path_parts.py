@@ -13,9 +13,9 @@ from nearhit.errors import MessageError
 from nearhit.flow.steps import Send
 from nearhit.resilience.backoff import Backoff
 from nearhit.valkey.key_names import LogKeys
-from nearhit.write.drain import Gathering, _least_suspect
+from nearhit.write.drain import Gathering, least_suspect
 from nearhit.write.fill_log import Logged as Row
-from nearhit.write.fill_log import Silent, put_off
+from nearhit.write.fill_log import Silent, retry_later
 from nearhit.write.refresh_queue import decode_request, encode_request
 from nearhit.write.spool import Spool, Spooled
 
@@ -37,9 +37,9 @@ def test_jitter_takes_the_whole_width_of_the_wait(tries: int, chance: float) -> 
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=70))
-def test_suspects_are_claimed_one_by_one_and_the_least_suspect_first(deliveries: list[int]) -> None:
+def test_suspects_are_claimed_one_by_one_and_theleast_suspect_first(deliveries: list[int]) -> None:
     left = [Silent(b"%d-0" % number, count) for number, count in enumerate(deliveries)]
-    chosen = _least_suspect(left)
+    chosen = least_suspect(left)
     assert {one.deliveries for one in chosen} == {min(deliveries)}
     assert len(chosen) == (deliveries.count(1) if 1 in deliveries else 1)
 
@@ -47,7 +47,7 @@ def test_suspects_are_claimed_one_by_one_and_the_least_suspect_first(deliveries:
 @given(st.binary(max_size=300), st.integers(0, 10**6), st.integers(0, 10**15))
 def test_what_waits_for_its_next_try_ends_with_its_whole_message(blob: bytes, tries: int, queued_ms: int) -> None:
     row = Row(b"1-2", blob, 0, queued_ms, owner="me")
-    step = next(put_off(LogKeys("n"), "bulk", [(row, 5, tries)]))
+    step = next(retry_later(LogKeys("n"), "bulk", [(row, 5, tries)]))
     assert isinstance(step, Send)
     waiting = step.commands[0][-1]
     assert isinstance(waiting, bytes)

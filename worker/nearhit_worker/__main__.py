@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _check_durability(settings: Settings) -> None:
-    """Raise ``ConfigError`` when the log's server cannot confirm what a worker is to wait for; one that is away may."""
+    """Raise ``ConfigError`` when the log's server cannot confirm writes as asked; one that is down is fine."""
     if settings.durability != FSYNC:
         return
     keys, link = LogKeys(settings.namespace), link_to(settings.log_server())
@@ -61,7 +61,7 @@ def _check_durability(settings: Settings) -> None:
         replies = link.send(trial_commands(keys, CONFIRM_SECONDS), 2 * CONFIRM_SECONDS)
         check_trial(keys, replies, CONFIRM_SECONDS)
     except UnavailableError:
-        return  # each fill that comes through this worker is looked at once more
+        return  # each fill that this worker accepts is checked again
     finally:
         link.close()
 

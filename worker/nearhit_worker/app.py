@@ -104,7 +104,7 @@ class Process:
         self._ticker.start()
 
     def stop_taking(self) -> None:
-        """Let the batches in work be the last ones, so that the process ends in bounded time."""
+        """Let the batches in progress be the last ones, so that the process ends in bounded time."""
         self.runtime.stop_taking()
 
     def stop(self) -> None:
@@ -139,7 +139,7 @@ class Process:
         metrics.worker_stuck.labels(metrics.namespace).set(state["seconds_without_progress"])
 
     def health(self) -> dict[str, Any]:
-        """Return whether the process is live and ready. It looks at progress, not at being connected.
+        """Return whether the process is live and ready. Progress counts, not being connected.
 
         A worker whose broker was restarted can be connected, idle and deaf at once. One that looks at no lane to its
         end and finishes no batch is stuck whatever the reason, and is better started anew.
@@ -159,8 +159,10 @@ def make_app(settings: Settings) -> Celery:
     broker = _broker_of(settings)
     include = ["nearhit_tasks.fills", "nearhit_tasks.index"]
     app = Celery("nearhit", broker=broker, include=include, amqp=GuardedAMQP, set_as_current=False)
+    names = [queue_name(settings.namespace, lane) for lane in WORK_LANES]
     app.conf.update(
-        task_queues=[_queue(queue_name(settings.namespace, lane)) for lane in WORK_LANES],
+        # each as a client declares it that knows but the name
+        task_queues=[Queue(name, Exchange(name), routing_key=name) for name in names],
         task_default_queue=queue_name(settings.namespace, "interactive"),
         # Only JSON is read. A pickled message from anybody who can reach the broker would run code here.
         # test_a_pickled_message_is_refused_and_the_worker_lives
@@ -190,11 +192,11 @@ def make_app(settings: Settings) -> Celery:
         # A Valkey broker whose disk is full, or that has become a replica, answers every command with an error.
         # Celery's default is to end then (5.7). test_a_worker_outlives_a_broker_that_refuses_everything
         broker_channel_error_retry=True,
-        # Tasks that run while the connection is lost go on: each is safe to run twice, and half a batch is not.
+        # Tasks that run while the connection is lost continue: each is safe to run twice, and half a batch is not.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_transport_options=_transport_options(broker),
-        # A warm shutdown may take as long as the batches in work, and no longer; then the process ends anyway, and
-        # what it had in work is claimed by others. test_a_worker_that_is_told_to_stop_finishes_its_batch
+        # A warm shutdown may take as long as the batches in progress, and no longer; then the process ends anyway, and
+        # what it had in progress is claimed by others. test_a_worker_that_is_told_to_stop_finishes_its_batch
         worker_soft_shutdown_timeout=0,
         worker_hijack_root_logger=False,
         worker_concurrency=settings.concurrency,
@@ -228,10 +230,6 @@ def _transport_options(broker: str) -> dict[str, Any]:
     }
 
 
-def _queue(name: str) -> Queue:
-    return Queue(name, Exchange(name), routing_key=name)  # as a client declares it that knows but the name
-
-
 class _Receivers:
     """What the process does at Celery's signals; a signal holds its receivers weakly, so that the app keeps this."""
 
@@ -252,7 +250,7 @@ class _Receivers:
         if getattr(sender, "app", None) is not self._app:
             return
         try:
-            self._process.start(forks=_forks(sender))
+            self._process.start(forks="prefork" in type(getattr(sender, "pool", None)).__module__)
         except Exception as error:  # Celery only logs what a signal's receiver raises, and would go on without us
             log.exception("the worker cannot start", extra={"action": "start"})
             raise WorkerShutdown(1) from error
@@ -263,7 +261,7 @@ class _Receivers:
             threading.Thread(target=self._leave_in_time, name="nearhit-exit", daemon=True).start()
 
     def _leave_in_time(self) -> None:
-        """End the process when a task or the pool does not end by itself: what is in work is claimed by others."""
+        """End the process when a task or the pool does not end by itself: what is in progress is claimed by others."""
         time.sleep(self._process.exit_seconds)
         log.error("the worker did not stop in time", extra={"action": "stop"})
         os._exit(1)
@@ -284,10 +282,6 @@ class _Receivers:
     def child_ends(self, **_: Any) -> None:
         if self._in_child:
             self._process.stop()
-
-
-def _forks(consumer: Any) -> bool:
-    return "prefork" in type(getattr(consumer, "pool", None)).__module__
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Consumer: which Celery messages a worker takes, and how it refuses the others without showing what is in them."""
+"""Consumer: which Celery messages a worker takes, and how it refuses others without logging their content."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAUSE_SECONDS = 1.0
 """How long the consumer rests when the log does not take a dead letter; the message goes back to its queue then."""
 
 _FOREIGN = "celery."
-"""How the tasks begin that Celery brings itself. Nothing here needs them, and one of them calls itself for ever."""
+"""How the tasks begin that Celery brings itself. Nothing here needs them, and one of them calls itself forever."""
 
 
 class QuietConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
@@ -35,7 +35,7 @@ class QuietConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
 
     Celery's own ends the worker over a message whose parts have other types than it expects, and logs the whole body of
     one that it refuses: prompts and answers, that is. This one makes a dead letter of it, counts it, logs its content
-    type and size, and goes on.
+    type and size, and continues.
     """
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
@@ -68,7 +68,7 @@ class QuietConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         self._refuse(message, MessageError("the message is no task"))
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - Celery's
-        """Refuse a task that nobody here knows."""
+        """Refuse an unknown task."""
         self._refuse(message, exc)
 
     def _check(self, message: Any) -> None:

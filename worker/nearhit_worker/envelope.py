@@ -1,4 +1,4 @@
-"""Envelope: what a Valkey list holds for Celery, checked and made plain before kombu meets it (pure).
+"""Envelope: a Celery message in a Valkey list, checked and simplified before kombu reads it (pure).
 
 kombu trusts what it pops from a list: a value that is no JSON, or an envelope whose fields have other types, ends the
 worker's consumer, and every worker that it is delivered to again (kombu 5.7). Here such a value becomes a sound

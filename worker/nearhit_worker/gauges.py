@@ -1,4 +1,4 @@
-"""Gauges: what a worker says at regular times about state that all processes share: the log, the index, its recall."""
+"""Gauges: what each worker reports about state that all processes share: the log, the index, its recall."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ class LogGauges:
                 depth = self._log.run(fill_log.depth(self._keys, lane), _SECONDS)
                 self._set(lane, depth, now_ms)
                 total += depth.fills
-            self._metrics.dead.set(self._log.run(stream_length(self._keys.dead), _SECONDS))
+            dead = self._log.run(ask(("XLEN", self._keys.dead)), _SECONDS)
+            self._metrics.dead.set(dead if isinstance(dead, int) else 0)
         except StoreUnavailableError:
             for lane in self._lanes:
                 self._set(lane, None, now_ms)
@@ -82,7 +83,7 @@ class LogGauges:
 class IndexGauges:
     """Memory of the index in the server, and whether searches find what is in it.
 
-    How many entries it has and how worn it is, ``Maintenance`` says, which looks at that to rotate it.
+    ``Maintenance`` reports its number of entries and its wear, which decide about its rotation.
 
     Args:
         cache: runs flows against the cache server.
@@ -120,12 +121,6 @@ class IndexGauges:
             *(metrics.index_failures, metrics.index_backfill, metrics.generation),
         ):
             gauge.labels(metrics.namespace).set(UNKNOWN)
-
-
-def stream_length(stream: str) -> Flow[int]:
-    """Return how many entries a stream has."""
-    reply = yield from ask(("XLEN", stream))
-    return reply if isinstance(reply, int) else 0
 
 
 def random_entries(keys: CacheKeys) -> Flow[list[tuple[str, bytes]]]:

@@ -1,4 +1,4 @@
-"""Maintenance: what a worker does for the index on every look: heal it, rotate it, say how it is."""
+"""Maintenance: repairs, rotates and reports on the index at regular times."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Maintenance:
         """Look once; return the space with what the server is now, and whether it must be opened again.
 
         Raises:
-            NearhitError: the server does not answer or refuses, or an index of another shape is in the way.
+            NearhitError: the server does not answer or refuses, or an index of another shape has its name.
         """
         try:
             return self._look(space)

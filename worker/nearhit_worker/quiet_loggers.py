@@ -1,4 +1,4 @@
-"""Talk: loggers of other packages that show prompts and answers at DEBUG, and how they are kept from it."""
+"""Quiet loggers: keeps loggers of other packages from writing prompts and answers at DEBUG."""
 
 from __future__ import annotations
 

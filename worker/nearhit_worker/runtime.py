@@ -1,4 +1,4 @@
-"""Runtime: what one worker process holds, built once, and what it does on every tick."""
+"""Runtime: the components of one worker process, built once, and what they do at regular times."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nearhit.read.readiness import OPEN_SECONDS
 from nearhit.resilience.backoff import Backoff
 from nearhit.resilience.circuit_breaker import CircuitBreaker
 from nearhit.telemetry.metrics import LANES, Metrics
-from nearhit.valkey.durability import CONFIRM_SECONDS, FSYNC, confirmed
+from nearhit.valkey.durability import FSYNC
 from nearhit.valkey.key_names import LogKeys
 from nearhit.valkey.link import link_to
 from nearhit.verification import request as verification
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
     from nearhit.admin.invalidate import Selection
     from nearhit.flow.ports import Embedder
-    from nearhit.flow.steps import Flow
     from nearhit.index.space import Space
     from nearhit.settings import Settings
     from nearhit.write.wakeup import WakeUp
@@ -57,7 +56,7 @@ INDEX_CHECK_SECONDS = 2.0
 """How often a worker looks whether the index is still there; a lost one is made again within twice this time."""
 
 SLICE_SECONDS = 20.0
-"""How long one task works on a large invalidation before another one goes on, well within the visibility timeout."""
+"""How long one task works on a large invalidation before another one continues, well within the visibility timeout."""
 
 LAG_BEHIND_SECONDS = 30.0
 """How long a worker may go without any progress before it calls itself stuck."""
@@ -82,7 +81,7 @@ class Runtime:
         metrics: series to count in.
         embedder: instead of the one that ``settings.model`` names.
         patience_seconds: how long it may go without any progress before it calls itself stuck.
-        wakeup: how another thread or worker is told that there is more than this one can do.
+        wakeup: how another thread or worker is asked for help.
     """
 
     def __init__(
@@ -166,7 +165,8 @@ class Runtime:
         """
         now_ms = time.time_ns() // 1_000_000
         found = sort_rows(rows, self._lifetimes, now_ms)
-        self._add(fill_log.take_in(self.keys, found.fills, found.refused, now_ms))
+        flow = fill_log.take_in(self.keys, found.fills, found.refused, now_ms)
+        fill_log.write(self.log, flow, _SECONDS, confirm=self.settings.durability == FSYNC)
         if found.refused:
             self.metrics.dead_letters.labels(self.metrics.namespace, ROW_REASON).inc(len(found.refused))
         for lane in {lane for lane, _ in found.fills}:
@@ -215,12 +215,12 @@ class Runtime:
             self._waiting[lane] = waiting
 
     def stop_taking(self) -> None:
-        """Let the batches in work be the last ones: the process is about to end."""
+        """Let the batches in progress be the last ones: the process is about to end."""
         for drain in self._drains:
             drain.stop()
 
     def keep_alive(self) -> None:
-        """Keep other workers from claiming what is in work here."""
+        """Keep other workers from claiming what is in progress here."""
         for drain in self._drains:
             drain.keep_alive()
 
@@ -237,7 +237,7 @@ class Runtime:
         """Make a lost index again and rotate a worn one; return whether it was lost.
 
         Raises:
-            NearhitError: the server does not answer, or an index of another shape is in the way.
+            NearhitError: the server does not answer, or an index of another shape has its name.
         """
         space, lost = self._maintenance.look(self.space())
         with self._lock:  # what took the index may have taken the registry of embedders, too
@@ -276,9 +276,9 @@ class Runtime:
 
     @property
     def stuck_seconds(self) -> float:
-        """Seconds without any progress: no batch finished, and no lane looked at to its end.
+        """Seconds without any progress: no batch and no check of a lane has finished.
 
-        A look that finds a server or the embedder down is progress, too: another process could do no more.
+        A check that finds a server or the embedder down is progress, too: another process could do no more.
         """
         now = time.monotonic()
         handled_at = max(drain.handled_at for drain in self._drains)
@@ -297,17 +297,11 @@ class Runtime:
         if self._space is not None:
             self._space.engine.close()
 
-    def _add(self, flow: Flow[None]) -> None:
-        if self.settings.durability == FSYNC:
-            self.log.run(confirmed(flow), 2 * CONFIRM_SECONDS)
-        else:
-            self.log.run(flow, _SECONDS)
-
     def _make_drains(self, embedder: Embedder, limits: Limits) -> tuple[Drain, Drain, Drain]:
         """Return what empties the lanes of fills, that of refreshes and that of verifications."""
         settings, metrics = self.settings, self.metrics
         backoff = Backoff(ceiling_seconds=settings.retry_ceiling_seconds)
-        fate = Acknowledger(self.log, self.keys, metrics, backoff, limits)
+        acknowledger = Acknowledger(self.log, self.keys, metrics, backoff, limits)
         gathering = Gathering(
             settings.batch_max_fills,
             settings.batch_wait_ms / 1000,
@@ -317,9 +311,9 @@ class Runtime:
         asking = replace(gathering, max_batch=MAX_REFRESHES, bulk_batch=MAX_REFRESHES)
         checking = replace(gathering, max_batch=MAX_VERIFICATIONS, bulk_batch=MAX_VERIFICATIONS)
         how = Verifying(judge_of(settings, embedder), settings.verify_window_seconds)
-        writer = BatchWriter(self._cache, fate, metrics, limits)
-        refresher = Refresher(self._cache, fate, metrics, limits)
-        verifier = Verifier(self.log, self.keys, fate, metrics, limits, how)
+        writer = BatchWriter(self._cache, acknowledger, metrics, limits)
+        refresher = Refresher(self._cache, acknowledger, metrics, limits)
+        verifier = Verifier(self.log, self.keys, acknowledger, metrics, limits, how)
         return (
             Drain(self.log, self.keys, writer, self.space, gathering, self._recruit),
             Drain(self.log, self.keys, refresher, self.space, asking),
@@ -336,7 +330,7 @@ class Runtime:
 
 
 def _gate(metrics: Metrics, side: str) -> Gate:
-    """Return a gate whose breakers stay closed: a worker has nothing better to do than to try, after its backoff."""
+    """Return a gate whose breakers stay closed: a worker always retries, after its backoff."""
     return Gate(CircuitBreaker(sys.maxsize), CircuitBreaker(sys.maxsize), metrics, side)
 
 

@@ -1,4 +1,4 @@
-"""Signals: how a program of ours is told to end, and where that must wait for a moment."""
+"""Signals: how a process is told to stop, and where that must wait for a moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Call: what a Celery message asks for, checked and reduced to what the tasks use (pure).
+"""Task call: what a Celery message asks for, checked and reduced to what the tasks use (pure).
 
 Celery takes a message's word for the types of its headers. A time limit, an id or a count of another type ends the
 consumer of each worker that meets it, again after each restart (Celery 5.7).
@@ -109,7 +109,8 @@ def _task(given: dict[str, Any]) -> str:
 
 def _headers(given: dict[str, Any], now: datetime) -> dict[str, Any]:
     _check_limits(given.get("timelimit"))
-    _check_expiry(given.get("expires"), now)
+    if given.get("expires") is not None and _time(given["expires"], "expires") <= now:
+        raise MessageError("the message had expired when it was read")
     id_ = _id(given.get("id"))
     if id_ is None:
         raise MessageError("the task's id is no text of 1 to 255 characters")
@@ -151,11 +152,6 @@ def _check_limits(value: Any) -> None:
     for one in value:
         if one is not None and (isinstance(one, bool) or not isinstance(one, int | float) or not 0 <= one < math.inf):
             raise MessageError("timelimit holds what is no number of seconds")
-
-
-def _check_expiry(value: Any, now: datetime) -> None:
-    if value is not None and _time(value, "expires") <= now:
-        raise MessageError("the message had expired when it was read")
 
 
 def _eta(value: Any, now: datetime) -> str | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CLIENT_SECONDS = 10.0
-"""How long a client may take over its request: a silent one must not hold a thread for ever."""
+"""How long a client may take over its request: a silent one must not hold a thread forever."""
 
 _REASONS = {
     errno.EADDRINUSE: "another program listens there",

@@ -1,4 +1,4 @@
-"""Ticker: the background threads of a worker, which look at the log and at the index on their own."""
+"""Ticker: the background threads of a worker, which check the log and the index at regular times."""
 
 from __future__ import annotations
 

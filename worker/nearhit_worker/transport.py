@@ -1,4 +1,4 @@
-"""Transport: kombu's connections to a broker, whose readers meet only messages that can be taken apart.
+"""Transport: kombu's connections to a broker, which deliver only messages that can be parsed.
 
 What kombu cannot take apart it raises out of the consumer's loop, which ends the worker (kombu 5.7, py-amqp 5.3).
 Such a message reaches the consumer as one that it refuses: see ``worker.envelope`` and ``worker.consumer``.

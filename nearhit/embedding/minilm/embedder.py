@@ -61,7 +61,7 @@ class MiniLMEmbedder:
             is installed.
 
     Raises:
-        ConfigError: the runtime is none of the three. The folder is first looked at when it is needed.
+        ConfigError: the runtime is none of the three. The folder is read when it is first needed.
     """
 
     in_process = True
@@ -78,7 +78,7 @@ class MiniLMEmbedder:
         return f"MiniLMEmbedder(folder={self._folder!r}, runtime={self._runtime!r})"
 
     def embed(self, texts: Sequence[str], timeout_seconds: float) -> Embeddings:
-        """Embed ``texts``; the time is looked at between batches of 16, so one batch may run over.
+        """Embed ``texts``; the deadline is checked between batches of 16, so one batch may run over.
 
         Raises:
             ConfigError: the model or a package is missing, or the folder holds another model.

@@ -1,4 +1,4 @@
-"""Model folder: where all-MiniLM-L6-v2 lies on this machine, and whether it is the official one.
+"""Model folder: finds all-MiniLM-L6-v2 on this machine and checks that it is the official one.
 
 Two checks of two prices. Loading checks that the files are there and that ``config.json`` describes the
 architecture of the graph (0.1 ms). ``verify_official`` hashes 90 MB and runs where a person waits for the
@@ -41,7 +41,12 @@ def find_model_folder(path: str | None = None) -> Path:
     folder = _package_folder() if path is None else Path(path).expanduser()
     for name in OFFICIAL_SHA256:
         if not (folder / name).is_file():
-            raise ConfigError(f"model folder {str(folder)!r} has no {name}; {_way_out(path)}")
+            way_out = (
+                "a folder of all-MiniLM-L6-v2 has all three files"
+                if path is not None
+                else "run `nearhit model install`"
+            )
+            raise ConfigError(f"model folder {str(folder)!r} has no {name}; {way_out}")
     _check_config(folder / CONFIG_FILE)
     return folder
 
@@ -67,10 +72,6 @@ def _package_folder() -> Path:
     if spec is None or spec.origin is None:
         raise ConfigError("the local model is not installed; run `nearhit model install`, or name a model folder")
     return Path(spec.origin).parent / "model"
-
-
-def _way_out(path: str | None) -> str:
-    return "run `nearhit model install`" if path is None else "a folder of all-MiniLM-L6-v2 has all three files"
 
 
 def _check_config(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Numpy model: the forward pass of all-MiniLM-L6-v2 by hand, where onnxruntime has no wheel; its oracle."""
+"""Numpy model: the forward pass of all-MiniLM-L6-v2 in numpy, for platforms without onnxruntime; tests compare both."""
 
 from __future__ import annotations
 

@@ -70,16 +70,18 @@ class Tokenizer:
         Raises:
             ContractError: the text is not valid Unicode.
         """
-        if len(text) <= _NEVER_CUT and text.isascii() and (len(text) <= _LONGEST_WORD or _has_short_words(text)):
-            return ALL
-        return self._look(text)
+        if len(text) > _NEVER_CUT or not text.isascii():
+            return self._look(text)
+        short = len(text) <= _LONGEST_WORD or max(map(len, text.split()), default=0) <= _LONGEST_WORD
+        return ALL if short else self._look(text)
 
     def _read_again(self, text: str) -> Sight:
         try:
             pieces = self._pieces.encode(text[:MAX_CHARACTERS])
         except _NOT_UNICODE as error:
             raise ContractError(f"a text is not a string of valid Unicode: {error}") from error
-        cut = _end_of(pieces.offsets) if pieces.overflowing else None
+        # the place behind the last character that was read; the closing token has none
+        cut = max(end for _, end in pieces.offsets) if pieces.overflowing else None
         if cut is None and len(text) > MAX_CHARACTERS:
             cut = MAX_CHARACTERS
         unknown = self._lost(text, pieces, cut)
@@ -108,15 +110,6 @@ class Tokenizer:
 _NOT_UNICODE = (TypeError, UnicodeEncodeError)  # a TypeError is how the library names a lone surrogate
 _SILENT = frozenset({"Cc", "Cf", "Mn", "Zs", "Zl", "Zp"})
 """Kinds of characters that may vanish: control characters and joiners, accents, white space."""
-
-
-def _has_short_words(text: str) -> bool:
-    return max(map(len, text.split()), default=0) <= _LONGEST_WORD
-
-
-def _end_of(offsets: Sequence[tuple[int, int]]) -> int:
-    """Return the place behind the last character that was read; the closing token has none."""
-    return max(end for _, end in offsets)
 
 
 def padded(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

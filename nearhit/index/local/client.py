@@ -1,4 +1,4 @@
-"""Client: the replica's own connection, with replies as the server gave them and failures by our names."""
+"""Client: the replica's own connection; returns raw replies and raises our errors."""
 
 from __future__ import annotations
 

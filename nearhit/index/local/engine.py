@@ -117,7 +117,9 @@ class LocalEngine:
         follower = self._started()
         replica = follower.replica
         if replica is None:
-            raise UnavailableError(_loading(follower))
+            if follower.error:
+                raise UnavailableError(f"the replica cannot be loaded: {follower.error}")
+            raise UnavailableError(f"the replica is still loading: {follower.loaded} of ~{follower.expected} entries")
         found = replica.nearest(scope, vector, k + _SPARE, self._now_ms())
         neighbours = yield from self._read_all(found[:k], scope, vector)
         differing = _differing(found, neighbours)
@@ -125,7 +127,7 @@ class LocalEngine:
             neighbours += yield from self._read_all(found[k:], scope, vector)
             differing = _differing(found, neighbours)
         follower.recheck(differing)
-        return sorted(filter(None, neighbours), key=_by_similarity)[:k]
+        return sorted(filter(None, neighbours), key=lambda one: -one.similarity)[:k]
 
     def prepare(self) -> Flow[bool]:
         """Return False: there is no index on the server, and the change stream is made by those who read it."""
@@ -210,7 +212,7 @@ def _milliseconds(now_seconds: Callable[[], float]) -> int:
 
 
 def _end(followers: dict[int, Follower]) -> None:
-    """End this process's thread of an engine that nobody holds any more."""
+    """End this process's thread of an engine that was dropped."""
     follower = followers.get(os.getpid())
     if follower is not None:
         follower.end()
@@ -223,13 +225,3 @@ def _differing(found: Sequence[tuple[bytes, float]], neighbours: Sequence[Neighb
         for (key, similarity), neighbour in zip(found, neighbours, strict=False)
         if neighbour is None or abs(neighbour.similarity - similarity) > _ROUNDING
     ]
-
-
-def _by_similarity(neighbour: Neighbour) -> float:
-    return -neighbour.similarity
-
-
-def _loading(follower: Follower) -> str:
-    if follower.error:
-        return f"the replica cannot be loaded: {follower.error}"
-    return f"the replica is still loading: {follower.loaded} of ~{follower.expected} entries"

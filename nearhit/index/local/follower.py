@@ -140,7 +140,7 @@ class Follower:
             self._absorb(client, changes.parse_changes(client.call(command)))
 
     def _difference(self, client: ReplicaClient) -> str:
-        """Return why the replica cannot go on from where it is, or an empty string."""
+        """Return why the replica cannot continue, or an empty string."""
         if self.replica is None:
             return "start"
         info, news, described, _ = client.call_all(

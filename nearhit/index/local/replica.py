@@ -1,4 +1,4 @@
-"""Replica: what one load of the entries and the changes since have put in memory, without I/O."""
+"""Replica: the entries of one load and all changes since, in memory, without I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small scopes: the vectors of all scopes that hold few, in arrays that they share.
+"""Small scopes: the vectors of all scopes with few entries, in shared arrays.
 
 A scope has a place on a shelf, and all places of a shelf hold the same number of rows; a scope that outgrows its place
 moves to the next shelf. So each scope's rows lie side by side, and 50,000 scopes of one entry take no more than one

@@ -57,7 +57,7 @@ def test_dead_letters_are_replayed_once_or_dropped(settings: Callable[..., Setti
         cache.fill("a question", "an answer")
     flow = fill_log.read(runtime.keys, "interactive", "one", 10, last=True)
     [row] = run(server, flow)
-    run(server, fill_log.bury(runtime.keys, "interactive", row, "store", "for the test"))
+    run(server, fill_log.dead_letter(runtime.keys, "interactive", row, "store", "for the test"))
     run(server, fill_log.take_in(runtime.keys, [], [(b"garbage", "bad_row", "no row")], 1))
     found = letters(server, made.namespace)
     assert [one.replayable for one in found] == [True, False]
@@ -116,11 +116,11 @@ def test_a_worker_that_was_taken_over_from_moves_nothing_any_more(server: Valkey
     [silent] = run(server, fill_log.silent(keys, "interactive", 0, 10))
     [taken] = run(server, fill_log.claim(keys, "interactive", "second", 0, [silent]))
     assert taken.deliveries == 2
-    assert run(server, fill_log.bury(keys, "interactive", row, "poison", "")) == 0
-    assert run(server, fill_log.put_off(keys, "interactive", [(row, 1, 1)])) == 0
+    assert run(server, fill_log.dead_letter(keys, "interactive", row, "poison", "")) == 0
+    assert run(server, fill_log.retry_later(keys, "interactive", [(row, 1, 1)])) == 0
     assert run(server, fill_log.keep(keys, "interactive", "stopped", [row])) == 0
     assert run(server, fill_log.keep(keys, "interactive", "second", [taken])) == 1
-    assert run(server, fill_log.put_off(keys, "interactive", [(taken, 1, 7)])) == 1
+    assert run(server, fill_log.retry_later(keys, "interactive", [(taken, 1, 7)])) == 1
     assert run(server, fill_log.promote(keys, "interactive", 2, 10)) == 1
     [again] = run(server, fill_log.read(keys, "interactive", "third", 10, last=True))
     assert (again.blob, again.tries, again.queued_ms) == (b"one\0\xff|2|", 7, 5)

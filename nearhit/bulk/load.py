@@ -71,9 +71,9 @@ def load_files(
     wakeup = wakeup_of(settings, settings.log_server(), metrics)
     gate = Gate(CircuitBreaker(sys.maxsize), CircuitBreaker(sys.maxsize), metrics, "bulk")
     link = link_for(settings.log_server().client())
-    shell = Runner(link, embedder_for(settings.model), gate)
+    runner = Runner(link, embedder_for(settings.model), gate)
     pace = replace(options.pace, confirm=settings.durability == FSYNC)
-    loader = Loader(shell, LogKeys(settings.namespace), settings.lifetimes(), wakeup, options.columns, pace)
+    loader = Loader(runner, LogKeys(settings.namespace), settings.lifetimes(), wakeup, options.columns, pace)
     with ExitStack() as stack:
         stack.callback(link.close)
         stack.callback(wakeup.close)

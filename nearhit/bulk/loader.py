@@ -65,7 +65,7 @@ class Loader:
     process died in between leaves one entry.
 
     Args:
-        shell: runs flows against the log's server.
+        runner: runs flows against the log's server.
         keys: names of the log.
         lifetimes: for rows that say nothing of their own.
         wakeup: how workers are told.
@@ -74,9 +74,9 @@ class Loader:
     """
 
     def __init__(
-        self, shell: Runner, keys: LogKeys, lifetimes: Lifetimes, wakeup: WakeUp, columns: Columns, pace: Pace
+        self, runner: Runner, keys: LogKeys, lifetimes: Lifetimes, wakeup: WakeUp, columns: Columns, pace: Pace
     ) -> None:
-        self._runner = shell
+        self._runner = runner
         self._keys = keys
         self._lifetimes = lifetimes
         self._wakeup = wakeup

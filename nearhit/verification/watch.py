@@ -33,15 +33,15 @@ class Watch:
     """Measures the false-hit rate of a namespace and keeps it within its budget. Any number of workers may do so.
 
     Args:
-        shell: runs flows against the log's server.
+        runner: runs flows against the log's server.
         keys: names there.
         metrics: where the gauges are.
         budget: how many hits may be false, and how far a threshold may be raised.
         window_seconds: how long a sample counts.
     """
 
-    def __init__(self, shell: Runner, keys: LogKeys, metrics: Metrics, budget: Budget, window_seconds: float) -> None:
-        self._runner = shell
+    def __init__(self, runner: Runner, keys: LogKeys, metrics: Metrics, budget: Budget, window_seconds: float) -> None:
+        self._runner = runner
         self._keys = keys
         self._metrics = metrics
         self._budget = budget
@@ -97,7 +97,7 @@ class Watch:
             )
 
 
-def watch_of(shell: Runner, keys: LogKeys, metrics: Metrics, settings: Settings) -> Watch:
+def watch_of(runner: Runner, keys: LogKeys, metrics: Metrics, settings: Settings) -> Watch:
     """Return the watch that ``settings`` describe."""
     budget = Budget(settings.verify_budget, settings.verify_ceiling)
-    return Watch(shell, keys, metrics, budget, settings.verify_window_seconds)
+    return Watch(runner, keys, metrics, budget, settings.verify_window_seconds)

@@ -50,15 +50,15 @@ class Acknowledger:
     progress, and are claimed again later.
 
     Args:
-        shell: runs flows against the log's server.
+        runner: runs flows against the log's server.
         keys: names of the log.
         metrics: where it is counted.
         backoff: how long a failed fill waits.
         limits: bounds.
     """
 
-    def __init__(self, shell: Runner, keys: LogKeys, metrics: Metrics, backoff: Backoff, limits: Limits) -> None:
-        self._runner = shell
+    def __init__(self, runner: Runner, keys: LogKeys, metrics: Metrics, backoff: Backoff, limits: Limits) -> None:
+        self._runner = runner
         self._keys = keys
         self._metrics = metrics
         self._backoff = backoff

@@ -88,7 +88,7 @@ class Drain:
     """Empties lanes. Thread-safe: several threads may drain one lane, each takes batches of its own.
 
     Args:
-        shell: runs flows against the log's server.
+        runner: runs flows against the log's server.
         keys: names of the log.
         writer: stores a batch.
         space: gives the open space; may raise ``UnavailableError``.
@@ -98,14 +98,14 @@ class Drain:
 
     def __init__(
         self,
-        shell: Runner,
+        runner: Runner,
         keys: LogKeys,
         writer: Sink,
         space: Callable[[], Space],
         gathering: Gathering,
         recruit: Callable[[str], None] | None = None,
     ) -> None:
-        self._runner = shell
+        self._runner = runner
         self._keys = keys
         self._writer = writer
         self._space = space

@@ -49,12 +49,12 @@ class SearchabilityProbe:
     """Looks for one entry of a batch, now and then, and counts what came of it. Never raises, never holds up a write.
 
     Args:
-        shell: runs flows against the cache server.
+        runner: runs flows against the cache server.
         metrics: where it is counted.
     """
 
-    def __init__(self, shell: Runner, metrics: Metrics) -> None:
-        self._runner = shell
+    def __init__(self, runner: Runner, metrics: Metrics) -> None:
+        self._runner = runner
         self._metrics = metrics
         self._due = 0.0
 
@@ -68,7 +68,7 @@ class SearchabilityProbe:
         self._due = time.monotonic() + PAUSE_SECONDS
         try:
             found = self._runner.run(look_for(stored[-1], space), _SECONDS)
-        except NearhitError:  # counted by the shell's gate; the entry itself is written
+        except NearhitError:  # counted by the runner's gate; the entry itself is written
             found = ProbeResult.FAILED
         self._metrics.write_verifications.labels(self._metrics.namespace, found.value).inc()
         if found is ProbeResult.MISSING:

@@ -28,16 +28,16 @@ class Maintenance:
     """Looks after the index of one space. Any number of workers may do so at once.
 
     Args:
-        shell: runs flows against the cache server.
+        runner: runs flows against the cache server.
         metrics: where everything is counted.
         wear: when an index is worn.
     """
 
-    def __init__(self, shell: Runner, metrics: Metrics, wear: Wear | None = None) -> None:
-        self._runner = shell
+    def __init__(self, runner: Runner, metrics: Metrics, wear: Wear | None = None) -> None:
+        self._runner = runner
         self._metrics = metrics
         self._wear = wear or Wear()
-        self._gauges = IndexGauges(shell, metrics)
+        self._gauges = IndexGauges(runner, metrics)
         self._said: set[str] = set()
 
     def look(self, space: Space) -> tuple[Space, bool]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import redis
 
-    from nearhit.domain.question import Query
+    from nearhit.domain.question import Question
     from nearhit.valkey.key_names import CacheKeys
 
 LANE = "interactive"
@@ -92,7 +92,7 @@ class Bed:
         blob = vectors.to_bytes(self.corpus.vectors[number])
         return Miss(reason=MissReason.EMPTY, prompt=query.text, scope=query.scope, vector=blob, embedder=keys.embedder)
 
-    def query(self, number: int) -> Query:
+    def query(self, number: int) -> Question:
         """Return the query of a text."""
         asked: Any = read_question(f"text {number}", {})
         return asked  # type: ignore[no-any-return]  # a plain text is no bypass

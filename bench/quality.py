@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.guard_data import Data
+    from nearhit.domain.hit_policy import GuardPort
     from nearhit.evaluation import PairRow, Rates, ReplayReport, Share, StreamRow
-    from nearhit.evaluation.metrics import Judge
 
 _OUT: Final = Path(__file__).resolve().parents[1] / "docs" / "quality.md"
 _THRESHOLDS: Final = (0.80, 0.85, 0.90, 0.95)
@@ -63,7 +63,7 @@ def main() -> None:
     print(f"{arguments.out} written")
 
 
-def _pairs(rows: Sequence[PairRow], vectors: Vectors, folded: Judge, sourced: Judge) -> list[str]:
+def _pairs(rows: Sequence[PairRow], vectors: Vectors, folded: GuardPort, sourced: GuardPort) -> list[str]:
     near = pair_similarities(rows, vectors).tolist()
     kept = {
         "cosine": None,
@@ -151,7 +151,7 @@ def _reasons(rows: Sequence[PairRow], near: Sequence[float], kept: dict[str, Ref
     return [*lines, ""]
 
 
-def _stream(name: str, rows: Sequence[StreamRow], vectors: Vectors, folded: Judge, sourced: Judge) -> list[str]:
+def _stream(name: str, rows: Sequence[StreamRow], vectors: Vectors, folded: GuardPort, sourced: GuardPort) -> list[str]:
     replay = Replay(rows, vectors)
     plain = [replay.run(threshold) for threshold in (*_STREAM_THRESHOLDS, 0.97)]
     lines = [f"## Stream `{name}`", "", f"{len(rows)} questions in time order, an empty cache, 4 neighbours.", ""]

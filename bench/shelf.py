@@ -22,7 +22,7 @@ from nearhit.write.upsert import upsert
 if TYPE_CHECKING:
     from bench.corpus import Corpus
     from nearhit import Settings
-    from nearhit.domain.question import Query
+    from nearhit.domain.question import Question
     from nearhit.index.space import Space
 
 DAY_MS = 86_400_000
@@ -79,7 +79,7 @@ class Shelf:
             if any(row.key.decode() == self.key(query) for row in rows)
         ]
 
-    def key(self, query: Query) -> str:
+    def key(self, query: Question) -> str:
         """Return the key of a query's entry."""
         return self.space.keys.entry(query.scope, prompt_digest(query.text))
 
@@ -103,5 +103,5 @@ class Shelf:
             expires_ms=now_us // 1000 + DAY_MS,
         )
 
-    def _query(self, number: int) -> Query:
+    def _query(self, number: int) -> Question:
         return read_question(f"text {number}", {})  # type: ignore[return-value]  # a plain text is no bypass

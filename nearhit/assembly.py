@@ -29,7 +29,7 @@ from nearhit.write.wakeup import CeleryWakeUp, NoWakeUp, WakeUp
 if TYPE_CHECKING:
     import redis
 
-    from nearhit.domain.hit_policy import Judge, Lifetimes, Rules
+    from nearhit.domain.hit_policy import GuardPort, Lifetimes, Rules
     from nearhit.flow.ports import Embedder, Link, PairJudge
     from nearhit.read.live_thresholds import LiveRules
     from nearhit.settings import Settings
@@ -80,7 +80,7 @@ def assemble(
     *,
     client: Any = None,
     embedder: Embedder | None = None,
-    guard: Judge | None = None,
+    guard: GuardPort | None = None,
     judge: PairJudge | None = None,
     metrics: Metrics | None = None,
 ) -> Components:
@@ -151,7 +151,7 @@ def within_deadline(embedder: Embedder) -> Embedder:
     return embedder if embedder.in_process else DeadlineEmbedder(embedder)
 
 
-def _guard(settings: Settings) -> Judge | None:
+def _guard(settings: Settings) -> GuardPort | None:
     if not settings.guard:
         return None
     from nearhit.guard import Guard  # noqa: PLC0415 - its weights are read only where a guard is wanted

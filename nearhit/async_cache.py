@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     import redis.asyncio
 
-    from nearhit.domain.hit_policy import Judge
-    from nearhit.domain.question import Query
+    from nearhit.domain.hit_policy import GuardPort
+    from nearhit.domain.question import Question
     from nearhit.domain.scope import Scope
     from nearhit.flow.ports import Embedder, PairJudge
     from nearhit.telemetry.metrics import Metrics
@@ -74,7 +74,7 @@ class AsyncSemanticCache:
         *,
         client: redis.asyncio.Redis | redis.asyncio.RedisCluster | None = None,
         embedder: Embedder | None = None,
-        guard: Judge | None = None,
+        guard: GuardPort | None = None,
         judge: PairJudge | None = None,
         metrics: Metrics | None = None,
     ) -> None:
@@ -161,7 +161,7 @@ class AsyncSemanticCache:
         if self._exiting():
             return self._at_exit
         started = time.monotonic()
-        query: Query | None = None
+        query: Question | None = None
         try:
             asked = read_question(prompt, scope)
             if isinstance(asked, Miss):
@@ -370,7 +370,7 @@ class AsyncSemanticCache:
         if isinstance(outcome, Hit) and outcome.refreshable and not outcome.fresh:
             self._refreshes.ask(outcome.key)
 
-    async def _look_up(self, query: Query, started: float) -> Hit | Miss:
+    async def _look_up(self, query: Question, started: float) -> Hit | Miss:
         if self._closed:
             return closed(query)
         budget = self._components.settings.deadline_ms / 1000
@@ -383,7 +383,7 @@ class AsyncSemanticCache:
         self._readiness.heed(outcome)
         return outcome
 
-    async def _look_up_many(self, queries: Sequence[Query], started: float) -> list[Hit | Miss]:
+    async def _look_up_many(self, queries: Sequence[Question], started: float) -> list[Hit | Miss]:
         if self._closed:
             return [closed(query) for query in queries]
         budget = self._components.settings.deadline_ms / 1000

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 from nearhit.admin.invalidate import PAGE_SECONDS, TASK_INVALIDATE, Invalidated, Which, select, sweep
 from nearhit.assembly import Components, assemble, sampler_of
 from nearhit.domain.outcome import FillOutcome, Hit, Miss, MissReason
-from nearhit.domain.question import Query, listed_prompts, read_question
+from nearhit.domain.question import Question, listed_prompts, read_question
 from nearhit.flow.batch import together
 from nearhit.flow.runner import Runner
 from nearhit.index.litellm_layout import check_own_layout
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     import redis
 
-    from nearhit.domain.hit_policy import Judge
+    from nearhit.domain.hit_policy import GuardPort
     from nearhit.domain.scope import Scope
     from nearhit.flow.ports import Embedder, PairJudge
     from nearhit.telemetry.metrics import Metrics
@@ -72,7 +72,7 @@ class SemanticCache:
         *,
         client: redis.Redis | redis.RedisCluster | None = None,
         embedder: Embedder | None = None,
-        guard: Judge | None = None,
+        guard: GuardPort | None = None,
         judge: PairJudge | None = None,
         metrics: Metrics | None = None,
     ) -> None:
@@ -152,7 +152,7 @@ class SemanticCache:
         if self._exiting():
             return self._at_exit
         started = time.monotonic()
-        query: Query | None = None
+        query: Question | None = None
         try:
             asked = read_question(prompt, scope)
             if isinstance(asked, Miss):
@@ -354,7 +354,7 @@ class SemanticCache:
         if isinstance(outcome, Hit) and outcome.refreshable and not outcome.fresh:
             self._refreshes.ask(outcome.key)
 
-    def _look_up(self, query: Query, started: float) -> Hit | Miss:
+    def _look_up(self, query: Question, started: float) -> Hit | Miss:
         if self._closed:
             return closed(query)
         budget = self._components.settings.deadline_ms / 1000
@@ -367,7 +367,7 @@ class SemanticCache:
         self._readiness.heed(outcome)
         return outcome
 
-    def _look_up_many(self, queries: Sequence[Query], started: float) -> list[Hit | Miss]:
+    def _look_up_many(self, queries: Sequence[Question], started: float) -> list[Hit | Miss]:
         if self._closed:
             return [closed(query) for query in queries]
         budget = self._components.settings.deadline_ms / 1000

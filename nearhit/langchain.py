@@ -116,17 +116,17 @@ class NearhitCache(BaseCache):  # type: ignore[misc]  # langchain-core is not fo
     def _prepare(
         self, prompt: str, llm_string: str, generations: Sequence[Generation]
     ) -> tuple[Miss | None, Any, Usage | None]:
-        query = read_question(read_chat(prompt), self._scope(llm_string))
-        if isinstance(query, Miss) or not any(one.text.strip() or _calls_tools(one) for one in generations):
+        question = read_question(read_chat(prompt), self._scope(llm_string))
+        if isinstance(question, Miss) or not any(one.text.strip() or _calls_tools(one) for one in generations):
             return None, None, None
         try:
             answer = json.loads(json.dumps({"form": _FORM, "generations": list(map(_write, generations))}))
         except (TypeError, ValueError) as error:
             log.debug("not cached: %s", error, extra={"action": "bypass"})
             return None, None, None
-        asked = self._pending.take(query)
+        asked = self._pending.take(question)
         if asked is None:
-            asked = Miss(reason=MissReason.EMPTY, prompt=query.text, scope=query.scope, tenant=query.tenant)
+            asked = question.miss(MissReason.EMPTY)
         return asked, answer, None if any(map(_calls_tools, generations)) else _usage(generations)
 
 

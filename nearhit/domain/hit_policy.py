@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nearhit.domain.entry import Entry, from_fields
 from nearhit.domain.excerpt import excerpts
+from nearhit.domain.neighbour import Chosen
 from nearhit.domain.outcome import MissReason, Nearest
 from nearhit.domain.sight import Unseen, unseen
 from nearhit.errors import ConfigError, EntryError
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from nearhit.domain.neighbour import Neighbour
+    from nearhit.domain.question import Question
     from nearhit.domain.sight import SightOf
 
 MAX_TTL_SECONDS = 366 * 86_400
 """The longest life of an entry: no entry is immortal."""
 
 
-class Verdict(Protocol):
+class Ruling(Protocol):
     """What a guard says of two near texts."""
 
     @property
@@ -34,10 +36,10 @@ class Verdict(Protocol):
         """Why not, from a closed set."""
 
 
-class Judge(Protocol):
-    """A guard as the read path sees it."""
+class GuardPort(Protocol):
+    """A guard, as lookups and measurements see it: the one that ships, or the caller's own."""
 
-    def judge(self, prompt: str, candidate: str, similarity: float) -> Verdict:
+    def judge(self, prompt: str, candidate: str, similarity: float) -> Ruling:
         """Say whether the answer to ``candidate`` is right for ``prompt``; pure, microseconds."""
 
 
@@ -57,7 +59,7 @@ class Rules:
     """
 
     threshold: float
-    guard: Judge | None = None
+    guard: GuardPort | None = None
     k: int = 4
     origin: str = "settings"
     since_ms: int = 0
@@ -100,32 +102,6 @@ class Lifetimes:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A question as it is looked up: its text, its scope, and the embedder that must have made a neighbour."""
-
-    text: str
-    scope: str
-    embedder: str
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """The entry that answers.
-
-    Attributes:
-        key: of the entry.
-        entry: what it holds.
-        similarity: to the question.
-        probability: the guard's chance of a right answer; ``None`` where no guard gave one.
-    """
-
-    key: bytes
-    entry: Entry
-    similarity: float
-    probability: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Refused:
     """No entry answers: why, and which one was nearest."""
 
@@ -155,7 +131,7 @@ def check_threshold(threshold: Any) -> float:
     return float(threshold)
 
 
-def judge_exact(fields: Mapping[bytes, bytes], asked: Asked, now_ms: int) -> Entry | None:
+def judge_exact(fields: Mapping[bytes, bytes], question: Question, now_ms: int) -> Entry | None:
     """Return the entry under the question's own key when it may be served, else ``None``.
 
     An unreadable or expired entry is no failure here: the semantic tier may still answer, and the next fill mends it.
@@ -164,11 +140,13 @@ def judge_exact(fields: Mapping[bytes, bytes], asked: Asked, now_ms: int) -> Ent
         found = from_fields(fields)
     except EntryError:
         return None
-    same = found.prompt == asked.text and found.scope == asked.scope
+    same = found.prompt == question.text and found.scope == question.scope
     return found if same and now_ms < found.expires_ms else None
 
 
-def choose(neighbours: Iterable[Neighbour], asked: Asked, rules: Rules, now_ms: int) -> Chosen | Refused | Undecided:
+def choose(
+    neighbours: Iterable[Neighbour], question: Question, embedder: str, rules: Rules, now_ms: int
+) -> Chosen | Refused | Undecided:
     """Return the nearest neighbour that may be served, or that excerpts must decide about, or why none may.
 
     Neighbours come nearest first. Each is verified here whatever the server said: scope, embedder, life, similarity,
@@ -177,7 +155,7 @@ def choose(neighbours: Iterable[Neighbour], asked: Asked, rules: Rules, now_ms: 
     """
     first: Refused | None = None
     for neighbour in neighbours:
-        verdict = _weigh(neighbour, asked, rules, now_ms)
+        verdict = _weigh(neighbour, question, embedder, rules, now_ms)
         if isinstance(verdict, Chosen):
             return verdict
         if isinstance(verdict, Undecided):
@@ -188,7 +166,9 @@ def choose(neighbours: Iterable[Neighbour], asked: Asked, rules: Rules, now_ms: 
     return first or Refused(MissReason.EMPTY)
 
 
-def _weigh(neighbour: Neighbour, asked: Asked, rules: Rules, now_ms: int) -> Chosen | Refused | Undecided:
+def _weigh(
+    neighbour: Neighbour, question: Question, embedder: str, rules: Rules, now_ms: int
+) -> Chosen | Refused | Undecided:
     try:
         found = from_fields(neighbour.fields)
     except EntryError:
@@ -198,26 +178,26 @@ def _weigh(neighbour: Neighbour, asked: Asked, rules: Rules, now_ms: int) -> Cho
         return Refused(MissReason.UNREADABLE)
     similarity = max(-1.0, min(1.0, neighbour.similarity))
     nearest = Nearest(found.prompt, similarity)
-    if found.scope != asked.scope or found.embedder != asked.embedder:
+    if found.scope != question.scope or found.embedder != embedder:
         return Refused(MissReason.UNREADABLE)
     if similarity < rules.threshold:
         return Refused(MissReason.BELOW_THRESHOLD, nearest)
     if now_ms >= found.expires_ms:
         return Refused(MissReason.EXPIRED, nearest)
     chosen = Chosen(neighbour.key, found, similarity)
-    return chosen if found.prompt == asked.text else _compare(chosen, asked, rules)
+    return chosen if found.prompt == question.text else _compare(chosen, question, rules)
 
 
-def _compare(chosen: Chosen, asked: Asked, rules: Rules) -> Chosen | Refused | Undecided:
+def _compare(chosen: Chosen, question: Question, rules: Rules) -> Chosen | Refused | Undecided:
     """Return what becomes of a neighbour that is near enough and has another text."""
     cached = chosen.entry.prompt
-    missed = unseen(asked.text, cached, rules.sight_of) if rules.sight_of is not None else None
-    parts = excerpts(asked.text, cached) if rules.closer and missed in {None, Unseen.CUT} else None
+    missed = unseen(question.text, cached, rules.sight_of) if rules.sight_of is not None else None
+    parts = excerpts(question.text, cached) if rules.closer and missed in {None, Unseen.CUT} else None
     if parts is not None and (rules.sight_of is None or unseen(*parts, rules.sight_of) is None):
         return Undecided(chosen, parts)
     if missed is not None:
         return Refused(MissReason.UNSEEN, Nearest(cached, chosen.similarity, missed.value))
-    return _guarded(chosen, (asked.text, cached), rules)
+    return _guarded(chosen, (question.text, cached), rules)
 
 
 def settle(undecided: Undecided, similarity: float, rules: Rules) -> Chosen | Refused:

@@ -1,13 +1,17 @@
-"""Neighbour: an entry near a question."""
+"""Neighbour: an entry near a question, as the search finds it and as a lookup chooses it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nearhit.domain.entry import Entry
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """An entry near the query.
+    """An entry near the question.
 
     Attributes:
         key: the entry's key on the server.
@@ -18,3 +22,20 @@ class Neighbour:
     key: bytes
     similarity: float
     fields: dict[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The entry that answers.
+
+    Attributes:
+        key: of the entry.
+        entry: what it holds.
+        similarity: to the question.
+        probability: the guard's chance of a right answer; ``None`` where no guard gave one.
+    """
+
+    key: bytes
+    entry: Entry
+    similarity: float
+    probability: float | None = None

@@ -28,8 +28,8 @@ class Bypass(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A question as the cache sees it.
+class PromptText:
+    """What a prompt asks, without who asks it.
 
     Attributes:
         text: the canonical text, see ``canonical_text``.
@@ -56,7 +56,7 @@ _TEXT = 0
 """Stands in the layout of a question for a part that is in its text."""
 
 
-def read_prompt(prompt: Any) -> Question | Bypass:
+def read_prompt(prompt: Any) -> PromptText | Bypass:
     """Return the question that ``prompt`` asks, or the reason why it cannot be cached. Never raises.
 
     Args:
@@ -69,7 +69,7 @@ def read_prompt(prompt: Any) -> Question | Bypass:
     """
     try:
         if isinstance(prompt, str | bytes):
-            return Question(canonical_text(prompt))
+            return PromptText(canonical_text(prompt))
         return _read_messages(prompt)
     except _BypassError as bypass:
         return bypass.reason
@@ -145,7 +145,7 @@ _MARKS = "\u0f73\u0f75\u0f81"
 _MARKS_OF_TWO = dict.fromkeys(map(ord, _MARKS), 0x0F71)
 
 
-def _read_messages(prompt: Any) -> Question:
+def _read_messages(prompt: Any) -> PromptText:
     if isinstance(prompt, Mapping) or not isinstance(prompt, Sequence):
         raise _BypassError(Bypass.NOT_TEXT)
     reader = Reader()
@@ -153,7 +153,7 @@ def _read_messages(prompt: Any) -> Question:
     if len(messages) == 1 and messages[0].items() >= _USER and len(messages[0]) == 2:
         content = messages[0].get("content")
         if isinstance(content, str):  # most questions: nothing else is there that could change the answer
-            return Question(canonical_text(content))
+            return PromptText(canonical_text(content))
     asked = max((at for at, message in enumerate(messages) if message.get("role") == "user"), default=None)
     if asked is None:
         raise _BypassError(Bypass.NOT_TEXT if messages else Bypass.EMPTY)
@@ -166,7 +166,7 @@ def _read_messages(prompt: Any) -> Question:
         [reader.turn(message) for message in messages[asked + 1 :]],
         reader.turn({name: value for name, value in messages[asked].items() if name not in {"role", "content"}}),
     ]
-    return Question(text, digest_of(said) if any(said) else "")
+    return PromptText(text, digest_of(said) if any(said) else "")
 
 
 def _text_of(parts: list[Part]) -> str:

@@ -1,37 +1,88 @@
-"""Question: what is asked and by whom, as the cache sees it."""
+"""Question: what is asked and by whom, and the outcomes that a lookup of it can have."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from nearhit.domain.outcome import Miss, MissReason
+from nearhit.domain.entry import decode_response
+from nearhit.domain.outcome import Hit, Miss, MissReason, Nearest, Tier
 from nearhit.domain.prompt import Bypass, read_prompt
 from nearhit.domain.scope import Scope, scope_digest, tenant_digest
-from nearhit.errors import (
-    ContractError,
-    TooLargeError,
-)
+from nearhit.errors import ContractError, TooLargeError
+
+if TYPE_CHECKING:
+    from nearhit.domain.neighbour import Chosen
+
+
+class MissDetails(TypedDict, total=False):
+    """What a miss may say besides its question and its reason; see ``Miss``."""
+
+    nearest: Nearest | None
+    vector: bytes
+    embedder: str
+    detail: str
+    threshold: float | None
+    stages: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """A question on its way: canonical text, scope digest, tenant digest."""
+class Question:
+    """A question that can be cached, from the caller's prompt to the outcome.
+
+    Attributes:
+        text: its canonical text, see ``prompt.canonical_text``.
+        scope: hex digest of who may share the answer, and of what the answer depends on.
+        tenant: hex digest of the tenant; empty for none.
+    """
 
     text: str
     scope: str
     tenant: str = ""
 
+    def miss(self, reason: MissReason, **details: Unpack[MissDetails]) -> Miss:
+        """Return the miss of this question."""
+        return Miss(reason=reason, prompt=self.text, scope=self.scope, tenant=self.tenant, **details)
 
-def read_question(prompt: Any, scope: Scope | Mapping[str, Any] | None) -> Query | Miss:
-    """Return the query for a prompt in a scope, or the miss that says why it cannot be cached. Never raises."""
-    question = read_prompt(prompt)
-    if isinstance(question, Bypass):
-        return Miss(reason=MissReason(question.value))
+    def hit(self, tier: Tier, chosen: Chosen, now_seconds: float, threshold: float, stages: dict[str, float]) -> Hit:
+        """Return the hit of this question.
+
+        Args:
+            tier: where the entry was found.
+            chosen: the entry that answers, with its answer.
+            now_seconds: now, since the epoch.
+            threshold: the one in force.
+            stages: seconds by stage; the hit carries this very mapping.
+
+        Raises:
+            EntryError: the stored answer cannot be read.
+        """
+        found = chosen.entry
+        return Hit(
+            answer=decode_response(found.response),
+            tier=tier,
+            similarity=chosen.similarity,
+            prompt=self.text,
+            cached_prompt=found.prompt,
+            key=chosen.key.decode(),
+            age_seconds=max(0.0, now_seconds - found.created_us / 1e6),
+            fresh=now_seconds * 1000 < found.fresh_until_ms,
+            refreshable=bool(found.refresh),
+            usage=found.usage,
+            threshold=threshold,
+            stages=stages,
+        )
+
+
+def read_question(prompt: Any, scope: Scope | Mapping[str, Any] | None) -> Question | Miss:
+    """Return the question of a prompt in a scope, or the miss that says why it cannot be cached. Never raises."""
+    read = read_prompt(prompt)
+    if isinstance(read, Bypass):
+        return Miss(reason=MissReason(read.value))
     try:
         who = Scope.of(scope)
-        return Query(question.text, scope_digest(who, question.context), tenant_digest(who.tenant))
+        return Question(read.text, scope_digest(who, read.context), tenant_digest(who.tenant))
     except TooLargeError as error:
         return Miss(reason=MissReason.BYPASS_TOO_LARGE, detail=str(error))
     except ContractError as error:

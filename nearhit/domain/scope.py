@@ -131,7 +131,7 @@ def scope_digest(scope: Scope, context: str = "") -> str:
 
     Args:
         scope: who may share the answer.
-        context: digest of what else of the conversation changes the answer; see ``prompt.Question``.
+        context: digest of what else of the conversation changes the answer; see ``prompt.PromptText``.
 
     Raises:
         ContractError: a value has no canonical form: a generator, an object, a lone surrogate, or nested too deep.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,28 +16,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nearhit.domain.hit_policy import GuardPort
     from nearhit.evaluation.rows import PairRow
 
     Embed = Callable[[Sequence[str]], NDArray[np.float32]]
-
-
-class Ruling(Protocol):
-    """What a guard says of two texts."""
-
-    @property
-    def accepted(self) -> bool:
-        """The candidate's answer may be given."""
-
-    @property
-    def reason(self) -> str | None:
-        """Why not."""
-
-
-class Judge(Protocol):
-    """A guard, as the measuring sees it."""
-
-    def judge(self, prompt: str, candidate: str, similarity: float) -> Ruling:
-        """Return whether the answer to ``candidate`` may be given for ``prompt``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +125,7 @@ def pair_similarities(rows: Sequence[PairRow], embed: Embed) -> NDArray[np.float
     return similarities
 
 
-def refusals(rows: Sequence[PairRow], similarities: Sequence[float], guard: Judge) -> list[str | None]:
+def refusals(rows: Sequence[PairRow], similarities: Sequence[float], guard: GuardPort) -> list[str | None]:
     """Return for each pair why the guard refuses it, or ``None`` where it accepts."""
     rulings = (
         guard.judge(row.prompt, row.candidate, float(near)) for row, near in zip(rows, similarities, strict=True)

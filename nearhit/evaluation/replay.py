@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nearhit.evaluation.metrics import Judge
+    from nearhit.domain.hit_policy import GuardPort
     from nearhit.evaluation.rows import StreamRow
 
     Embed = Callable[[Sequence[str]], NDArray[np.float32]]
@@ -93,7 +93,7 @@ class Replay:
             raise ConfigError(f"the embedder gave {len(self._vectors)} vectors for {len(texts)} texts")
         self._rulings: dict[tuple[int, int, int], bool] = {}
 
-    def run(self, threshold: float, guard: Judge | None = None) -> ReplayReport:
+    def run(self, threshold: float, guard: GuardPort | None = None) -> ReplayReport:
         """Return what the stream meets at ``threshold``, starting with an empty cache."""
         cached = np.empty_like(self._vectors)
         entries: list[StreamRow] = []
@@ -135,7 +135,7 @@ class Replay:
         cached: NDArray[np.float32],
         entries: Sequence[StreamRow],
         threshold: float,
-        guard: Judge | None,
+        guard: GuardPort | None,
     ) -> tuple[StreamRow | None, int]:
         """Return the nearest entry that passes, and how many the guard refused before it."""
         if not len(cached):
@@ -152,7 +152,7 @@ class Replay:
             refused += 1
         return None, refused
 
-    def _accepts(self, guard: Judge, row: StreamRow, entry: StreamRow, similarity: float) -> bool:
+    def _accepts(self, guard: GuardPort, row: StreamRow, entry: StreamRow, similarity: float) -> bool:
         key = (id(guard), self._place[row.prompt], self._place[entry.prompt])
         ruling = self._rulings.get(key)
         if ruling is None:

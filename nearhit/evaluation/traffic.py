@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nearhit.evaluation.metrics import Judge
+    from nearhit.domain.hit_policy import GuardPort
 
     Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -91,7 +91,12 @@ def read_traffic(path: str | Path) -> Traffic:
 
 
 def nearest_pairs(
-    questions: Sequence[TrafficQuestion], embed: Embed, guard: Judge | None, *, neighbours: int = 4, floor: float = 0.5
+    questions: Sequence[TrafficQuestion],
+    embed: Embed,
+    guard: GuardPort | None,
+    *,
+    neighbours: int = 4,
+    floor: float = 0.5,
 ) -> list[Candidate]:
     """Return each question with the nearest one before it that a lookup could have answered it with.
 
@@ -149,7 +154,7 @@ def _nearest(rows: NDArray[np.float32], neighbours: int, floor: float) -> Iterat
             yield at, [(int(one), float(before[one])) for one in best if before[one] >= floor]
 
 
-def _accepted(prompt: str, best: Sequence[tuple[str, float]], guard: Judge | None) -> str | None:
+def _accepted(prompt: str, best: Sequence[tuple[str, float]], guard: GuardPort | None) -> str | None:
     for candidate, similarity in best:
         if guard is None or guard.judge(prompt, candidate, similarity).accepted:
             return candidate

@@ -6,7 +6,8 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from nearhit.domain.hit_policy import Chosen, Refused
+from nearhit.domain.hit_policy import Refused
+from nearhit.domain.neighbour import Chosen
 from nearhit.domain.outcome import MissReason, Nearest
 from nearhit.errors import ContractError, NearhitError, UnavailableError
 from nearhit.flow.ports import Judgement, Sameness
@@ -16,7 +17,7 @@ from nearhit.judge.verdict_cache import VerdictCache
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nearhit.domain.hit_policy import Asked
+    from nearhit.domain.question import Question
     from nearhit.judge.deadline_judge import DeadlineJudge
     from nearhit.telemetry.metrics import Metrics
 
@@ -72,7 +73,7 @@ class SecondStage:
             log.error("the judge cannot be loaded: %s", error, extra={"action": "judge"})  # noqa: TRY400 - named already
 
     def confirm(
-        self, choice: Chosen, asked: Asked, following: Callable[[], Flow[Chosen | Refused]]
+        self, choice: Chosen, question: Question, following: Callable[[], Flow[Chosen | Refused]]
     ) -> Flow[Chosen | Refused]:
         """Return the first of the chosen neighbours that the judge confirms, or why none may be served.
 
@@ -81,14 +82,14 @@ class SecondStage:
 
         Args:
             choice: what threshold and guard have accepted.
-            asked: the question.
+            question: what is asked.
             following: chooses the next neighbour after one that is refused.
         """
         end = time.monotonic() + self._seconds
         first: Refused | None = None
         now: Chosen | Refused = choice
         while isinstance(now, Chosen):
-            refusal = yield from self._refusal(asked.text, now, end)
+            refusal = yield from self._refusal(question.text, now, end)
             if not refusal:
                 return now
             nearest = Nearest(now.entry.prompt, now.similarity, refusal)

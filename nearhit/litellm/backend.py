@@ -187,8 +187,10 @@ class Backend:
 
     def cache_key(self, request: Request) -> str:
         """Return the name of a question's entry, for LiteLLM's ``x-litellm-cache-key``; it holds digests only."""
-        query = read_question(request.question, request.scope)
-        return query.reason.value if isinstance(query, Miss) else f"{query.scope}:{prompt_digest(query.text)}"
+        question = read_question(request.question, request.scope)
+        return (
+            question.reason.value if isinstance(question, Miss) else f"{question.scope}:{prompt_digest(question.text)}"
+        )
 
     def edge(self, side: str) -> Guarded:
         """Return a block that counts and logs what goes wrong in it, and goes on."""
@@ -225,8 +227,8 @@ class Backend:
 
     def _prepare(self, request: Request, result: Any) -> tuple[Miss | None, Any, FillOptions]:
         options: FillOptions = {}
-        query = read_question(request.question, request.scope)
-        if not request.write or isinstance(query, Miss):
+        question = read_question(request.question, request.scope)
+        if not request.write or isinstance(question, Miss):
             return None, None, options
         try:
             answer = read_answer(result)
@@ -239,9 +241,9 @@ class Backend:
         usage = usage_of(answer, request.model, load_litellm().model_cost)
         if usage is not None:
             options["usage"] = usage
-        asked = self._pending.take(query)
+        asked = self._pending.take(question)
         if asked is None:
-            asked = Miss(reason=MissReason.EMPTY, prompt=query.text, scope=query.scope, tenant=query.tenant)
+            asked = question.miss(MissReason.EMPTY)
         return asked, answer, options
 
     def _bypassed(self) -> FillOutcome:

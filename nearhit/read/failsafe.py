@@ -13,7 +13,7 @@ from nearhit.errors import ConfigError, ContractError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nearhit.domain.question import Query
+    from nearhit.domain.question import Question
     from nearhit.telemetry.metrics import Metrics
 
 log = logging.getLogger("nearhit")
@@ -28,14 +28,14 @@ class Failsafe:
         self._metrics = metrics
         self._said: dict[str, float] = {}
 
-    def lookup_broke(self, error: Exception, query: Query | None) -> Miss:
+    def lookup_broke(self, error: Exception, question: Question | None) -> Miss:
         """Return the miss that stands for a bug in a lookup."""
         self._metrics.count_error("lookup", error)
         self._say("lookup", error, exc_info=True)
         detail = type(error).__name__
-        if query is None:
+        if question is None:
             return Miss(reason=MissReason.ERROR, detail=detail)
-        return Miss(reason=MissReason.ERROR, prompt=query.text, scope=query.scope, tenant=query.tenant, detail=detail)
+        return question.miss(MissReason.ERROR, detail=detail)
 
     def fill_broke(self, error: Exception) -> FillOutcome:
         """Return the outcome that stands for a fill that could not be made."""
@@ -44,7 +44,7 @@ class Failsafe:
         self._say("fill", error, exc_info=not isinstance(error, ConfigError | ContractError))
         return FillOutcome.REFUSED
 
-    def judged(self, outcome: Hit | Miss, query: Query, accept: Callable[[Hit], Any] | None) -> Hit | Miss:
+    def judged(self, outcome: Hit | Miss, question: Question, accept: Callable[[Hit], Any] | None) -> Hit | Miss:
         """Return the outcome, or the miss that a hit is which its caller does not accept.
 
         What an asynchronous ``accept`` would say is not known here: it accepts nothing.
@@ -53,22 +53,24 @@ class Failsafe:
             return outcome
         accepted = accept(outcome)
         if not inspect.isawaitable(accepted):
-            return outcome if accepted else _refused(outcome, query)
+            return outcome if accepted else _refused(outcome, question)
         if inspect.iscoroutine(accepted):
             accepted.close()
         error = ConfigError("accept is asynchronous: AsyncSemanticCache awaits it, SemanticCache cannot")
         self._metrics.count_error("lookup", error)
         self._say("lookup", error, exc_info=False)
-        return _refused(outcome, query, str(error))
+        return _refused(outcome, question, str(error))
 
-    async def judged_async(self, outcome: Hit | Miss, query: Query, accept: Callable[[Hit], Any] | None) -> Hit | Miss:
+    async def judged_async(
+        self, outcome: Hit | Miss, question: Question, accept: Callable[[Hit], Any] | None
+    ) -> Hit | Miss:
         """Return what ``judged`` does, and await what ``accept`` says where it is asynchronous."""
         if accept is None or isinstance(outcome, Miss):
             return outcome
         accepted = accept(outcome)
         if inspect.isawaitable(accepted):
             accepted = await accepted
-        return outcome if accepted else _refused(outcome, query)
+        return outcome if accepted else _refused(outcome, question)
 
     def finish(self, outcome: Hit | Miss, started: float) -> Hit | Miss:
         """Count a lookup and return its outcome."""
@@ -84,14 +86,6 @@ class Failsafe:
             log.error("%s failed: %s", action, error, exc_info=exc_info, extra={"action": action})
 
 
-def _refused(hit: Hit, query: Query, detail: str = "") -> Miss:
-    return Miss(
-        reason=MissReason.REFUSED,
-        prompt=query.text,
-        nearest=Nearest(hit.cached_prompt, hit.similarity),
-        scope=query.scope,
-        tenant=query.tenant,
-        detail=detail,
-        threshold=hit.threshold,
-        stages=hit.stages,
-    )
+def _refused(hit: Hit, question: Question, detail: str = "") -> Miss:
+    nearest = Nearest(hit.cached_prompt, hit.similarity)
+    return question.miss(MissReason.REFUSED, nearest=nearest, detail=detail, threshold=hit.threshold, stages=hit.stages)

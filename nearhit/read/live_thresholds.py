@@ -20,7 +20,7 @@ from nearhit.resilience.per_process import PerProcess
 
 if TYPE_CHECKING:
     from nearhit.domain.hit_policy import Rules
-    from nearhit.domain.question import Query
+    from nearhit.domain.question import Question
     from nearhit.flow.ports import Link
     from nearhit.flow.steps import Flow
     from nearhit.telemetry.metrics import Metrics
@@ -65,9 +65,9 @@ class LiveRules:
         self._thread: Background[None] = Background("nearhit-thresholds", partial(_follow, weakref.ref(self)))
         weakref.finalize(self, self._thread.end).atexit = False
 
-    def of(self, query: Query) -> Rules:
+    def of(self, question: Question) -> Rules:
         """Return the rules for a question: by its scope's threshold, its tenant's, its namespace's, or the setting."""
-        return in_force(self._table.rules, query.scope, query.tenant, self._configured)
+        return in_force(self._table.rules, question.scope, question.tenant, self._configured)
 
     def start(self) -> bool:
         """Start to read the entries, in a thread that ends with this object; return whether it runs."""

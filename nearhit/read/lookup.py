@@ -8,6 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from nearhit.domain import entry, hit_policy, vectors
+from nearhit.domain.hit_policy import Refused
+from nearhit.domain.neighbour import Chosen
 from nearhit.domain.outcome import Hit, Miss, MissReason, Tier
 from nearhit.errors import (
     BusyError,
@@ -25,33 +27,21 @@ from nearhit.valkey import search_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import Any
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from nearhit.domain.entry import Entry
     from nearhit.domain.hit_policy import Rules
     from nearhit.domain.neighbour import Neighbour
-    from nearhit.domain.question import Query
+    from nearhit.domain.question import Question
     from nearhit.index.space import Space
     from nearhit.judge.second_stage import SecondStage
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """A question with all that its outcome tells of besides what was found."""
-
-    query: Query
-    space: Space
-    rules: Rules
-    stages: dict[str, float]
-
-
 def lookup(
-    query: Query, space: Space, rules: Rules, stages: dict[str, float], judging: SecondStage | None = None
+    question: Question, space: Space, rules: Rules, stages: dict[str, float], judging: SecondStage | None = None
 ) -> Flow[Hit | Miss]:
     """Look a question up: by its key, then by its neighbours; the other way round where its vector is known already.
 
@@ -64,7 +54,7 @@ def lookup(
     asked for.
 
     Args:
-        query: what is asked, and by whom.
+        question: what is asked, and by whom.
         space: where to search.
         rules: what a hit must satisfy.
         stages: where the seconds by stage are collected; the outcome carries this very mapping.
@@ -74,39 +64,7 @@ def lookup(
         A hit, or a miss with its reason and, as far as it was made, the question's vector. Failures of the server or of
         the embedder are misses, too; only errors of this program itself come out.
     """
-    case = _Case(query, space, rules, stages)
-    asked = hit_policy.Asked(query.text, query.scope, space.keys.embedder)
-    key = space.keys.entry(query.scope, entry.prompt_digest(query.text))
-    vector = space.vectors.get(query.text)
-    known = vector is not None
-    try:
-        if vector is None:
-            exact = yield from _exact(key, asked)
-            if exact is not None:
-                return _hit(case, hit_policy.Chosen(key.encode(), exact, 1.0), Tier.EXACT)
-            vector = yield from embed_once(query.text, space)
-        nearest = yield from space.engine.search(query.scope, vector, 1)
-        others: Iterator[Neighbour] | None = None
-        choice = yield from _choose(nearest, asked, rules, stages)
-        if rules.k > 1 and hit_policy.looks_further(choice):
-            others = _without((yield from space.engine.search(query.scope, vector, rules.k)), nearest)
-            choice = hit_policy.nearer(choice, (yield from _choose(others, asked, rules, stages)))
-        if known and (space.engine.backfilling or not hit_policy.settles(choice)):
-            exact = yield from _exact(key, asked)
-            if exact is not None:
-                space.vectors.drop(query.text)  # it is found by its key alone from now on
-                return _hit(case, hit_policy.Chosen(key.encode(), exact, 1.0), Tier.EXACT)
-        if judging is not None and isinstance(choice, hit_policy.Chosen):
-            following = _following(case, asked, vector, nearest, others)
-            choice = yield from judging.confirm(choice, asked, following)
-        if isinstance(choice, hit_policy.Chosen):
-            full = yield from _with_large_response(choice)
-            if full is not None:
-                return _hit(case, full, Tier.SEMANTIC)
-            choice = hit_policy.Refused(MissReason.EXPIRED)
-        return _not_found(case, vector, choice)
-    except NearhitError as error:
-        return _missed(case, vector, hit_policy.Refused(_reason(error)), str(error))
+    return _Lookup(question, space, rules, stages).run(judging)
 
 
 def embed_once(text: str, space: Space) -> Flow[NDArray[np.float32]]:
@@ -127,74 +85,120 @@ def embed_once(text: str, space: Space) -> Flow[NDArray[np.float32]]:
     return vector
 
 
-def _choose(
-    neighbours: Iterable[Neighbour], asked: hit_policy.Asked, rules: Rules, stages: dict[str, float]
-) -> Flow[hit_policy.Chosen | hit_policy.Refused]:
-    """Choose among neighbours; of those that differ in a few sentences of long texts, these are embedded."""
-    left = iter(neighbours)
-    first: hit_policy.Refused | None = None
-    while True:
-        choice = _timed(partial(hit_policy.choose, left, asked, rules, int(time.time() * 1000)), rules, stages)
-        if isinstance(choice, hit_policy.Undecided):
-            first = first or choice.before
-            one, other = (yield Embed(choice.excerpts)).vectors
-            choice = _timed(partial(hit_policy.settle, choice, min(1.0, float(one @ other)), rules), rules, stages)
-            if isinstance(choice, hit_policy.Refused):
-                first = first or choice
-                continue
-        return choice if isinstance(choice, hit_policy.Chosen) or first is None else first
+@dataclass(slots=True)
+class _Lookup:
+    """One lookup: its question, where it searches and by which rules, and the question's vector once it is known."""
 
+    question: Question
+    space: Space
+    rules: Rules
+    stages: dict[str, float]
+    vector: NDArray[np.float32] | None = None
+    nearest: Sequence[Neighbour] = ()
+    others: Iterator[Neighbour] | None = None
 
-def _timed(decide: Callable[[], T], rules: Rules, stages: dict[str, float]) -> T:
-    started = time.monotonic()
-    choice = decide()
-    if rules.guard is not None:
-        stages["guard"] = stages.get("guard", 0.0) + time.monotonic() - started
-    return choice
+    def run(self, judging: SecondStage | None) -> Flow[Hit | Miss]:
+        """Return the outcome; see ``lookup``."""
+        text = self.question.text
+        key = self.space.keys.entry(self.question.scope, entry.prompt_digest(text))
+        vector = self.vector = self.space.vectors.get(text)
+        known = vector is not None
+        try:
+            if vector is None:
+                exact = yield from self._exact(key)
+                if exact is not None:
+                    return self._hit(exact, Tier.EXACT)
+                vector = self.vector = yield from embed_once(text, self.space)
+            self.nearest = yield from self.space.engine.search(self.question.scope, vector, 1)
+            choice = yield from self._choose(self.nearest)
+            if self.rules.k > 1 and hit_policy.looks_further(choice):
+                choice = hit_policy.nearer(choice, (yield from self._choose_further(vector)))
+            if known and (self.space.engine.backfilling or not hit_policy.settles(choice)):
+                exact = yield from self._exact(key)
+                if exact is not None:
+                    self.space.vectors.drop(text)  # it is found by its key alone from now on
+                    return self._hit(exact, Tier.EXACT)
+            if judging is not None and isinstance(choice, Chosen):
+                choice = yield from judging.confirm(choice, self.question, partial(self._choose_further, vector))
+            if isinstance(choice, Chosen):
+                full = yield from _with_large_response(choice)
+                if full is not None:
+                    return self._hit(full, Tier.SEMANTIC)
+                choice = Refused(MissReason.EXPIRED)
+            return self._miss(choice)
+        except NearhitError as error:
+            return self._miss(Refused(_reason(error)), str(error))
 
+    def _choose_further(self, vector: NDArray[np.float32]) -> Flow[Chosen | Refused]:
+        """Choose among the neighbours behind the nearest one that were not looked at yet."""
+        if self.others is None:
+            found = yield from self.space.engine.search(self.question.scope, vector, self.rules.k)
+            seen = {one.key for one in self.nearest}
+            self.others = (one for one in found if one.key not in seen)
+        return (yield from self._choose(self.others))
 
-def _without(neighbours: Sequence[Neighbour], seen: Sequence[Neighbour]) -> Iterator[Neighbour]:
-    keys = {one.key for one in seen}
-    return (one for one in neighbours if one.key not in keys)
+    def _exact(self, key: str) -> Flow[Chosen | None]:
+        """Return the entry of the question itself with its answer, if there is one that may be served."""
+        values = (yield Send((search_protocol.read_entry(key),), "exact"))[0]
+        if isinstance(values, ReplyError):
+            text = f"HMGET: {values.kind}: {values.text}"
+            forbidden = search_protocol.is_forbidden(values.kind, values.text)
+            raise ConfigError(text) if forbidden else StoreUnavailableError(text)
+        if values[0] is None:
+            return None
+        fields = {name: value for name, value in zip(entry.READ_FIELDS, values, strict=True) if value is not None}
+        found = hit_policy.judge_exact(fields, self.question, int(time.time() * 1000))
+        return None if found is None else (yield from _with_large_response(Chosen(key.encode(), found, 1.0)))
 
+    def _choose(self, neighbours: Iterable[Neighbour]) -> Flow[Chosen | Refused]:
+        """Choose among neighbours; of those that differ in a few sentences of long texts, these are embedded."""
+        left = iter(neighbours)
+        first: Refused | None = None
+        embedder = self.space.keys.embedder
+        while True:
+            now_ms = int(time.time() * 1000)
+            choice = self._timed(partial(hit_policy.choose, left, self.question, embedder, self.rules, now_ms))
+            if isinstance(choice, hit_policy.Undecided):
+                first = first or choice.before
+                one, other = (yield Embed(choice.excerpts)).vectors
+                similarity = min(1.0, float(one @ other))
+                choice = self._timed(partial(hit_policy.settle, choice, similarity, self.rules))
+                if isinstance(choice, Refused):
+                    first = first or choice
+                    continue
+            return choice if isinstance(choice, Chosen) or first is None else first
 
-def _following(
-    case: _Case,
-    asked: hit_policy.Asked,
-    vector: NDArray[np.float32],
-    seen: Sequence[Neighbour],
-    others: Iterator[Neighbour] | None,
-) -> Callable[[], Flow[hit_policy.Chosen | hit_policy.Refused]]:
-    """Return what chooses the next neighbour, each time that it is called; ``others`` are those that are known yet."""
+    def _timed(self, decide: Callable[[], T]) -> T:
+        started = time.monotonic()
+        choice = decide()
+        if self.rules.guard is not None:
+            self.stages["guard"] = self.stages.get("guard", 0.0) + time.monotonic() - started
+        return choice
 
-    def choose() -> Flow[hit_policy.Chosen | hit_policy.Refused]:
-        nonlocal others
-        if others is None:
-            found = yield from case.space.engine.search(case.query.scope, vector, case.rules.k)
-            others = _without(found, seen)
-        return (yield from _choose(others, asked, case.rules, case.stages))
+    def _hit(self, chosen: Chosen, tier: Tier) -> Hit | Miss:
+        threshold = self.rules.threshold
+        try:
+            return self.question.hit(tier, chosen, time.time(), threshold, self.stages)
+        except EntryError as error:
+            reason = MissReason.UNREADABLE
+            return self.question.miss(reason, detail=str(error), threshold=threshold, stages=self.stages)
 
-    return choose
-
-
-def _exact(key: str, asked: hit_policy.Asked) -> Flow[Entry | None]:
-    values = (yield Send((search_protocol.read_entry(key),), "exact"))[0]
-    if isinstance(values, ReplyError):
-        text = f"HMGET: {values.kind}: {values.text}"
-        raise (
-            ConfigError(text) if search_protocol.is_forbidden(values.kind, values.text) else StoreUnavailableError(text)
+    def _miss(self, refused: Refused, detail: str = "") -> Miss:
+        if self.space.engine.backfilling and refused.reason in {MissReason.EMPTY, MissReason.BELOW_THRESHOLD}:
+            refused = Refused(MissReason.WARMING, refused.nearest)
+            detail = "the server is still reading entries into the index"
+        return self.question.miss(
+            refused.reason,
+            nearest=refused.nearest,
+            vector=vectors.to_bytes(self.vector) if self.vector is not None else b"",
+            embedder=self.space.keys.embedder if self.vector is not None else "",
+            detail=detail,
+            threshold=self.rules.threshold,
+            stages=self.stages,
         )
-    if values[0] is None:
-        return None
-    fields = {name: value for name, value in zip(entry.READ_FIELDS, values, strict=True) if value is not None}
-    found = hit_policy.judge_exact(fields, asked, int(time.time() * 1000))
-    if found is None:
-        return None
-    full = yield from _with_large_response(hit_policy.Chosen(key.encode(), found, 1.0))
-    return full.entry if full is not None else None
 
 
-def _with_large_response(chosen: hit_policy.Chosen) -> Flow[hit_policy.Chosen | None]:
+def _with_large_response(chosen: Chosen) -> Flow[Chosen | None]:
     """Fetch an answer that is too large for a search record; ``None`` when the entry ended meanwhile."""
     if chosen.entry.response:
         return chosen
@@ -202,60 +206,6 @@ def _with_large_response(chosen: hit_policy.Chosen) -> Flow[hit_policy.Chosen | 
     if not isinstance(reply, bytes) or not reply:
         return None
     return hit_policy.with_response(chosen, reply)
-
-
-def _hit(case: _Case, chosen: hit_policy.Chosen, tier: Tier) -> Hit | Miss:
-    query, found = case.query, chosen.entry
-    now = time.time()
-    try:
-        answer: Any = entry.decode_response(found.response)
-    except EntryError as error:
-        return Miss(
-            reason=MissReason.UNREADABLE,
-            prompt=query.text,
-            scope=query.scope,
-            tenant=query.tenant,
-            detail=str(error),
-            threshold=case.rules.threshold,
-            stages=case.stages,
-        )
-    return Hit(
-        answer=answer,
-        tier=tier,
-        similarity=chosen.similarity,
-        prompt=query.text,
-        cached_prompt=found.prompt,
-        key=chosen.key.decode(),
-        age_seconds=max(0.0, now - found.created_us / 1e6),
-        fresh=now * 1000 < found.fresh_until_ms,
-        refreshable=bool(found.refresh),
-        usage=found.usage,
-        threshold=case.rules.threshold,
-        stages=case.stages,
-    )
-
-
-def _not_found(case: _Case, vector: NDArray[np.float32], refused: hit_policy.Refused) -> Miss:
-    if case.space.engine.backfilling and refused.reason in {MissReason.EMPTY, MissReason.BELOW_THRESHOLD}:
-        warming = hit_policy.Refused(MissReason.WARMING, refused.nearest)
-        return _missed(case, vector, warming, "the server is still reading entries into the index")
-    return _missed(case, vector, refused)
-
-
-def _missed(case: _Case, vector: NDArray[np.float32] | None, refused: hit_policy.Refused, detail: str = "") -> Miss:
-    query = case.query
-    return Miss(
-        reason=refused.reason,
-        prompt=query.text,
-        nearest=refused.nearest,
-        scope=query.scope,
-        tenant=query.tenant,
-        vector=vectors.to_bytes(vector) if vector is not None else b"",
-        embedder=case.space.keys.embedder if vector is not None else "",
-        detail=detail,
-        threshold=case.rules.threshold,
-        stages=case.stages,
-    )
 
 
 def _reason(error: NearhitError) -> MissReason:

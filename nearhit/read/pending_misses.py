@@ -10,7 +10,7 @@ from nearhit.resilience.per_process import PerProcess
 
 if TYPE_CHECKING:
     from nearhit.domain.outcome import Miss
-    from nearhit.domain.question import Query
+    from nearhit.domain.question import Question
 
 MAX_PENDING = 1024
 """How many misses are kept: 1024 vectors of 1536 dimensions are 6 MB."""
@@ -38,7 +38,7 @@ class PendingMisses:
             while len(self._misses) > self._limit:
                 self._misses.popitem(last=False)
 
-    def take(self, query: Query) -> Miss | None:
+    def take(self, question: Question) -> Miss | None:
         """Return the miss of a question and forget it."""
         with self._lock.get():
-            return self._misses.pop((query.scope, query.text), None)
+            return self._misses.pop((question.scope, question.text), None)

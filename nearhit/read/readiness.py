@@ -20,7 +20,7 @@ from nearhit.resilience.flag import Flag
 from nearhit.resilience.per_process import PerProcess
 
 if TYPE_CHECKING:
-    from nearhit.domain.question import Query
+    from nearhit.domain.question import Question
     from nearhit.index.opening import Opened
     from nearhit.index.space import Space
     from nearhit.telemetry.metrics import Metrics
@@ -37,9 +37,9 @@ VERIFY_SECONDS = 30.0
 """How long an embedder that did not answer at the opening is trusted by its name before it is compared again."""
 
 
-def closed(query: Query) -> Miss:
+def closed(question: Question) -> Miss:
     """Return the miss of a lookup in a cache that was closed."""
-    return Miss(reason=MissReason.CLOSED, prompt=query.text, scope=query.scope, tenant=query.tenant)
+    return question.miss(MissReason.CLOSED)
 
 
 class Readiness:
@@ -151,7 +151,7 @@ class Readiness:
         elif isinstance(outcome, Miss) and outcome.reason is MissReason.MISCONFIGURED:
             self.doubted()
 
-    def miss(self, query: Query) -> Miss:
+    def miss(self, question: Question) -> Miss:
         """Return the miss of a lookup that found no open space."""
         failure = self._failure
         reason = MissReason.WARMING
@@ -161,13 +161,7 @@ class Readiness:
             reason = MissReason.EMBEDDER_UNAVAILABLE
         elif isinstance(failure, ConfigError | ContractError):
             reason = MissReason.MISCONFIGURED
-        return Miss(
-            reason=reason,
-            prompt=query.text,
-            scope=query.scope,
-            tenant=query.tenant,
-            detail=str(failure) if failure is not None else "the cache is still opening",
-        )
+        return question.miss(reason, detail=str(failure) if failure is not None else "the cache is still opening")
 
     def forget(self) -> None:
         """Start anew, as a forked child must: neither threads nor followers have come along."""

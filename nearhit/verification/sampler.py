@@ -20,7 +20,7 @@ from nearhit.verification.request import LANE, VerificationRequest, encode, reci
 from nearhit.write import fill_log
 
 if TYPE_CHECKING:
-    from nearhit.domain.question import Query
+    from nearhit.domain.question import Question
     from nearhit.flow.ports import Link
     from nearhit.read.live_thresholds import LiveRules
     from nearhit.telemetry.metrics import Metrics
@@ -49,7 +49,7 @@ class Drawing:
 
     share: float
     model: str
-    read: Callable[[Any, Any], Query | Miss]
+    read: Callable[[Any, Any], Question | Miss]
 
 
 class Sampler:
@@ -128,10 +128,10 @@ class Sampler:
 
     def _request(self, hit: Hit, prompt: Any, scope: Any) -> VerificationRequest:
         whole = Scope.of(scope)
-        query = self._drawing.read(prompt, whole)
-        if isinstance(query, Miss):
-            raise ContractError(f"the question cannot be read again: {query.reason.value}")
-        rules = self._live.of(query)
+        question = self._drawing.read(prompt, whole)
+        if isinstance(question, Miss):
+            raise ContractError(f"the question cannot be read again: {question.reason.value}")
+        rules = self._live.of(question)
         if rules.threshold != hit.threshold:
             raise StoreUnavailableError("the threshold was changed between a hit and its verification")
         return VerificationRequest(
@@ -143,8 +143,8 @@ class Sampler:
             threshold=rules.threshold,
             origin=rules.origin,
             since_ms=rules.since_ms,
-            scope=query.scope,
-            tenant=query.tenant,
+            scope=question.scope,
+            tenant=question.tenant,
         )
 
     def _count(self, outcome: str) -> None:

@@ -13,7 +13,7 @@ from nearhit.domain import entry, fill_message, vectors
 from nearhit.domain.entry import Usage
 from nearhit.domain.fill_message import SCOPE_DIGITS
 from nearhit.domain.outcome import Miss, MissReason
-from nearhit.domain.question import Query, read_question
+from nearhit.domain.question import Question, read_question
 from nearhit.domain.scope import Scope
 from nearhit.errors import ConfigError, EntryError
 from nearhit.telemetry.metrics import LANES
@@ -61,7 +61,7 @@ def life_of(lifetimes: Lifetimes, options: Mapping[str, Any]) -> float:
     return whole * (1 - lifetimes.jitter) if isinstance(whole, int | float) else 0.0
 
 
-def encode_fill(lifetimes: Lifetimes, asked: Miss | Query, answer: Any, options: Mapping[str, Any]) -> bytes:
+def encode_fill(lifetimes: Lifetimes, asked: Miss | Question, answer: Any, options: Mapping[str, Any]) -> bytes:
     """Return the message that puts ``answer`` into the cache.
 
     Raises:
@@ -150,20 +150,13 @@ def _scope_of(row: Mapping[str, Any]) -> Any:
     return Scope.from_digest(digest)
 
 
-def _with_vector(row: Mapping[str, Any], asked: Query) -> Query | Miss:
+def _with_vector(row: Mapping[str, Any], question: Question) -> Question | Miss:
     """Return the question with the vector that the row carries, checked for being a unit vector."""
     if not row.get("vector") or not row.get("embedder"):
-        return asked
+        return question
     try:
         blob = base64.b64decode(row["vector"], validate=True)
     except (TypeError, ValueError) as error:
         raise EntryError(f"field 'vector' of the row is not base64: {error}") from error
     unit = vectors.unit_rows(vectors.from_bytes(blob)[None, :])[0]
-    return Miss(
-        reason=MissReason.EMPTY,
-        prompt=asked.text,
-        scope=asked.scope,
-        tenant=asked.tenant,
-        vector=vectors.to_bytes(unit),
-        embedder=str(row["embedder"]),
-    )
+    return question.miss(MissReason.EMPTY, vector=vectors.to_bytes(unit), embedder=str(row["embedder"]))

@@ -11,7 +11,7 @@ from nearhit_worker.stack import wait_until
 from nearhit.domain.entry import Entry, prompt_digest, to_fields
 from nearhit.domain.hit_policy import Rules
 from nearhit.domain.outcome import Hit, Miss, MissReason, Stored, Tier
-from nearhit.domain.question import Query
+from nearhit.domain.question import Question
 from nearhit.domain.vectors import to_bytes, unit_rows
 from nearhit.embedding import registry
 from nearhit.embedding.vector_cache import VectorCache
@@ -181,7 +181,7 @@ def ask(text: str, scope: str = SCOPE) -> Callable[[], Flow[Any]]:
             vectors.put(one.prompt, np.frombuffer(one.embedding, dtype="<f4"))
         vectors.put("asked", vector(1))
         space = Space(KEYS, DIMENSION, engine(), vectors)
-        outcome: Hit | Miss = yield from lookup(Query(text, scope), space, Rules(0.9), {})
+        outcome: Hit | Miss = yield from lookup(Question(text, scope), space, Rules(0.9), {})
         if isinstance(outcome, Hit):
             return (outcome.tier, outcome.answer, outcome.cached_prompt, round(outcome.similarity, 5))
         return outcome.reason

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nearhit.domain.question import Query, read_question
+from nearhit.domain.question import Question, read_question
 from nearhit.litellm.request import Reading, read_request
 from tests.support.conversations import (
     VALUE,
@@ -35,7 +35,7 @@ Read = Any
 def state(prompt: Any, scope: Any = None) -> Any:
     """Return what a lookup goes by: text and scope, or why there is none."""
     query = read_question(prompt, scope)
-    return (query.text, query.scope) if isinstance(query, Query) else query.reason
+    return (query.text, query.scope) if isinstance(query, Question) else query.reason
 
 
 def check_every_leaf(whole: Any, read: Any, harmless: Any) -> None:

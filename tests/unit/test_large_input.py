@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nearhit.domain.outcome import Miss, MissReason
-from nearhit.domain.question import Query, read_question
+from nearhit.domain.question import Question, read_question
 from nearhit.domain.scope import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -103,5 +103,5 @@ LARGEST: list[tuple[str, Any, Any]] = [
 
 @pytest.mark.parametrize(("prompt", "scope"), [row[1:] for row in LARGEST], ids=[row[0] for row in LARGEST])
 def test_the_largest_input_that_is_looked_up_takes_a_few_milliseconds(prompt: Any, scope: Any) -> None:
-    assert isinstance(read_question(prompt, scope), Query)
+    assert isinstance(read_question(prompt, scope), Question)
     assert seconds(lambda: read_question(prompt, scope)) < MOST_SECONDS

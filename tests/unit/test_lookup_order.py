@@ -10,7 +10,7 @@ import pytest
 
 from nearhit.domain.hit_policy import Rules
 from nearhit.domain.outcome import Hit, Miss, MissReason, Tier
-from nearhit.domain.question import Query
+from nearhit.domain.question import Question
 from nearhit.embedding.vector_cache import VectorCache
 from nearhit.flow.steps import Send
 from nearhit.index.space import Space
@@ -69,7 +69,7 @@ def answer(searched: list[Any], held: list[Any], backfilling: bytes = b"0") -> t
     told += [b"index_definition", [b"prefixes", [b"p"]], b"attributes", [vector]]
     replies = {"FT.SEARCH": searched, "HMGET": held, "GET": None, "FT.INFO": told}
     where = space()
-    flow = lookup(Query(TEXT, SCOPE), where, Rules(0.9), {})
+    flow = lookup(Question(TEXT, SCOPE), where, Rules(0.9), {})
     asked: list[str] = []
     send: Any = None
     while True:
@@ -150,7 +150,7 @@ class Said:
 
 def searched_twice(first: list[Any], second: list[Any], rules: Rules) -> tuple[Hit | Miss, list[Any]]:
     """Return the outcome and how many neighbours each search asked for; the first search is answered by ``first``."""
-    flow = lookup(Query(TEXT, SCOPE), space(), rules, {})
+    flow = lookup(Question(TEXT, SCOPE), space(), rules, {})
     counts: list[Any] = []
     searched = iter((first, second))
     send: Any = None

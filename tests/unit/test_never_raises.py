@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nearhit import AsyncSemanticCache, Miss, MissReason, SemanticCache, Settings
-from nearhit.domain.question import Query, read_question
+from nearhit.domain.question import Question, read_question
 from tests.support import nonsense
 
 SETTINGS = Settings(threshold=0.9, url="valkey://127.0.0.1:1", model="hash/64")
@@ -21,7 +21,7 @@ def test_200_000_inputs_are_read_or_bypassed_by_name() -> None:
     reasons: dict[str, int] = {}
     for _ in range(COUNT):
         found = read_question(nonsense.prompt(random), nonsense.scope(random))
-        name = "read" if isinstance(found, Query) else found.reason.value
+        name = "read" if isinstance(found, Question) else found.reason.value
         reasons[name] = reasons.get(name, 0) + 1
         assert name == "read" or name.startswith("bypass_"), name
     assert len(reasons) >= 6, reasons

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nearhit.domain.outcome import Miss, MissReason
-from nearhit.domain.question import Query
+from nearhit.domain.question import Question
 from nearhit.read.pending_misses import PendingMisses
 
 
@@ -14,17 +14,17 @@ def miss(text: str, vector: bytes = b"v") -> Miss:
 def test_a_miss_is_taken_once() -> None:
     pending = PendingMisses()
     pending.put(miss("a"))
-    assert pending.take(Query("a", "s")) == miss("a")
-    assert pending.take(Query("a", "s")) is None
+    assert pending.take(Question("a", "s")) == miss("a")
+    assert pending.take(Question("a", "s")) is None
 
 
 def test_the_oldest_goes_when_there_are_too_many() -> None:
     pending = PendingMisses(limit=2)
     for text in ("a", "b", "a", "c"):
         pending.put(miss(text))
-    assert pending.take(Query("b", "s")) is None
-    assert pending.take(Query("a", "s")) is not None
-    assert pending.take(Query("c", "s")) is not None
+    assert pending.take(Question("b", "s")) is None
+    assert pending.take(Question("a", "s")) is not None
+    assert pending.take(Question("c", "s")) is not None
 
 
 def test_a_miss_that_saves_nothing_takes_no_place() -> None:
@@ -32,10 +32,10 @@ def test_a_miss_that_saves_nothing_takes_no_place() -> None:
     pending.put(miss("a"))
     pending.put(miss("b", vector=b""))
     pending.put(Miss(reason=MissReason.BYPASS_EMPTY, vector=b"v"))
-    assert pending.take(Query("a", "s")) is not None
+    assert pending.take(Question("a", "s")) is not None
 
 
 def test_another_scope_is_another_question() -> None:
     pending = PendingMisses()
     pending.put(miss("a"))
-    assert pending.take(Query("a", "other")) is None
+    assert pending.take(Question("a", "other")) is None

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from nearhit.domain.hit_policy import (
     MAX_TTL_SECONDS,
-    Asked,
-    Chosen,
     Lifetimes,
     Refused,
     Rules,
@@ -22,14 +20,15 @@ from nearhit.domain.hit_policy import (
     judge_exact,
     settle,
 )
-from nearhit.domain.neighbour import Neighbour
+from nearhit.domain.neighbour import Chosen, Neighbour
 from nearhit.domain.outcome import MissReason
+from nearhit.domain.question import Question
 from nearhit.domain.sight import Sight
 from nearhit.errors import ConfigError
 
 NOW_MS = 1_700_000_000_000
 SCOPE, EMBEDDER = "a" * 32, "0123456789ab"
-ASKED = Asked("what is it", SCOPE, EMBEDDER)
+ASKED = Question("what is it", SCOPE)
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ NEIGHBOURS = st.builds(
 
 @given(st.lists(NEIGHBOURS, max_size=6), st.sampled_from([0.7, 0.85, 1.0]))
 def test_only_a_neighbour_that_holds_every_rule_is_ever_served(found: list[Neighbour], threshold: float) -> None:
-    choice = choose(found, ASKED, Rules(threshold, Guard()), NOW_MS)
+    choice = choose(found, ASKED, EMBEDDER, Rules(threshold, Guard()), NOW_MS)
     if isinstance(choice, Chosen):
         assert choice.similarity >= threshold
         assert choice.entry.scope == SCOPE
@@ -88,7 +87,7 @@ def test_only_a_neighbour_that_holds_every_rule_is_ever_served(found: list[Neigh
 @given(st.lists(NEIGHBOURS, max_size=6))
 def test_a_nearer_sound_neighbour_goes_before_a_farther_one(found: list[Neighbour]) -> None:
     ordered = sorted(found, key=lambda one: -one.similarity if one.similarity == one.similarity else 9)
-    choice = choose(ordered, ASKED, Rules(0.7), NOW_MS)
+    choice = choose(ordered, ASKED, EMBEDDER, Rules(0.7), NOW_MS)
     sound = [
         one
         for one in ordered
@@ -119,10 +118,10 @@ def test_a_nearer_sound_neighbour_goes_before_a_farther_one(found: list[Neighbou
     ],
 )
 def test_a_neighbour_that_breaks_a_rule_is_refused_with_that_reason(neighbour: Neighbour, reason: MissReason) -> None:
-    choice = choose([neighbour], ASKED, Rules(0.85, Guard()), NOW_MS)
+    choice = choose([neighbour], ASKED, EMBEDDER, Rules(0.85, Guard()), NOW_MS)
     assert isinstance(choice, Refused)
     assert choice.reason is reason
-    served = choose([neighbour, near(0.9, "what is this")], ASKED, Rules(0.85, Guard()), NOW_MS)
+    served = choose([neighbour, near(0.9, "what is this")], ASKED, EMBEDDER, Rules(0.85, Guard()), NOW_MS)
     if reason is not MissReason.BELOW_THRESHOLD:
         assert isinstance(served, Chosen)
         assert served.entry.prompt == "what is this"
@@ -130,7 +129,7 @@ def test_a_neighbour_that_breaks_a_rule_is_refused_with_that_reason(neighbour: N
 
 def test_a_miss_names_the_nearest_one_that_failed() -> None:
     found = [near(0.97, "what is bad"), near(0.95, "so bad"), near(0.5, "else")]
-    choice = choose(found, ASKED, Rules(0.85, Guard()), NOW_MS)
+    choice = choose(found, ASKED, EMBEDDER, Rules(0.85, Guard()), NOW_MS)
     assert isinstance(choice, Refused)
     assert choice.nearest is not None
     assert (choice.reason, choice.nearest.prompt, choice.nearest.refusal) == (
@@ -141,24 +140,24 @@ def test_a_miss_names_the_nearest_one_that_failed() -> None:
 
 
 def test_no_neighbour_is_an_empty_miss() -> None:
-    assert choose([], ASKED, Rules(0.85), NOW_MS) == Refused(MissReason.EMPTY)
+    assert choose([], ASKED, EMBEDDER, Rules(0.85), NOW_MS) == Refused(MissReason.EMPTY)
 
 
 def test_the_same_text_needs_no_guard() -> None:
-    bad = Asked("what is bad", SCOPE, EMBEDDER)
-    assert isinstance(choose([near(1.0, "what is bad")], bad, Rules(0.85, Guard()), NOW_MS), Chosen)
+    bad = Question("what is bad", SCOPE)
+    assert isinstance(choose([near(1.0, "what is bad")], bad, EMBEDDER, Rules(0.85, Guard()), NOW_MS), Chosen)
 
 
 @pytest.mark.parametrize("guard", [Guard(), None])
 def test_a_neighbour_of_which_the_difference_was_not_read_is_refused_before_any_guard(guard: Guard | None) -> None:
     rules = Rules(0.85, guard, sight_of=lambda text: Sight(cut=8))
-    choice = choose([near(1.0, "what is bad")], ASKED, rules, NOW_MS)
+    choice = choose([near(1.0, "what is bad")], ASKED, EMBEDDER, rules, NOW_MS)
     assert isinstance(choice, Refused)
     assert choice.nearest is not None
     assert (choice.reason, choice.nearest.refusal) == (MissReason.UNSEEN, "cut_text")
-    served = choose([near(1.0, "what is bad"), near(0.9, "what is it")], ASKED, rules, NOW_MS)
+    served = choose([near(1.0, "what is bad"), near(0.9, "what is it")], ASKED, EMBEDDER, rules, NOW_MS)
     assert isinstance(served, Chosen)
-    assert isinstance(choose([near(1.0, "This is it")], ASKED, replace(rules, guard=None), NOW_MS), Chosen)
+    assert isinstance(choose([near(1.0, "This is it")], ASKED, EMBEDDER, replace(rules, guard=None), NOW_MS), Chosen)
 
 
 LONG = "It is a long story. " * 20
@@ -169,7 +168,7 @@ def test_long_texts_that_share_nearly_all_are_settled_by_their_excerpts(cut: int
     asked = replace(ASKED, text=LONG + "What is it?")
     rules = Rules(0.85, Guard(), sight_of=lambda text: Sight(cut=cut) if len(text) > 300 else Sight(), closer=True)
     found = [near(1.0, "so bad"), near(0.99, LONG + "What is that?")]
-    undecided = choose(found, asked, rules, NOW_MS)
+    undecided = choose(found, asked, EMBEDDER, rules, NOW_MS)
     assert isinstance(undecided, Undecided)
     assert undecided.excerpts == ("What is it?", "What is that?")
     assert undecided.before is not None
@@ -188,12 +187,14 @@ def test_long_texts_that_share_nearly_all_are_settled_by_their_excerpts(cut: int
 def test_the_guard_judges_excerpts_by_themselves_and_a_remote_embedder_is_not_asked_for_them() -> None:
     asked = replace(ASKED, text=LONG + "What is it?")
     rules = Rules(0.85, Guard(), closer=True)
-    undecided = choose([near(0.99, LONG + "What is bad?")], asked, rules, NOW_MS)
+    undecided = choose([near(0.99, LONG + "What is bad?")], asked, EMBEDDER, rules, NOW_MS)
     assert isinstance(undecided, Undecided)
     refused = settle(undecided, 0.95, rules)
     assert isinstance(refused, Refused)
     assert refused.reason is MissReason.GUARD
-    assert isinstance(choose([near(0.99, LONG + "What is that?")], asked, replace(rules, closer=False), NOW_MS), Chosen)
+    assert isinstance(
+        choose([near(0.99, LONG + "What is that?")], asked, EMBEDDER, replace(rules, closer=False), NOW_MS), Chosen
+    )
 
 
 @pytest.mark.parametrize(

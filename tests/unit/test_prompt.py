@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nearhit.domain.entry import MAX_PROMPT_CHARS
-from nearhit.domain.prompt import Bypass, Question, canonical_text, read_prompt
+from nearhit.domain.prompt import Bypass, PromptText, canonical_text, read_prompt
 from nearhit.domain.scope import Scope, scope_digest
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.binary(max_size=8)
@@ -29,9 +29,9 @@ ANYTHING = st.recursive(
 TEXTS = st.text(min_size=1, max_size=200)
 
 
-def question(prompt: Any) -> Question:
+def question(prompt: Any) -> PromptText:
     found = read_prompt(prompt)
-    assert isinstance(found, Question), found
+    assert isinstance(found, PromptText), found
     return found
 
 
@@ -60,21 +60,21 @@ class Model:
 @given(ANYTHING)
 def test_anything_of_the_shape_of_json_is_a_question_or_a_named_bypass(prompt: Any) -> None:
     found = read_prompt(prompt)
-    assert isinstance(found, Question | Bypass)
-    if isinstance(found, Question):
+    assert isinstance(found, PromptText | Bypass)
+    if isinstance(found, PromptText):
         assert found.text
 
 
 @given(ANYTHING)
 def test_messages_of_any_shape_are_a_question_or_a_named_bypass(content: Any) -> None:
     for prompt in ([user(content)], [{"role": "tool", "content": content}, user("x")], [user("x"), content]):
-        assert isinstance(read_prompt(prompt), Question | Bypass)
+        assert isinstance(read_prompt(prompt), PromptText | Bypass)
 
 
 @given(TEXTS)
 def test_the_canonical_text_of_a_canonical_text_is_itself(text: str) -> None:
     found = read_prompt(text)
-    if isinstance(found, Question):
+    if isinstance(found, PromptText):
         assert read_prompt(found.text) == found
         assert unicodedata.is_normalized("NFC", found.text)
         assert found.text == found.text.rstrip()
@@ -388,7 +388,7 @@ def test_a_message_that_fails_when_it_is_read_is_a_bypass() -> None:
 
 def test_arguments_nested_without_end_are_a_bypass() -> None:
     function = {"name": "find", "arguments": "[" * 100_000}
-    assert isinstance(read_prompt(turn(function=function)), Question | Bypass)
+    assert isinstance(read_prompt(turn(function=function)), PromptText | Bypass)
 
 
 def test_the_text_of_bytes_is_that_of_the_string() -> None:

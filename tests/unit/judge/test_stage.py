@@ -10,7 +10,7 @@ import pytest
 from nearhit import Hit, Metrics, Miss, MissReason
 from nearhit.domain.hit_policy import Rules
 from nearhit.domain.neighbour import Neighbour
-from nearhit.domain.question import Query
+from nearhit.domain.question import Question
 from nearhit.embedding.vector_cache import VectorCache
 from nearhit.errors import ContractError, JudgeUnavailableError
 from nearhit.flow.ports import Judgement, Sameness
@@ -86,7 +86,7 @@ class Drive:
     def run(self, *answers: Any) -> Hit | Miss:
         said, send = list(answers), None
         thrown: Exception | None = None
-        flow = lookup(Query("asked", SCOPE), self.space, self.rules, {}, self.judging)
+        flow = lookup(Question("asked", SCOPE), self.space, self.rules, {}, self.judging)
         while True:
             try:
                 step = flow.throw(thrown) if thrown else flow.send(send)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from nearhit.litellm.request import QUESTIONS, Request, limits_of, metadata_of, 
 from nearhit.llm.client import load_litellm
 from nearhit.read.failsafe import Failsafe
 from nearhit.read.pending_misses import MAX_PENDING, PendingMisses
+from nearhit.resilience.lru import Lru
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,7 @@ class Backend:
         self.metrics = sync.metrics
         self._failsafe = Failsafe(sync.metrics)
         self._pending = PendingMisses()
-        self._served: OrderedDict[str, str] = OrderedDict()
+        self._served: Lru[str, str] = Lru(MAX_PENDING)
 
     def read(self, request: Request) -> Hit | None:
         """Return the hit that answers a request; ``None`` for a miss, whose reason is counted."""
@@ -176,7 +176,7 @@ class Backend:
             StoreUnavailableError: the server does not answer.
         """
         ends = {key.rpartition("/")[2] for key in keys}
-        ends |= {":".join(self._served[end].rsplit(":", 2)[1:]) for end in ends if end in self._served}
+        ends |= {":".join(key.rsplit(":", 2)[1:]) for end in ends if (key := self._served.get(end))}
         return await asyncio.to_thread(purge.remove_questions, self.sync.settings, sorted(ends))
 
     async def _index_info(self) -> dict[str, Any]:
@@ -202,7 +202,8 @@ class Backend:
             _note(request, outcome.nearest.similarity if outcome.nearest else 0.0)
             return None
         _note(request, outcome.similarity)
-        self._remember(request, outcome)
+        if outcome.tier is Tier.SEMANTIC:  # the caller can have the entry deleted that answered in other words
+            self._served.put(self.cache_key(request), outcome.key)
         return outcome
 
     def _accepts(self, request: Request, hit: Hit) -> bool:
@@ -217,13 +218,6 @@ class Backend:
             return False
         may_call_tools = hit.tier is Tier.EXACT or self._options.similar_tool_calls
         return may_call_tools or not calls_tools(response)
-
-    def _remember(self, request: Request, hit: Hit) -> None:
-        """Remember which entry answered a question in other words, so that the caller can have it deleted."""
-        if hit.tier is Tier.SEMANTIC:
-            self._served[self.cache_key(request)] = hit.key
-            while len(self._served) > MAX_PENDING:
-                self._served.popitem(last=False)
 
     def _prepare(self, request: Request, result: Any) -> tuple[Miss | None, Any, FillOptions]:
         options: FillOptions = {}

@@ -116,7 +116,7 @@ class _Lookup:
             if known and (self.space.engine.backfilling or not hit_policy.settles(choice)):
                 exact = yield from self._exact(key)
                 if exact is not None:
-                    self.space.vectors.drop(text)  # it is found by its key alone from now on
+                    self.space.vectors.pop(text)  # it is found by its key alone from now on
                     return self._hit(exact, Tier.EXACT)
             if judging is not None and isinstance(choice, Chosen):
                 choice = yield from judging.confirm(choice, self.question, partial(self._choose_further, vector))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from nearhit.resilience.per_process import PerProcess
+from nearhit.resilience.lru import Lru
 
 if TYPE_CHECKING:
     from nearhit.domain.outcome import Miss
@@ -24,21 +22,13 @@ class PendingMisses:
     """
 
     def __init__(self, limit: int = MAX_PENDING) -> None:
-        self._limit = limit
-        self._misses: OrderedDict[tuple[str, str], Miss] = OrderedDict()
-        self._lock = PerProcess(threading.Lock)
+        self._misses: Lru[tuple[str, str], Miss] = Lru(limit)
 
     def put(self, miss: Miss) -> None:
         """Keep a miss; one that cannot be filled, or has no vector to save, is not worth a place."""
-        if miss.bypass or not miss.vector:
-            return
-        with self._lock.get():
-            self._misses[miss.scope, miss.prompt] = miss
-            self._misses.move_to_end((miss.scope, miss.prompt))
-            while len(self._misses) > self._limit:
-                self._misses.popitem(last=False)
+        if miss.vector and not miss.bypass:
+            self._misses.put((miss.scope, miss.prompt), miss)
 
     def take(self, question: Question) -> Miss | None:
         """Return the miss of a question and forget it."""
-        with self._lock.get():
-            return self._misses.pop((question.scope, question.text), None)
+        return self._misses.pop((question.scope, question.text))

@@ -112,6 +112,6 @@ def test_a_forked_child_is_not_held_by_its_parents_lock() -> None:
 def test_a_dropped_text_is_forgotten_and_dropping_it_again_is_harmless() -> None:
     cache = VectorCache(2)
     cache.put("a", np.ones(3, dtype=np.float32))
-    cache.drop("a")
-    cache.drop("a")
+    cache.pop("a")
+    cache.pop("a")
     assert cache.get("a") is None

@@ -91,6 +91,15 @@ class Hit:
         usage: tokens and dollars that this hit saved; ``None`` where nobody said.
         threshold: the one that was in force, for semantic hits.
         stages: seconds by stage: ``exact``, ``embed``, ``search``, ``guard``, ``judge``, ``total``.
+
+    >>> asked, cached = "How long do I boil an egg?", "How long should I boil an egg?"
+    >>> key = "nearhit:faq:0123456789ab:e:…"
+    >>> outcome = Hit(
+    ...     answer="Seven minutes.", tier=Tier.SEMANTIC, similarity=0.94, prompt=asked, cached_prompt=cached, key=key,
+    ...     age_seconds=60.0,
+    ... )
+    >>> outcome.answer if outcome else "ask the model"
+    'Seven minutes.'
     """
 
     answer: Any
@@ -125,6 +134,14 @@ class Miss:
         detail: for a failure, what was wrong, without any text of the question.
         threshold: the one that was in force; ``None`` where it did not come to that.
         stages: seconds by stage, as far as it came.
+
+    >>> outcome = Miss(reason=MissReason.GUARD, nearest=Nearest("How long do I boil 2 eggs?", 0.97, "number"))
+    >>> outcome.answer if outcome else "ask the model"
+    'ask the model'
+    >>> f"{outcome.reason}: {outcome.nearest.refusal}"
+    'guard: number'
+    >>> Miss(reason=MissReason.BYPASS_EMPTY).bypass
+    True
     """
 
     reason: MissReason

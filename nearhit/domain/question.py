@@ -35,6 +35,14 @@ class Question:
         text: its canonical text, see ``prompt.canonical_text``.
         scope: hex digest of who may share the answer, and of what the answer depends on.
         tenant: hex digest of the tenant; empty for none.
+
+    >>> question = read_question("What is a semantic cache? ", {"model": "gpt-4o"})
+    >>> question.text
+    'What is a semantic cache?'
+    >>> question.miss(MissReason.EMPTY).prompt
+    'What is a semantic cache?'
+    >>> read_question("   ", None).reason.value
+    'bypass_empty'
     """
 
     text: str

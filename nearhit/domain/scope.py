@@ -47,6 +47,12 @@ class Scope:
         split_by: names from ``PARAMETERS_THAT_DO_NOT_SPLIT`` that shall split the cache after all.
         digest: the digest that ``from_digest`` was given; empty for all other scopes.
         holds_tenant: what ``from_digest`` was given.
+
+    >>> polite = Scope(tenant="acme", model="gpt-4o", parameters={"temperature": 0.2})
+    >>> polite == Scope.of({"tenant": "acme", "model": "gpt-4o", "temperature": 0.2})
+    True
+    >>> scope_digest(polite) == scope_digest(Scope(tenant="other", model="gpt-4o", parameters={"temperature": 0.2}))
+    False
     """
 
     tenant: str = ""

@@ -34,6 +34,12 @@ class Guard:
 
     Raises:
         ConfigError: ``level`` is not between 0 and 1.
+
+    >>> guard = Guard()
+    >>> guard.judge("How do I reset my password?", "How can I reset my password?", 0.95).accepted
+    True
+    >>> guard.judge("How long do I boil 2 eggs?", "How long do I boil 3 eggs?", 0.97).reason.value
+    'number'
     """
 
     __slots__ = ("_network", "level")

@@ -104,7 +104,9 @@ class Analysis:
             starts, breaks = [0], []
         self.size = len(words)
         self._all = words
-        self.quoted = _quoted(text)
+        self.quoted = _EMPTY
+        if '"' in text or "'" in text or "“" in text or "‘" in text:
+            self.quoted = frozenset((one or two).strip(" .,?!").lower() for one, two in _QUOTED.findall(text))
         self._read(words)
         self.edits = [sum(word[1] >= K_DATE for word in words[:mark]) for mark in marks]
         self.sentences = _places(words, starts)
@@ -112,7 +114,9 @@ class Analysis:
         self.last_sentence = self.sentences[-1]
         kept = [word[0] for word in words if word[1]]
         self.flow = frozenset(pairwise(kept))
-        self.question = self.questions[-1] if self.questions else _sentence_type(words)
+        self.question = self.questions[-1] if self.questions else "command"
+        if not self.questions and any(word[1] == K_AUXILIARY or word[2] in _BE for word in words[:3]):
+            self.question = "yesno"
 
     @property
     def numbers(self) -> list[str]:
@@ -202,26 +206,16 @@ _NO_BREAKS: Final[frozenset[int]] = frozenset()
 _EMPTY: Final[frozenset[str]] = frozenset()
 
 
-def _sentence_type(words: list[Word]) -> str:
-    for word in words[:3]:
-        if word.kind == K_AUXILIARY or word.text in _BE:
-            return "yesno"
-    return "command"
-
-
-def _quoted(text: str) -> frozenset[str]:
-    if '"' not in text and "'" not in text and "“" not in text and "‘" not in text:
-        return _EMPTY
-    return frozenset((one or two).strip(" .,?!").lower() for one, two in _QUOTED.findall(text))
-
-
 def _corrected(text: str) -> tuple[list[Word], tuple[int, ...]]:
     """Return the words of ``text`` and the places before which the speaker corrected himself."""
     words: list[Word] = []
     marks: set[int] = set()
     end = 0
     for match in _EDIT.finditer(text):
-        if not _is_edit(match.group().lower(), text, match):
+        term, after = match.group().lower(), text[match.end() :].lstrip()
+        if term in _WEAK_EDITS and (not after or not text[: match.start()].strip()):
+            continue  # a lone *no* or *actually* interrupts nothing
+        if term == "rather" and after.startswith("than"):
             continue
         words.extend(_joined(text[end : match.start()])[0])
         if words:
@@ -232,19 +226,6 @@ def _corrected(text: str) -> tuple[list[Word], tuple[int, ...]]:
 
 
 _WEAK_EDITS: Final = frozenset({"no", "rather", "actually", "well", "ok", "okay", "instead", "wait", "sorry"})
-
-
-def _is_edit(term: str, text: str, match: re.Match[str]) -> bool:
-    """Return whether ``term`` interrupts the sentence; a lone *no* or *actually* does not have to."""
-    if term not in _WEAK_EDITS:
-        return True
-    before = text[: match.start()].rstrip()
-    after = text[match.end() :].lstrip()
-    if not before or not after:
-        return False
-    if term == "rather":
-        return not after.startswith("than")
-    return True
 
 
 @lru_cache(maxsize=8192)
@@ -270,7 +251,13 @@ def _joined(text: str) -> tuple[list[Word], list[int], list[int]]:
                 spelled = False
                 if start and kind == K_ENTITY:  # a capital at the start says nothing
                     word = _common(word)
-                elif kind == K_DATE and word[0] in _MONTHS and words and _is_day(words[-1]):
+                elif (
+                    kind == K_DATE
+                    and word[0] in _MONTHS
+                    and words
+                    and words[-1][1] == K_NUMBER
+                    and len(words[-1][0]) < 3
+                ):
                     words.insert(-1, word)  # 3 June is June 3
                     continue
                 words.append(word)
@@ -286,10 +273,6 @@ def _joined(text: str) -> tuple[list[Word], list[int], list[int]]:
 _ENDS: Final = frozenset(".?!")
 _PAUSES: Final = frozenset(".?!,;:)")
 _MONTHS: Final = frozenset(MONTHS.values())
-
-
-def _is_day(word: Word) -> bool:
-    return word[1] == K_NUMBER and len(word[0]) < 3
 
 
 def _places(words: list[Word], marks: list[int]) -> list[int]:

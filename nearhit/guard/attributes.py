@@ -104,14 +104,10 @@ compress: compress archive zip
 _IGNORED: Final = frozenset({"name", "method"})
 
 
-def _table() -> dict[str, str]:
-    table: dict[str, str] = {}
-    for line in ATTRIBUTE_LINES.splitlines():
-        name, _, words = line.partition(":")
-        if name not in _IGNORED:
-            for word in words.split():
-                table.setdefault(word, name)
-    return table
-
-
-ATTRIBUTE_OF: Final = _table()
+ATTRIBUTE_OF: Final = {
+    word: name
+    for name, _, words in [line.partition(":") for line in reversed(ATTRIBUTE_LINES.splitlines())]
+    if name not in _IGNORED
+    for word in words.split()
+}
+"""What property a word names; the first line that has the word decides, so that it is read last."""

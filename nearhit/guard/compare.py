@@ -5,12 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from nearhit.guard.words import (
-    K_CONTENT,
-    OPPOSITES,
-)
+from nearhit.guard.words import K_CONTENT, OPPOSITES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nearhit.guard.analysis import Analysis
 
 _MAX_SOFT: Final = 6
@@ -21,6 +20,14 @@ ish ship hood dom th ly r d n"""
 _SUFFIXES: Final = frozenset(["", *_DERIVED.split()])
 
 
+def shared_start(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many items the two share at their beginning."""
+    shared, size = 0, min(len(one), len(other))
+    while shared < size and one[shared] == other[shared]:
+        shared += 1
+    return shared
+
+
 @lru_cache(maxsize=32768)
 def same_word(one: str, other: str) -> bool:
     """Return whether two different keys are one word, misspelt or derived."""
@@ -29,21 +36,17 @@ def same_word(one: str, other: str) -> bool:
     short, long = (one, other) if len(one) <= len(other) else (other, one)
     if len(short) < 4 or not short.isalpha() or not long.isalpha():
         return False
-    shared = 0
-    while shared < len(short) and short[shared] == long[shared]:
-        shared += 1
+    shared = shared_start(short, long)
     if shared >= 4 and short[shared:] in _SUFFIXES and long[shared:] in _SUFFIXES:
         return True
-    return len(long) - len(short) <= 1 and len(long) >= 5 and _one_edit(short, long, shared)
-
-
-def _one_edit(short: str, long: str, place: int) -> bool:
-    """Return whether at ``place`` one letter was changed, added or left out, or two changed places."""
-    if len(short) < len(long):
-        return short[place:] == long[place + 1 :]
-    if short[place + 1 :] == long[place + 1 :]:
+    if len(long) - len(short) > 1 or len(long) < 5:
+        return False
+    if len(short) < len(long):  # one letter was added or left out
+        return short[shared:] == long[shared + 1 :]
+    if short[shared + 1 :] == long[shared + 1 :]:  # one letter was changed
         return True
-    return short[place + 2 :] == long[place + 2 :] and short[place : place + 2] == long[place : place + 2][::-1]
+    swapped = long[shared : shared + 2][::-1]
+    return short[shared + 2 :] == long[shared + 2 :] and short[shared : shared + 2] == swapped
 
 
 # Relations that hold both ways: who comes first says nothing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import add
 from typing import TYPE_CHECKING, Final
 
 from nearhit.guard.words import K_CONTENT, K_ENTITY, K_NUMBER, K_UNIT
@@ -54,11 +55,12 @@ def _side(text: Analysis, extra: Sequence[int], against: Analysis) -> list[float
             words = [place for place in range(start, end) if kinds[place] >= K_CONTENT or kinds[place] == K_UNIT]
             names = [keys[place] for place in words if kinds[place] == K_ENTITY]
             known = sum(keys[place] in rest for place in words)
-            _add(found, 0, (
+            said = (
                 1, numbers, len(names), sum(name in rest for name in names), sum(keys[p] in asked for p in words),
                 any(keys[place] in focus for place in words), sum(start <= p <= end for p in changes), known,
                 len(words) - known,
-            ))  # fmt: skip
+            )  # fmt: skip
+            found[: len(said)] = map(add, found, said)
             continue
         found[9] += numbers
         found[10] += len(inside) - numbers
@@ -69,11 +71,6 @@ def _side(text: Analysis, extra: Sequence[int], against: Analysis) -> list[float
         found[14] += sum(place in spots or place - 1 in spots for place in changes if start <= place < end)
         found[15] += len(inside) if start == starts[-1] else 0
     return found
-
-
-def _add(found: list[float], at: int, values: Sequence[float]) -> None:
-    for offset, value in enumerate(values):
-        found[at + offset] += value
 
 
 def _longest_run(places: Sequence[int], kinds: Sequence[int]) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
+from nearhit.guard.compare import shared_start
 from nearhit.guard.detail import DETAILS, NO_DETAILS, details
 from nearhit.guard.order import MOVES, moves
 from nearhit.guard.words import (
@@ -26,31 +27,37 @@ if TYPE_CHECKING:
     from nearhit.guard.analysis import Analysis
     from nearhit.guard.compare import Comparison
 
-FEATURES: Final = (
-    # sizes
-    "similarity", "size_min", "size_max", "content_min", "content_max", "numbers", "entities", "identifiers",
-    "first_person", "matched",
-    # what only one text says
+SIZES: Final = (
+    "size_min", "size_max", "content_min", "content_max", "numbers", "entities", "identifiers", "first_person",
+    "matched",
+)  # fmt: skip
+EXTRAS: Final = (
     "extra_min", "extra_max", "extra_share", "soft", "opposites", "number_min", "number_max", "identifier_min",
     "identifier_max", "entity_min", "entity_max", "date_min", "date_max", "unit_max", "content_extra_min",
     "content_extra_max", "quoted", "same_slot", "extra_letters", "extra_last_sentence", "extra_before",
-    # function words
+)  # fmt: skip
+FUNCTION_WORDS: Final = (
     "negation_odd", "negations", "prepositions", "conjunctions", "quantifiers", "pronouns", "pronoun_order",
     "auxiliaries", "temporals", "other_forms",
-    # the question
+)  # fmt: skip
+QUESTION: Final = (
     "question_differs", "question_low", "question_high", "focus", "attributes_min", "attributes_max",
     "attributes_shared",
-    # order and roles
+)  # fmt: skip
+ORDER: Final = (
     "moved", "runs", "moved_share", "entities_moved", "numbers_moved", "links_differ", "links_one_sided", "swaps",
     "passive", "first", "last", "prefix", "suffix", "flow_min", "flow_max", "slot_exchanges", "exchanged_entities",
     "exchanged_others", "single_runs", "longest_run", "runs_with_link", "runs_other_link", "inversions", "same_bag",
     "symmetric",
-    "modifiers", "modifiers_moved",
-    # self-corrections
-    "edited", "edits_both", "dropped", "dropped_far", "edited_extra", "fluent_extra",
+)  # fmt: skip
+MODIFIERS: Final = ("modifiers", "modifiers_moved")
+CORRECTIONS: Final = ("edited", "edits_both", "dropped", "dropped_far", "edited_extra", "fluent_extra")
+FEATURES: Final = (
+    "similarity", *SIZES, *EXTRAS, *FUNCTION_WORDS, *QUESTION, *ORDER, *MODIFIERS, *CORRECTIONS,
     # what only one of two longer texts says, and what moved: nothing in most pairs, so they come last
     *DETAILS, *MOVES,
 )  # fmt: skip
+"""What the model sees, group by group; each group is the values of the function with its name."""
 
 _QUESTION_RANK: Final = {
     "command": 0, "yesno": 1, "what": 2, "which": 2, "who": 3, "where": 4, "when": 5, "how": 6, "how_many": 7,
@@ -66,15 +73,15 @@ _FEW_SENTENCES: Final = 2
 
 def features(pair: Comparison, similarity: float) -> list[float]:
     """Return the values of ``FEATURES``, zeros at the end left out; the same whichever text comes first."""
-    order, moved = _order(pair)
+    ordered, moved = order(pair)
     values = [similarity]
-    values += _sizes(pair, order[0])
-    values += _extras(pair, order[0])
-    values += _function_words(pair)
-    values += _question(pair.first, pair.second)
-    values += order[1:]
-    values += _modifiers(pair)
-    values += _corrections(pair)
+    values += sizes(pair, ordered[0])
+    values += extras(pair, ordered[0])
+    values += function_words(pair)
+    values += question(pair.first, pair.second)
+    values += ordered[1:]
+    values += modifiers(pair)
+    values += corrections(pair)
     longer = (pair.left or pair.right) and len(pair.first.sentences) + len(pair.second.sentences) > _FEW_SENTENCES
     if longer:
         values += details(pair)
@@ -85,7 +92,8 @@ def features(pair: Comparison, similarity: float) -> list[float]:
     return values
 
 
-def _sizes(pair: Comparison, matched: float) -> list[float]:
+def sizes(pair: Comparison, matched: float) -> list[float]:
+    """Return the values of ``SIZES``."""
     a, b = pair.first, pair.second
     n_a, n_b = len(a.keys), len(b.keys)
     small, large = (a.size, b.size) if a.size < b.size else (b.size, a.size)
@@ -98,7 +106,8 @@ def _sizes(pair: Comparison, matched: float) -> list[float]:
     ]  # fmt: skip
 
 
-def _extras(pair: Comparison, matched: float) -> list[float]:
+def extras(pair: Comparison, matched: float) -> list[float]:
+    """Return the values of ``EXTRAS``: what only one of the texts says."""
     a, b, left, right = pair.first, pair.second, pair.left, pair.right
     n_left, n_right = len(left), len(right)
     if not n_left and not n_right:
@@ -145,7 +154,8 @@ def _same_slot(pair: Comparison) -> int:
     return sum([(a_keys[place] in after) + (a_keys[place + 2] in before) for place in pair.left])
 
 
-def _function_words(pair: Comparison) -> list[float]:
+def function_words(pair: Comparison) -> list[float]:
+    """Return the values of ``FUNCTION_WORDS``."""
     a, b = pair.first, pair.second
     fa, fb = a.function, b.function
     one_way = bool(a.edits) != bool(b.edits)
@@ -164,7 +174,8 @@ def _function_words(pair: Comparison) -> list[float]:
     return values
 
 
-def _question(a: Analysis, b: Analysis) -> list[float]:
+def question(a: Analysis, b: Analysis) -> list[float]:
+    """Return the values of ``QUESTION``."""
     one, other = a.question, b.question
     rank, other_rank = _QUESTION_RANK.get(one, _NO_RANK), _QUESTION_RANK.get(other, _NO_RANK)
     if one == other:
@@ -195,8 +206,8 @@ def _moves(places: list[int]) -> int:
     return len(places) - len(tails)
 
 
-def _order(pair: Comparison) -> tuple[list[float], bool]:
-    """Return how many words are shared, and then the features of their order; and whether any of them moved."""
+def order(pair: Comparison) -> tuple[list[float], bool]:
+    """Return how many words are shared and the values of ``ORDER``; and whether any of the words moved."""
     a, b = pair.first, pair.second
     places = [place for place in pair.places if place >= 0]
     matched = len(places)
@@ -204,7 +215,7 @@ def _order(pair: Comparison) -> tuple[list[float], bool]:
     flow = len(a.flow & b.flow)
     n_a, n_b = len(a.flow), len(b.flow)
     small, large = (n_a, n_b) if n_a < n_b else (n_b, n_a)
-    ends = _ends(a.keys, b.keys)
+    prefix, suffix = shared_start(a.keys, b.keys), shared_start(a.keys[::-1], b.keys[::-1])
     if places == sorted(places):
         moved = entities = numbers = 0
         crossed: list[float] = [0, 0, 0]
@@ -216,14 +227,14 @@ def _order(pair: Comparison) -> tuple[list[float], bool]:
         crossed = _exchanges(pair)
     return [
         matched, moved, runs[0], moved / (matched + 1), entities, numbers, *links,
-        a.passive != b.passive, ends[0] > 0, ends[1] > 0, ends[0], ends[1], flow / (large + 1), flow / (small + 1),
+        a.passive != b.passive, prefix > 0, suffix > 0, prefix, suffix, flow / (large + 1), flow / (small + 1),
         *crossed, *runs[1:], _inversions(places) if moved else 0,
         bool(moved) and not pair.left and not pair.right and a.function == b.function,
         bool(moved) and pair.symmetric,
     ], moved > 0  # fmt: skip
 
 
-def _modifiers(pair: Comparison) -> list[float]:
+def modifiers(pair: Comparison) -> list[float]:
     """Return how many negations, quantities and time words both texts have, and how many stand before another word."""
     one, other = pair.first.modifiers, pair.second.modifiers
     if not one or not other:
@@ -253,17 +264,6 @@ def _inversions(places: list[int]) -> float:
         seen.insert(spot, place)
     size = len(places)
     return 2 * total / (size * (size - 1))
-
-
-def _ends(one: list[str], other: list[str]) -> tuple[int, int]:
-    """Return how many words the texts share at their beginning and at their end."""
-    size = min(len(one), len(other))
-    prefix = suffix = 0
-    while prefix < size and one[prefix] == other[prefix]:
-        prefix += 1
-    while suffix < size and one[-1 - suffix] == other[-1 - suffix]:
-        suffix += 1
-    return prefix, suffix
 
 
 def _exchanges(pair: Comparison) -> list[float]:
@@ -326,7 +326,8 @@ def _walk(pair: Comparison, matched: int) -> tuple[list[float], list[float]]:
     return [differ, one_sided, swaps], runs
 
 
-def _corrections(pair: Comparison) -> list[float]:
+def corrections(pair: Comparison) -> list[float]:
+    """Return the values of ``CORRECTIONS``: where one of two speakers corrected himself."""
     a, b = pair.first, pair.second
     if bool(a.edits) == bool(b.edits):
         return [0, bool(a.edits), 0, 0, 0, 0]

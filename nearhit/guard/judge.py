@@ -67,7 +67,17 @@ class Guard:
         if other_layout is not None:
             return Verdict(accepted=False, reason=other_layout.reason, probability=None)
         pair = _compare(prompt, candidate)
-        return _TOO_LONG if pair is None else self._verdict(pair, similarity)
+        if pair is None:
+            return _TOO_LONG
+        if pair.first.size == pair.second.size and pair.first.words == pair.second.words:
+            return _SAME_WORDS
+        reason = veto(pair)
+        if reason is not None:
+            return Verdict(accepted=False, reason=reason, probability=None)
+        probability = self._network.probability(features(pair, min(1.0, max(0.0, similarity))))
+        if probability >= self.level:
+            return Verdict(accepted=True, reason=None, probability=probability)
+        return Verdict(accepted=False, reason=first_reason(pair), probability=probability)
 
     def explain(self, prompt: str, candidate: str, similarity: float) -> Explanation:
         """Return the verdict of ``judge`` with the differences and the values that led to it."""
@@ -84,17 +94,6 @@ class Guard:
         if other_layout is not None:
             found = (other_layout, *found)
         return Explanation(verdict, self.level, found, MappingProxyType(values))
-
-    def _verdict(self, pair: Comparison, similarity: float) -> Verdict:
-        if pair.first.size == pair.second.size and pair.first.words == pair.second.words:
-            return _SAME_WORDS
-        reason = veto(pair)
-        if reason is not None:
-            return Verdict(accepted=False, reason=reason, probability=None)
-        probability = self._network.probability(features(pair, min(1.0, max(0.0, similarity))))
-        if probability >= self.level:
-            return Verdict(accepted=True, reason=None, probability=probability)
-        return Verdict(accepted=False, reason=first_reason(pair), probability=probability)
 
 
 def _compare(prompt: str, candidate: str) -> Comparison | None:

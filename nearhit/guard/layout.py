@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import lru_cache
 from typing import Final
 
 from nearhit.guard.verdict import Difference, RefusalReason
 
 _TAB: Final = 8
+_SIGNS: Final = frozenset({"Sm", "So", "Co"})
 
 
 def layout_difference(prompt: str, candidate: str) -> Difference | None:
@@ -30,30 +30,22 @@ def layout_difference(prompt: str, candidate: str) -> Difference | None:
 
 
 def _indentation(prompt: str, candidate: str) -> Difference | None:
+    """Return the first line that both texts have as often, and that stands at another depth in each.
+
+    Or that the same words are broken into other lines: with depths, lines mean something.
+    """
     one, other = _lines(prompt), _lines(candidate)
     if not any(depth for depth, _ in (*one, *other)):
         return None
-    found = _shared_line(one, other)
-    if found is None and one != other and [text for _, text in one] != [text for _, text in other]:
-        found = _same_words(one, other)
-    return found
-
-
-def _shared_line(one: list[tuple[int, str]], other: list[tuple[int, str]]) -> Difference | None:
-    """Return the first line that both texts have as often, and that stands at another depth in each."""
     left, right = _depths(one), _depths(other)
     for text, depths in left.items():
         others = right.get(text, depths)
         if depths != others and len(depths) == len(others):
             return Difference(RefusalReason.INDENTATION, _shown(depths, text), _shown(others, text))
+    lines, other_lines = [text for _, text in one], [text for _, text in other]
+    if lines != other_lines and " ".join(lines).casefold() == " ".join(other_lines).casefold():
+        return Difference(RefusalReason.INDENTATION, f"{len(one)} lines", f"{len(other)} lines")
     return None
-
-
-def _same_words(one: list[tuple[int, str]], other: list[tuple[int, str]]) -> Difference | None:
-    """Return a difference where the same words are broken into other lines: with depths, lines mean something."""
-    if " ".join(text for _, text in one).casefold() != " ".join(text for _, text in other).casefold():
-        return None
-    return Difference(RefusalReason.INDENTATION, f"{len(one)} lines", f"{len(other)} lines")
 
 
 def _lines(text: str) -> list[tuple[int, str]]:
@@ -88,9 +80,4 @@ def _shown(depths: list[int], text: str) -> str:
 
 def _signs(text: str) -> str:
     """Return the mathematical signs, emoji and other symbols of a text, in their order."""
-    return "".join(one for one in text if one > "\x7f" and _is_sign(one))
-
-
-@lru_cache(maxsize=4096)
-def _is_sign(character: str) -> bool:
-    return unicodedata.category(character) in {"Sm", "So", "Co"}
+    return "".join(one for one in text if one > "\x7f" and unicodedata.category(one) in _SIGNS)

@@ -12,13 +12,21 @@ if TYPE_CHECKING:
     from nearhit.guard.analysis import Analysis
     from nearhit.guard.compare import Comparison
 
-MOVES: Final = (
-    "blocks", "exchanged_names", "exchanged_values", "exchanged_words", "exchanged_mixed", "exchanged_listed",
-    "exchanged_long", "turned_single", "turned_listed", "turned_linked", "turned_paused", "turned_bare", "turned_short",
-    "blocks_listed", "blocks_linked", "blocks_relinked", "blocks_paused", "blocks_bare", "bare_names", "bare_values",
-    "clause_left", "clause_kept", "name_inversions", "value_inversions", "near_inversions", "name_word_inversions",
-    "lonely_names", "lonely_words", "lonely_values",
+EXCHANGED: Final = (
+    "exchanged_names", "exchanged_values", "exchanged_words", "exchanged_mixed", "exchanged_listed", "exchanged_long",
 )  # fmt: skip
+TURNED: Final = (
+    "turned_single", "turned_listed", "turned_linked", "turned_paused", "turned_bare", "turned_short",
+)  # fmt: skip
+JOINTS: Final = (
+    "blocks_listed", "blocks_linked", "blocks_relinked", "blocks_paused", "blocks_bare", "bare_names", "bare_values",
+)  # fmt: skip
+CLAUSES: Final = ("clause_left", "clause_kept")
+INVERSIONS: Final = ("name_inversions", "value_inversions", "near_inversions", "name_word_inversions")
+LONELY: Final = ("lonely_names", "lonely_words", "lonely_values")
+MOVES: Final = ("blocks", *EXCHANGED, *TURNED, *JOINTS, *CLAUSES, *INVERSIONS, *LONELY)
+"""What ``moves`` returns, group by group; each group is the values of the function with its name."""
+
 _LIST: Final = frozenset({"and", "or"})
 _NAME, _VALUE, _WORD = range(3)
 _MAX_WORDS: Final = 60
@@ -39,7 +47,7 @@ def moves(pair: Comparison) -> list[float]:
     order = [rank[place] for place in to]
     kinds = [_NAME if k == K_ENTITY else _WORD if k >= K_CONTENT else _VALUE for k in [a.kinds[i] for i in at]]
     starts = [n for n, place in enumerate(order) if not n or place != order[n - 1] + 1]
-    joints = [_joint(a, b, at[n], to[n]) for n in starts]
+    joined = [_joint(a, b, at[n], to[n]) for n in starts]
     sizes = [end - start for start, end in zip(starts, [*starts[1:], len(order)], strict=True)]
     heads = [kinds[start + size - 1] for start, size in zip(starts, sizes, strict=True)]
     firsts = [order[start] for start in starts]
@@ -47,8 +55,8 @@ def moves(pair: Comparison) -> list[float]:
     blocks = [ranks[place] for place in firsts]
     spots = [(at[n], to[n]) for n in starts]
     return [
-        len(blocks), *_exchanged(pair, blocks, heads, sizes, spots), *_turned(blocks, sizes, joints),
-        *_joints(joints, heads), *_clauses(a, b, at, to), *_inverted(order, kinds), *_lonely(order, kinds),
+        len(blocks), *exchanged(pair, blocks, heads, sizes, spots), *turned(blocks, sizes, joined),
+        *joints(joined, heads), *clauses(a, b, at, to), *inversions(order, kinds), *lonely(order, kinds),
     ]  # fmt: skip
 
 
@@ -68,7 +76,7 @@ def _joint(a: Analysis, b: Analysis, i: int, j: int) -> int:
     return _PAUSED if paused or other_paused else _BARE
 
 
-def _exchanged(
+def exchanged(
     pair: Comparison,
     blocks: Sequence[int],
     heads: Sequence[int],
@@ -112,13 +120,13 @@ def _listed(text: Analysis, low: int, high: int) -> bool:
     return separators > 0
 
 
-def _turned(blocks: Sequence[int], sizes: Sequence[int], joints: Sequence[int]) -> list[float]:
+def turned(blocks: Sequence[int], sizes: Sequence[int], joined: Sequence[int]) -> list[float]:
     """Return how many neighbouring blocks changed sides, by how they are joined."""
     single = listed = linked = paused = bare = short = 0
     for n in range(len(blocks) - 1):
         if blocks[n] != blocks[n + 1] + 1:
             continue
-        one, other = joints[n], joints[n + 1]
+        one, other = joined[n], joined[n + 1]
         single += sizes[n] == sizes[n + 1] == 1
         short += sizes[n] == 1 or sizes[n + 1] == 1
         if one == _LISTED or other == _LISTED:
@@ -132,17 +140,18 @@ def _turned(blocks: Sequence[int], sizes: Sequence[int], joints: Sequence[int]) 
     return [single, listed, linked, paused, bare, short]
 
 
-def _joints(joints: Sequence[int], heads: Sequence[int]) -> list[float]:
-    counts = [joints.count(kind) for kind in range(5)]
+def joints(joined: Sequence[int], heads: Sequence[int]) -> list[float]:
+    """Return how many blocks are joined in each way, and how many names and values are joined by nothing."""
+    counts = [joined.count(kind) for kind in range(5)]
     names = values = 0
-    for joint, head in zip(joints, heads, strict=True):
+    for joint, head in zip(joined, heads, strict=True):
         if joint >= _BARE:
             names += head == _NAME
             values += head == _VALUE
     return [*counts, names, values]
 
 
-def _clauses(a: Analysis, b: Analysis, at: Sequence[int], to: Sequence[int]) -> list[float]:
+def clauses(a: Analysis, b: Analysis, at: Sequence[int], to: Sequence[int]) -> list[float]:
     """Return the shares of neighbours that are parted by a pause in the other text, and that stay together."""
     if not a.breaks or not b.breaks:
         return [0.0, 0.0]
@@ -166,7 +175,7 @@ def _clause_numbers(text: Analysis) -> list[int]:
     return numbers
 
 
-def _inverted(order: Sequence[int], kinds: Sequence[int]) -> list[float]:
+def inversions(order: Sequence[int], kinds: Sequence[int]) -> list[float]:
     """Return how many pairs of words are turned round: of names, of values, near each other, and of name and word."""
     names = values = near = mixed = 0
     for n, place in enumerate(order):
@@ -183,7 +192,7 @@ def _inverted(order: Sequence[int], kinds: Sequence[int]) -> list[float]:
     return [names, values, near, mixed]
 
 
-def _lonely(order: Sequence[int], kinds: Sequence[int]) -> list[float]:
+def lonely(order: Sequence[int], kinds: Sequence[int]) -> list[float]:
     """Return how many names, words and values lost both their neighbours while these met each other or another."""
     counts = [0, 0, 0]
     for n in range(1, len(order) - 1):

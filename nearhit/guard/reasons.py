@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from nearhit.guard.verdict import Difference, RefusalReason
@@ -57,14 +58,17 @@ def _differences(pair: Comparison) -> Iterator[Difference]:
     if (a.negations ^ b.negations) & 1 and not (a.edits or b.edits):
         yield Difference(RefusalReason.NEGATION, "not" * (a.negations & 1), "not" * (b.negations & 1))
     if pair.opposites:
-        yield from _opposites(pair)
+        words = product([a.keys[place] for place in pair.left], [b.keys[place] for place in pair.right])
+        yield from (Difference(RefusalReason.ANTONYM, *two) for two in words if two in OPPOSITES)
     if a.quoted != b.quoted and a.quoted and b.quoted:
         yield Difference(RefusalReason.QUOTED, _joined(a.quoted - b.quoted), _joined(b.quoted - a.quoted))
     yield from _values(pair)
     for kind, reason in _BY_FUNCTION[:1]:
         yield from _function(pair, kind, reason)
     if pair.left and pair.right:
-        yield Difference(_content_reason(pair), _words(a.keys, pair.left), _words(b.keys, pair.right))
+        focused = a.focus in {a.keys[p] for p in pair.left} or b.focus in {b.keys[p] for p in pair.right}
+        reason = RefusalReason.ATTRIBUTE if focused else RefusalReason.SLOT_VALUE
+        yield Difference(reason, _words(a.keys, pair.left), _words(b.keys, pair.right))
     if a.question != b.question and not ({a.question, b.question} <= {"what", "which", "command"}):
         yield Difference(RefusalReason.QUESTION_TYPE, a.question, b.question)
     for kind, reason in _BY_FUNCTION[1:]:
@@ -80,14 +84,6 @@ def _values(pair: Comparison) -> Iterator[Difference]:
         right = _of_kind(pair.second.keys, pair.second.kinds, pair.right, kind)
         if left or right:
             yield Difference(reason, left, right)
-
-
-def _opposites(pair: Comparison) -> Iterator[Difference]:
-    for place in pair.left:
-        for partner in pair.right:
-            one, other = pair.first.keys[place], pair.second.keys[partner]
-            if (one, other) in OPPOSITES:
-                yield Difference(RefusalReason.ANTONYM, one, other)
 
 
 def _function(pair: Comparison, kind: int, reason: RefusalReason) -> Iterator[Difference]:
@@ -108,18 +104,6 @@ def _order(pair: Comparison) -> Iterator[Difference]:
     one, other = pair.first.function[K_PREPOSITION], pair.second.function[K_PREPOSITION]
     if one != other:
         yield Difference(RefusalReason.ROLE, _joined(one - other), _joined(other - one))
-
-
-def _content_reason(pair: Comparison) -> RefusalReason:
-    if pair.first.focus in _keys(pair.first.keys, pair.left) or pair.second.focus in _keys(
-        pair.second.keys, pair.right
-    ):
-        return RefusalReason.ATTRIBUTE
-    return RefusalReason.SLOT_VALUE
-
-
-def _keys(keys: list[str], places: list[int]) -> set[str]:
-    return {keys[place] for place in places}
 
 
 def _of_kind(keys: list[str], kinds: list[int], places: list[int], kind: int) -> str:

@@ -38,58 +38,44 @@ def veto(pair: Comparison) -> RefusalReason | None:
     """Return why the texts cannot share an answer, or ``None`` where that is for the model to say."""
     if pair.first.edits or pair.second.edits or pair.second.size > _SHORT or pair.first.size > _SHORT:
         return None
-    left, right = len(pair.left), len(pair.right)
-    if left and right:
-        reason = _other_value(pair) or (_other_word(pair) if left == right == 1 else None)
-        if reason is not None:
-            return reason
-    if left > 1 or right > 1:
+    reason = _other_value(pair) if pair.left and pair.right else None
+    if reason is not None:
+        return reason
+    if len(pair.left) > 1 or len(pair.right) > 1:
         return None
-    reason = _other_direction(pair)
-    if reason is not None or left or right:
+    reason = _other_question(pair)
+    if reason is not None or pair.left or pair.right:
         return reason
     return _other_function(pair) or _other_roles(pair)
 
 
-def _other_word(pair: Comparison) -> RefusalReason | None:
-    """Return why the one word that differs makes another question: an opposite, another unit."""
-    if pair.opposites:
-        return RefusalReason.ANTONYM
-    same = pair.first.kinds[pair.left[0]] == pair.second.kinds[pair.right[0]] == K_UNIT
-    return RefusalReason.UNIT if same else None
-
-
-def _other_direction(pair: Comparison) -> RefusalReason | None:
-    """Return why little differs and yet the question is turned round: *before* and *after*, *inside* and *outside*."""
-    if _opposed(pair, K_TEMPORAL):
-        return RefusalReason.BEFORE_AFTER
-    if _opposed(pair, K_PREPOSITION):
-        return RefusalReason.ROLE
-    return RefusalReason.QUESTION_TYPE if _other_question(pair) else None
-
-
 def _other_value(pair: Comparison) -> RefusalReason | None:
-    """Return the kind of value for which each text has one that the other lacks."""
+    """Return the kind of value for which each text has one that the other lacks; of one word each, why it differs."""
     left = [pair.first.kinds[place] for place in pair.left]
     right = [pair.second.kinds[place] for place in pair.right]
     for kind, reason in _VALUES:
         if kind in left and kind in right:
             return reason
+    if len(left) > 1 or len(right) > 1:
+        return None
+    if pair.opposites:
+        return RefusalReason.ANTONYM
+    return RefusalReason.UNIT if left == right == [K_UNIT] else None
+
+
+def _other_question(pair: Comparison) -> RefusalReason | None:
+    """Return why little differs and the question is another: *before* or *after*, *in* or *out*, *who* or *when*."""
+    if _opposed(pair, K_TEMPORAL):
+        return RefusalReason.BEFORE_AFTER
+    if _opposed(pair, K_PREPOSITION):
+        return RefusalReason.ROLE
+    one, other = pair.first.questions, pair.second.questions
+    if len(one) == len(other) == 1 and one != other and one[0] in _OWN_QUESTIONS and other[0] in _OWN_QUESTIONS:
+        return RefusalReason.QUESTION_TYPE
     return None
 
 
 _OWN_QUESTIONS: Final = frozenset({"who", "when", "where", "why", "how_many", "how_much", "how_long", "how_old"})
-
-
-def _other_question(pair: Comparison) -> bool:
-    """Return whether each text asks what the other does not: *who* here, *when* there."""
-    one, other = pair.first.questions, pair.second.questions
-    return (
-        len(one) == len(other) == 1
-        and one != other
-        and not _OWN_QUESTIONS.isdisjoint(one)
-        and not _OWN_QUESTIONS.isdisjoint(other)
-    )
 
 
 def _opposed(pair: Comparison, kind: int) -> bool:
@@ -102,28 +88,21 @@ def _opposed(pair: Comparison, kind: int) -> bool:
 def _other_function(pair: Comparison) -> RefusalReason | None:
     """Return which function word turns the meaning round, in texts whose content is the same."""
     a, b = pair.first, pair.second
-    if (a.negations ^ b.negations) & 1 and not _complaint(pair):
-        return RefusalReason.NEGATION
+    if (a.negations ^ b.negations) & 1:
+        said, asked = (a, b) if a.negations & 1 else (b, a)
+        # "I cannot do it" asks what "how can I do it" asks
+        if not (said.complains and (asked.questions or asked.question == "yesno")):
+            return RefusalReason.NEGATION
     if _opposed(pair, K_QUANTIFIER):
         return RefusalReason.COMPARISON
     one, other = a.function[K_CONJUNCTION], b.function[K_CONJUNCTION]
-    if ("or" in one) != ("or" in other) and ("and" in one) != ("and" in other) and not _chosen(pair):
+    # "between x and y" offers a choice: there, "and" says "or"
+    offered = not _CHOICE.isdisjoint(a.function[K_PREPOSITION] | b.function[K_PREPOSITION])
+    if ("or" in one) != ("or" in other) and ("and" in one) != ("and" in other) and not offered:
         return RefusalReason.CONNECTIVE
     if (a.function[K_AUXILIARY] ^ b.function[K_AUXILIARY]) & _CHANGES:
         return RefusalReason.TENSE
     return None
-
-
-def _complaint(pair: Comparison) -> bool:
-    """Return whether one text says that somebody cannot do what the other asks how to do."""
-    a, b = pair.first, pair.second
-    said, asked = (a, b) if a.negations & 1 else (b, a)
-    return said.complains and (bool(asked.questions) or asked.question == "yesno")
-
-
-def _chosen(pair: Comparison) -> bool:
-    """Return whether a text names its choices with *between* or *among*: there, *and* says *or*."""
-    return any(not _CHOICE.isdisjoint(text.function[K_PREPOSITION]) for text in (pair.first, pair.second))
 
 
 _CHOICE: Final = frozenset({"between", "among"})
@@ -136,7 +115,8 @@ def _other_roles(pair: Comparison) -> RefusalReason | None:
         return None
     in_order = pair.places == sorted(pair.places)
     if in_order:
-        swapped = a.passive != b.passive or (a.pronouns != b.pronouns and _same_people(a.pronouns, b.pronouns))
+        people, others = ([_PEOPLE.get(word, word) for word in text.pronouns] for text in (a, b))
+        swapped = a.passive != b.passive or (a.pronouns != b.pronouns and sorted(people) == sorted(others))
         return RefusalReason.ROLE if swapped else None
     if a.size != b.size or sorted(a.words) != sorted(b.words) or pair.symmetric:
         return None
@@ -161,7 +141,3 @@ def _swapped_links(pair: Comparison) -> bool:
 
 
 _PEOPLE: Final = {"him": "he", "his": "he", "her": "she", "hers": "she", "them": "they", "their": "they"}
-
-
-def _same_people(one: list[str], other: list[str]) -> bool:
-    return sorted(_PEOPLE.get(word, word) for word in one) == sorted(_PEOPLE.get(word, word) for word in other)

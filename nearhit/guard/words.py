@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import product
 from typing import Final, NamedTuple
 
 from nearhit.guard.attributes import ATTRIBUTE_OF
@@ -119,51 +120,34 @@ def key_of(word: str) -> str:
     return _CANON.get(root, root)
 
 
-def _opposites() -> frozenset[tuple[str, str]]:
-    pairs: set[tuple[str, str]] = set()
-    for line in ANTONYM_LINES:
-        left, right = (side.split() for side in line.split("|"))
-        for one in left:
-            for other in right:
-                for form in (str, stem, key_of):
-                    pairs.update(((form(one), form(other)), (form(other), form(one))))
-    return frozenset(pairs)
+OPPOSITES: Final = frozenset(
+    pair
+    for line in ANTONYM_LINES
+    for left, right in [[side.split() for side in line.split("|")]]
+    for one, other in product(left, right)
+    for form in (str, stem, key_of)
+    for pair in ((form(one), form(other)), (form(other), form(one)))
+)
+"""Pairs of words that turn a meaning round, both ways, as words, as stems and as keys."""
 
 
-OPPOSITES: Final = _opposites()
-
-
-def _from_table(text: str) -> tuple[str, int] | None:
-    """Return key and kind of a closed-class word, the first table that knows it deciding."""
-    for table, kind in (
-        (TEMPORAL, K_TEMPORAL), (CONJUNCTION, K_CONJUNCTION), (QUANTIFIER, K_QUANTIFIER), (PRONOUN, K_PRONOUN),
-        (WH, K_WH), (AUXILIARY, K_AUXILIARY),
-    ):  # fmt: skip
-        if text in table:
-            return table[text], kind
-    if text in NEGATION:
-        return "not", K_NEGATION
-    if text in STOP:
-        return text, K_STOP
-    if text in PREPOSITION:
-        return text, K_PREPOSITION
-    return None
-
-
-def _from_numbers(text: str) -> tuple[str, int] | None:
-    """Return key and kind of a number, a unit or a date word."""
-    if text in UNITS:
-        return UNITS[text], K_UNIT
-    if text in DATE_WORDS:
-        return stem(text), K_DATE
-    if text in MONTHS and text != "mar":
-        return MONTHS[text], K_DATE
-    if text == "one":
-        return "one", K_QUANTIFIER
-    for table in (ONES, TENS, SCALES, OTHER_NUMBERS):
-        if text in table:
-            return str(table[text]), K_NUMBER
-    return None
+_CLOSED: Final[dict[str, tuple[str, int]]] = {
+    **{word: (str(key), K_NUMBER) for table in (OTHER_NUMBERS, SCALES, TENS, ONES) for word, key in table.items()},
+    "one": ("one", K_QUANTIFIER),
+    **{word: (key, K_DATE) for word, key in MONTHS.items() if word != "mar"},
+    **{word: (stem(word), K_DATE) for word in DATE_WORDS},
+    **{word: (key, K_UNIT) for word, key in UNITS.items()},
+    **{word: (word, K_PREPOSITION) for word in PREPOSITION},
+    **{word: (word, K_STOP) for word in STOP},
+    **dict.fromkeys(NEGATION, ("not", K_NEGATION)),
+    **{word: (key, K_AUXILIARY) for word, key in AUXILIARY.items()},
+    **{word: (key, K_WH) for word, key in WH.items()},
+    **{word: (key, K_PRONOUN) for word, key in PRONOUN.items()},
+    **{word: (key, K_QUANTIFIER) for word, key in QUANTIFIER.items()},
+    **{word: (key, K_CONJUNCTION) for word, key in CONJUNCTION.items()},
+    **{word: (key, K_TEMPORAL) for word, key in TEMPORAL.items()},
+}
+"""Key and kind of every word that carries no content of its own. Of two tables with one word, the later decides."""
 
 
 @lru_cache(maxsize=32768)
@@ -178,7 +162,7 @@ def _plain(text: str, upper: bool) -> tuple[Word, ...]:
         if tail in {"s", "", "re", "ll", "ve", "d", "m"} and head:
             return _plain(head, upper)
         text = text.replace("'", "")
-    known = _from_table(text) or _from_numbers(text)
+    known = _CLOSED.get(text)
     if known:
         return (Word(known[0], known[1], text, upper, ATTRIBUTE_OF.get(text, "")),)
     return (Word(key_of(text), K_ENTITY if upper else K_CONTENT, text, upper, ATTRIBUTE_OF.get(text, "")),)

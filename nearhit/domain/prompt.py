@@ -90,7 +90,12 @@ def canonical_text(text: str | bytes) -> str:
     The caller sees a ``Bypass`` through ``read_prompt``.
     """
     if isinstance(text, bytes):
-        text = _decoded(text)
+        if len(text) > 4 * _MOST_CHARS:
+            raise _BypassError(Bypass.TOO_LONG)
+        try:
+            text = text.decode()
+        except UnicodeDecodeError:
+            raise _BypassError(Bypass.NOT_UNICODE) from None
     if len(text) > _MOST_CHARS:  # before the costly steps: a prompt of megabytes must cost nothing
         raise _BypassError(Bypass.TOO_LONG)
     text = text.replace("\0", " ").replace("\r\n", "\n").replace("\r", "\n")
@@ -108,15 +113,6 @@ def canonical_text(text: str | bytes) -> str:
     if len(shown) > MAX_PROMPT_CHARS:
         raise _BypassError(Bypass.TOO_LONG)
     return shown
-
-
-def _decoded(text: bytes) -> str:
-    if len(text) > 4 * _MOST_CHARS:
-        raise _BypassError(Bypass.TOO_LONG)
-    try:
-        return text.decode()
-    except UnicodeDecodeError:
-        raise _BypassError(Bypass.NOT_UNICODE) from None
 
 
 def _composed(text: str) -> str:

@@ -260,15 +260,11 @@ def _other(value: Any, depth: int, room: _Room) -> Any:
         return sorted(_sequence(value, depth + 1, room), key=repr)
     if isinstance(value, Sequence) and not isinstance(value, range):  # a range can be longer than any memory
         return _sequence(value, depth + 1, room)
-    return _plain(_dumped(value), depth + 1, room)
-
-
-def _dumped(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)  # pydantic models, the form in which clients pass messages and tools
     if callable(dump) and not isinstance(value, type):
-        return dump()
+        return _plain(dump(), depth + 1, room)
     if isinstance(value, type) and callable(schema := getattr(value, "model_json_schema", None)):
-        return schema()  # a pydantic class as a response format
+        return _plain(schema(), depth + 1, room)  # a pydantic class as a response format
     raise ContractError(f"a scope value has no canonical form: {type(value).__name__}")
 
 
@@ -283,19 +279,15 @@ def _mapping(value: Mapping[Any, Any], depth: int, room: _Room) -> dict[str, Any
     for key, item in value.items():
         room.values -= 1
         if type(key) is not str or len(key) > _SHORT or key[:1] == "\0":
-            key = _key(key, room)
+            if not isinstance(key, str):
+                raise ContractError(f"a key of a scope value is text, not {type(key).__name__}")
+            room.take_bytes(4 * len(key))
+            # our own marks begin with a NUL: a caller's key that does gets another one
+            key = f"\0{key}" if key.startswith("\0") else key
         plain[key] = item if type(item) is str and len(item) <= _TINY else _plain(item, depth, room)
         if room.values < 0:
             raise room.spent
     return plain
-
-
-def _key(key: Any, room: _Room) -> str:
-    if not isinstance(key, str):
-        raise ContractError(f"a key of a scope value is text, not {type(key).__name__}")
-    room.take_bytes(4 * len(key))
-    # our own marks begin with a NUL: a caller's key that does gets another one
-    return f"\0{key}" if key.startswith("\0") else key
 
 
 def _sequence(value: Any, depth: int, room: _Room) -> list[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -88,11 +88,7 @@ def sight_of(embedder: object) -> SightOf:
     The assumption, for embedders that do not say: 512 bytes of UTF-8, and Latin letters alone.
     """
     own: SightOf | None = getattr(embedder, "sight", None)
-    return own if own is not None else _assumed
-
-
-def _assumed(text: str) -> Sight:
-    return assumed_sight(text, ASSUMED_BYTES, Reads.LATIN)
+    return own if own is not None else partial(assumed_sight, most_bytes=ASSUMED_BYTES, reads=Reads.LATIN)
 
 
 def visible(piece: str) -> str:

@@ -77,7 +77,13 @@ def calibrate(
     Raises:
         ConfigError: no pairs, lengths that differ, or a budget or confidence out of range.
     """
-    _check(similarities, same, budget, confidence)
+    if not len(similarities):
+        raise ConfigError("there are no pairs to calibrate on")
+    if len(similarities) != len(same):
+        raise ConfigError(f"{len(similarities)} similarities but {len(same)} labels")
+    for name, value in (("budget", budget), ("confidence", confidence)):
+        if not 0.0 < value < 1.0:
+            raise ConfigError(f"{name}={value} is not between 0 and 1")
     needed = pairs_needed(budget, confidence)
     order = sorted(zip(map(float, similarities), map(bool, same), strict=True), reverse=True)
     steps = _steps(order, floor)
@@ -113,13 +119,3 @@ def _steps(order: Sequence[tuple[float, bool]], floor: float) -> list[tuple[floa
 def pairs_needed(budget: float, confidence: float) -> int:
     """Return how many hits without a false one it takes to keep ``budget`` with ``confidence``."""
     return math.ceil(math.log((1 - confidence) / _STARTS) / math.log(1 - budget))
-
-
-def _check(similarities: Sequence[float], same: Sequence[bool], budget: float, confidence: float) -> None:
-    if not len(similarities):
-        raise ConfigError("there are no pairs to calibrate on")
-    if len(similarities) != len(same):
-        raise ConfigError(f"{len(similarities)} similarities but {len(same)} labels")
-    for name, value in (("budget", budget), ("confidence", confidence)):
-        if not 0.0 < value < 1.0:
-            raise ConfigError(f"{name}={value} is not between 0 and 1")

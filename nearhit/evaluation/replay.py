@@ -147,15 +147,13 @@ class Replay:
         for number in best[np.argsort(-near[best], kind="stable")]:
             if near[number] < threshold:
                 break
-            if guard is None or self._accepts(guard, row, entries[number], float(near[number])):
-                return entries[number], refused
+            entry = entries[number]
+            if guard is None:
+                return entry, refused
+            key = (id(guard), self._place[row.prompt], self._place[entry.prompt])
+            if key not in self._rulings:
+                self._rulings[key] = guard.judge(row.prompt, entry.prompt, float(near[number])).accepted
+            if self._rulings[key]:
+                return entry, refused
             refused += 1
         return None, refused
-
-    def _accepts(self, guard: GuardPort, row: StreamRow, entry: StreamRow, similarity: float) -> bool:
-        key = (id(guard), self._place[row.prompt], self._place[entry.prompt])
-        ruling = self._rulings.get(key)
-        if ruling is None:
-            ruling = guard.judge(row.prompt, entry.prompt, similarity).accepted
-            self._rulings[key] = ruling
-        return ruling

@@ -115,20 +115,17 @@ def objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
             packed = plain.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield number, _object(line, path, number)
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise ConfigError(f"{path} line {number} is no JSON: {error}") from error
+                if not isinstance(row, dict):
+                    raise ConfigError(f"{path} line {number} is no JSON object")
+                yield number, row
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as JSON lines: {error}") from error
-
-
-def _object(line: str, path: Path, number: int) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise ConfigError(f"{path} line {number} is no JSON: {error}") from error
-    if not isinstance(row, dict):
-        raise ConfigError(f"{path} line {number} is no JSON object")
-    return row
 
 
 def text_of(row: dict[str, Any], field: str, path: str, line: int) -> str:

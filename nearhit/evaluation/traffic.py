@@ -122,9 +122,12 @@ def nearest_pairs(
         own = list(group.values())
         rows = vectors[[place[one.prompt] for one in own]]
         for at, best in _nearest(rows, neighbours, floor):
-            near = _accepted(own[at].prompt, [(own[n].prompt, similarity) for n, similarity in best], guard)
-            if near is not None:
-                found.append(Candidate(own[at].prompt, near, own[at].whose, own[at].labels))
+            one = own[at]
+            for number, similarity in best:
+                near = own[number].prompt
+                if guard is None or guard.judge(one.prompt, near, similarity).accepted:
+                    found.append(Candidate(one.prompt, near, one.whose, one.labels))
+                    break
     return found
 
 
@@ -152,10 +155,3 @@ def _nearest(rows: NDArray[np.float32], neighbours: int, floor: float) -> Iterat
             best = np.argpartition(-before, some - 1)[:some]
             best = best[np.argsort(-before[best], kind="stable")]
             yield at, [(int(one), float(before[one])) for one in best if before[one] >= floor]
-
-
-def _accepted(prompt: str, best: Sequence[tuple[str, float]], guard: GuardPort | None) -> str | None:
-    for candidate, similarity in best:
-        if guard is None or guard.judge(prompt, candidate, similarity).accepted:
-            return candidate
-    return None

@@ -14,8 +14,7 @@ from nearhit.flow.ports import Judgement, Sameness
 from nearhit.resilience.per_process import PerProcess
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
 PREFIX = "onnx:"
 MODEL_FILE, TOKENIZER_FILE = "model.onnx", "tokenizer.json"
@@ -116,15 +115,13 @@ class _CrossEncoder:
         rows = {"input_ids": pair.ids, "attention_mask": pair.attention_mask, "token_type_ids": pair.type_ids}
         given = {name: np.array([rows[name]], dtype=np.int64) for name in self._inputs}
         scores = np.asarray(self._session.run(None, given)[0], dtype=np.float64).reshape(-1)
-        return _sigmoid(self._score(scores))
-
-    def _score(self, scores: NDArray[np.float64]) -> float:
         if len(scores) not in (1, 2):
             raise ConfigError(f"{self._path} gives {len(scores)} numbers a pair; a cross-encoder gives 1 or 2")
         score = float(scores[-1] - (scores[0] if len(scores) == 2 else 0.0))
         if math.isnan(score):
             raise ContractError(f"{self._path} gave what is no number")
-        return score
+        small = math.exp(-abs(score))  # never overflows
+        return (1.0 if score >= 0 else small) / (1.0 + small)
 
 
 def _pieces(path: Path) -> Any:
@@ -156,10 +153,3 @@ def _session(path: Path) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ConfigError(f"model file {path} cannot be read: {error}") from error
-
-
-def _sigmoid(score: float) -> float:
-    if score >= 0:
-        return 1.0 / (1.0 + math.exp(-score))
-    small = math.exp(score)
-    return small / (1.0 + small)

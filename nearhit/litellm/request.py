@@ -110,18 +110,20 @@ def read_request(call: Mapping[str, Any], reading: Reading) -> Request:
     if not group:
         parameters |= {key: call[key] for key in _WHERE if call.get(key)}
     parameters["\0question"] = name
-    parameters["\0namespace"] = _namespace(control, metadata)
-    model = call.get("model")
+    namespace = control.get("namespace") or metadata.get("redis_namespace")
+    parameters["\0namespace"] = str(namespace) if namespace else None
+    model = str(call.get("model") or "")
     return Request(
         question=_UNREADABLE if continues(call) else _question(call.get(name)),
         scope=Scope(
             tenant=tenant_of(metadata, reading.tenant_fields),
-            model=group or _model(model, name),
+            # LiteLLM renames the model of a text completion on its way
+            model=group or (model.removeprefix("text-completion-") if name == "prompt" else model),
             parameters=parameters,
         ),
         text=name == "prompt",
-        model=str(model or ""),
-        metadata=_writable(call),
+        model=model,
+        metadata=next((call[place] for place in reversed(_METADATA) if isinstance(call.get(place), dict)), None),
         **limits_of(call, control),
     )
 
@@ -135,11 +137,6 @@ def _read_inner(call: Mapping[str, Any], reading: Reading) -> Request:
     outer = {name: value for name, value in call.items() if name not in {"text_completion", "messages"}}
     request = read_request({**outer, "prompt": _get(messages[0], "content")}, reading)
     return replace(request, read=False, write=request.write and call.get("stream") is True)
-
-
-def _model(model: Any, question: str) -> str:
-    """Return the model's name; LiteLLM renames that of a text completion on its way."""
-    return str(model or "").removeprefix("text-completion-") if question == "prompt" else str(model or "")
 
 
 def unreadable() -> Any:
@@ -187,10 +184,6 @@ def tenant_of(metadata: Mapping[str, Any], fields: Sequence[str]) -> str:
 _METADATA = ("litellm_metadata", "metadata")
 
 
-def _writable(call: Mapping[str, Any]) -> dict[str, Any] | None:
-    return next((call[name] for name in reversed(_METADATA) if isinstance(call.get(name), dict)), None)
-
-
 def _counts(name: str, value: Any, owned: frozenset[str]) -> bool:
     if value is None or name in _NEVER_IN_SCOPE or name in _WHERE or name.startswith("_litellm_"):
         return False
@@ -203,11 +196,6 @@ def _model_group(call: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
         if group in shared:
             return str(sorted(map(str, shared)))
     return str(group) if group else ""
-
-
-def _namespace(control: Mapping[str, Any], metadata: Mapping[str, Any]) -> str | None:
-    namespace = control.get("namespace") or metadata.get("redis_namespace")
-    return str(namespace) if namespace else None
 
 
 def _question(value: Any) -> Any:

@@ -60,15 +60,14 @@ def read_shared(call: Mapping[str, Any], key: str, reading: Reading) -> Request:
     )
 
 
-def _only_text(value: Any) -> bool:
+def _only_text(question: Any) -> bool:
     """Return whether a question is text in all of its turns, and no turn says anything besides."""
-    if isinstance(read_prompt(value), Bypass):
+    if isinstance(read_prompt(question), Bypass):
         return False
-    return isinstance(value, str | bytes) or all(map(_says_text_alone, value))
-
-
-def _says_text_alone(message: Any) -> bool:
-    said = Reader().turn(mapping_of(message))
-    return said.keys() <= {"role", "content"} and (
-        isinstance(content := said.get("content", ""), str) or all(isinstance(part, str) for part in content)
+    if isinstance(question, str | bytes):
+        return True
+    turns = [Reader().turn(mapping_of(message)) for message in question]
+    contents = [turn.get("content", "") for turn in turns]
+    return all(turn.keys() <= {"role", "content"} for turn in turns) and all(
+        isinstance(content, str) or all(isinstance(part, str) for part in content) for content in contents
     )

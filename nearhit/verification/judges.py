@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from nearhit.domain.vectors import checked_rows
 from nearhit.verification.agreement import Agreement, equal
-from nearhit.verification.llm import LlmJudge
+from nearhit.verification.llm import LlmAnswerJudge
 
 if TYPE_CHECKING:
     from nearhit.flow.ports import Embedder
@@ -29,7 +29,7 @@ class AnswerJudge(Protocol):
         """
 
 
-class ExactJudge:
+class ExactAnswerJudge:
     """Takes answers for the same whose words are the same."""
 
     def judge(self, answers: Answers) -> Agreement:
@@ -37,7 +37,7 @@ class ExactJudge:
         return Agreement(equal(answers.cached, answers.fresh))
 
 
-class EmbeddingJudge:
+class EmbeddingAnswerJudge:
     """Compares the vectors of two answers.
 
     Args:
@@ -59,5 +59,5 @@ class EmbeddingJudge:
 def judge_of(settings: Settings, embedder: Embedder) -> AnswerJudge:
     """Return the judge that ``verify_judge`` names."""
     if settings.verify_judge == "embedding":
-        return EmbeddingJudge(embedder, settings.verify_similarity)
-    return LlmJudge(settings.verify_judge_model) if settings.verify_judge == "llm" else ExactJudge()
+        return EmbeddingAnswerJudge(embedder, settings.verify_similarity)
+    return LlmAnswerJudge(settings.verify_judge_model) if settings.verify_judge == "llm" else ExactAnswerJudge()

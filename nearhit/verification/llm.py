@@ -30,7 +30,7 @@ to you. Reply with one word: SAME or DIFFERENT."""
 _WORD = re.compile(r"\b(same|different)\b", re.IGNORECASE)
 
 
-class LlmJudge:
+class LlmAnswerJudge:
     """Asks a model whether two answers say the same.
 
     Args:

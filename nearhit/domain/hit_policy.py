@@ -134,7 +134,8 @@ def check_threshold(threshold: Any) -> float:
 def judge_exact(fields: Mapping[bytes, bytes], question: Question, now_ms: int) -> Entry | None:
     """Return the entry under the question's own key when it may be served, else ``None``.
 
-    An unreadable or expired entry is no failure here: the semantic tier may still answer, and the next fill mends it.
+    An unreadable or expired entry is no failure here: the semantic tier may still answer, and the next fill replaces
+    it.
     """
     try:
         found = from_fields(fields)
@@ -222,7 +223,7 @@ def _guarded(chosen: Chosen, texts: tuple[str, str], rules: Rules) -> Chosen | R
 def looks_further(choice: Chosen | Refused) -> bool:
     """Return whether neighbours behind the nearest one may be served although that may not, or was not there.
 
-    A server leaves an expired entry out after its search, so that asking for one entry may give none.
+    A server removes expired entries after its search, so a search for one entry may return none.
     """
     return isinstance(choice, Refused) and choice.reason is not MissReason.BELOW_THRESHOLD
 
@@ -237,8 +238,8 @@ def nearer(first: Chosen | Refused, others: Chosen | Refused) -> Chosen | Refuse
 def settles(choice: Chosen | Refused) -> bool:
     """Return whether a choice among neighbours rules out that the question itself has an entry.
 
-    That entry would have been the nearest one. A miss rules out nothing: the search is an approximate one. Nor does a
-    neighbour that is as near as the entry itself: more texts than were fetched may have that vector.
+    That entry would have been the nearest one. A miss rules out nothing, because the search is approximate. Neither
+    does a neighbour as near as the entry itself: other texts may have the same vector.
     """
     return isinstance(choice, Chosen) and choice.similarity < _SAME
 

@@ -58,7 +58,7 @@ class FillOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """The nearest entry that was looked at, kept to explain a miss.
+    """The nearest entry examined, kept to explain a miss.
 
     Attributes:
         prompt: its canonical text.

@@ -50,7 +50,7 @@ class _BypassError(Exception):
 _USER = {"role": "user"}.items()
 
 _MOST_CHARS = 2 * MAX_PROMPT_CHARS
-"""A text above this size is not looked at: what is folded away of it would have to be half of it."""
+"""A larger text is refused unread: removing invisible space would have to halve it."""
 
 _TEXT = 0
 """Stands in the layout of a question for a part that is in its text."""
@@ -63,9 +63,9 @@ def read_prompt(prompt: Any) -> PromptText | Bypass:
         prompt: a text, UTF-8 bytes, a chat's messages, or the ``input`` of the Responses API. A message is a mapping or
             a pydantic model with ``role`` and ``content``, the content a text or a list of parts.
 
-    The text is that of the last user message. All else that the conversation says goes into the context, so that the
-    same words in another conversation are another question: every other message, every image and file, every call of a
-    tool with its result, every field that is not known to be harmless.
+    The text is that of the last user message. Everything else in the conversation goes into the context, so that the
+    same words in another conversation are another question: other messages, images and files, tool calls with their
+    results, and every field that is not known to be harmless.
     """
     try:
         if isinstance(prompt, str | bytes):
@@ -82,10 +82,10 @@ def read_prompt(prompt: Any) -> PromptText | Bypass:
 
 
 def canonical_text(text: str | bytes) -> str:
-    """Return ``text`` in Unicode NFC, with line feeds as line ends, and without space that nobody sees.
+    """Return ``text`` in Unicode NFC, with line feeds as line ends, and without invisible space.
 
-    That is space at the end of a line, and blank lines before and after the text. White space within a line stays, and
-    that at the beginning of a line of many: it is what says what belongs to what in code and in YAML.
+    Invisible are spaces at the end of a line and blank lines around the text. White space within a line stays, and so
+    does indentation in a text of several lines: it carries meaning in code and in YAML.
 
     The caller sees a ``Bypass`` through ``read_prompt``.
     """

@@ -1,4 +1,4 @@
-"""Vector cache: the vectors of the texts asked last, in this process."""
+"""Vector cache: the vectors of the texts this process embedded last."""
 
 from __future__ import annotations
 

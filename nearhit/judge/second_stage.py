@@ -56,7 +56,7 @@ class SecondStage:
         self._seconds = seconds
         self._below = below
         self._accept_on_failure = accept_on_failure
-        self._memory = VerdictCache()
+        self._verdicts = VerdictCache()
         self._counts = {
             (verdict, source): metrics.judgements.labels(metrics.namespace, verdict, source)
             for source in (ASKED, REMEMBERED)
@@ -65,7 +65,7 @@ class SecondStage:
         }
 
     def warm_up(self) -> None:
-        """Load what the first judgement would load, so that no lookup pays for it; a failure is logged and counted."""
+        """Load the judge before the first lookup needs it; a failure is logged and counted."""
         try:
             self.judge.load()
         except NearhitError as error:
@@ -77,8 +77,8 @@ class SecondStage:
     ) -> Flow[Chosen | Refused]:
         """Return the first of the chosen neighbours that the judge confirms, or why none may be served.
 
-        A miss here has the reason ``judge``, and names the nearest neighbour that was refused. No further one is looked
-        at once the judge has failed or its time is over: none could be confirmed.
+        A miss here has the reason ``judge`` and names the nearest neighbour that was refused. Once the judge has failed
+        or its time is over, no further neighbour is examined: none could be confirmed.
 
         Args:
             choice: what threshold and guard have accepted.
@@ -105,7 +105,7 @@ class SecondStage:
         certainty = chosen.similarity if chosen.probability is None else chosen.probability
         if candidate == prompt or certainty >= self._below < 1.0:
             return ""
-        said = self._memory.get(self.judge.name, prompt, candidate)
+        said = self._verdicts.get(self.judge.name, prompt, candidate)
         if said is not None:
             self._counts[said.verdict.value, REMEMBERED].inc()
         else:
@@ -123,5 +123,5 @@ class SecondStage:
             self._counts[FAILED, ASKED].inc()
             return None
         self._counts[said.verdict.value, ASKED].inc()
-        self._memory.put(self.judge.name, prompt, candidate, said)
+        self._verdicts.put(self.judge.name, prompt, candidate, said)
         return said

@@ -1,4 +1,4 @@
-"""Verdict cache: the judgements of this process, so that no pair is paid for twice."""
+"""Verdict cache: the judgements of this process, so that no pair is judged twice."""
 
 from __future__ import annotations
 

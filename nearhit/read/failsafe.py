@@ -22,14 +22,14 @@ _QUIET_SECONDS = 60.0
 
 
 class Failsafe:
-    """Turns what must not reach the caller into counts, one log line a minute for each kind, and an outcome."""
+    """Turns exceptions into outcomes: counts each, and logs each kind at most once a minute."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._said: dict[str, float] = {}
 
     def lookup_broke(self, error: Exception, question: Question | None) -> Miss:
-        """Return the miss that stands for a bug in a lookup."""
+        """Return the miss for an unexpected exception in a lookup."""
         self._metrics.count_error("lookup", error)
         self._say("lookup", error, exc_info=True)
         detail = type(error).__name__
@@ -38,16 +38,16 @@ class Failsafe:
         return question.miss(MissReason.ERROR, detail=detail)
 
     def fill_broke(self, error: Exception) -> FillOutcome:
-        """Return the outcome that stands for a fill that could not be made."""
+        """Return the outcome for an exception in a fill."""
         self._metrics.count_error("fill", error)
         self._metrics.fills[FillOutcome.REFUSED].inc()
         self._say("fill", error, exc_info=not isinstance(error, ConfigError | ContractError))
         return FillOutcome.REFUSED
 
     def judged(self, outcome: Hit | Miss, question: Question, accept: Callable[[Hit], Any] | None) -> Hit | Miss:
-        """Return the outcome, or the miss that a hit is which its caller does not accept.
+        """Return the outcome; a hit that ``accept`` refuses becomes a miss.
 
-        What an asynchronous ``accept`` would say is not known here: it accepts nothing.
+        An asynchronous ``accept`` cannot be awaited here, so it accepts nothing.
         """
         if accept is None or isinstance(outcome, Miss):
             return outcome
@@ -64,7 +64,7 @@ class Failsafe:
     async def judged_async(
         self, outcome: Hit | Miss, question: Question, accept: Callable[[Hit], Any] | None
     ) -> Hit | Miss:
-        """Return what ``judged`` does, and await what ``accept`` says where it is asynchronous."""
+        """Return what ``judged`` returns; awaits an asynchronous ``accept``."""
         if accept is None or isinstance(outcome, Miss):
             return outcome
         accepted = accept(outcome)

@@ -1,7 +1,7 @@
 """Live thresholds: the rules that lookups of this process apply, with thresholds that change while it runs.
 
-A thread reads the entries every two seconds. A lookup only looks into a mapping of this process, so that neither a slow
-nor a dead server is ever on its path: what was read last, or was configured, holds until the next read.
+A thread reads the entries every two seconds. A lookup reads a mapping in this process, so a slow or dead server never
+delays it: the last thresholds read, or the configured ones, hold until the next read.
 """
 
 from __future__ import annotations

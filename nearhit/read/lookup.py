@@ -43,15 +43,14 @@ T = TypeVar("T")
 def lookup(
     question: Question, space: Space, rules: Rules, stages: dict[str, float], judging: SecondStage | None = None
 ) -> Flow[Hit | Miss]:
-    """Look a question up: by its key, then by its neighbours; the other way round where its vector is known already.
+    """Look a question up by its key, then by its neighbours; if its vector is known already, by its neighbours first.
 
-    A text whose vector this process knows was no exact hit when it was embedded. So it is searched for at once, which
-    saves a round trip, and finds the entry of that very text, too, if there is one by now. Only where that leaves room
-    for doubt is the entry looked for by its key as well.
+    A text whose vector this process knows was no exact hit when it was embedded. The lookup searches for it at once,
+    which saves a round trip and also finds an entry of the same text. It reads the entry by its key only if the search
+    leaves doubt.
 
-    The nearest entry alone is asked for, which decides nearly every lookup and takes the server a third less time than
-    four with their answers. Only where it may not be served, as the guard says or because it ended, are ``rules.k``
-    asked for.
+    The first search asks for the nearest entry alone: it decides nearly every lookup and costs the server a third less
+    time than four entries with their answers. If that entry may not be served, a second search asks for ``rules.k``.
 
     Args:
         question: what is asked, and by whom.
@@ -61,14 +60,14 @@ def lookup(
         judging: the second stage; ``None`` serves what the rules allow.
 
     Returns:
-        A hit, or a miss with its reason and, as far as it was made, the question's vector. Failures of the server or of
-        the embedder are misses, too; only errors of this program itself come out.
+        A hit, or a miss with its reason and, if it was computed, the question's vector. Failures of the server and of
+        the embedder are misses; only bugs raise.
     """
     return _Lookup(question, space, rules, stages).run(judging)
 
 
 def embed_once(text: str, space: Space) -> Flow[NDArray[np.float32]]:
-    """Return the ``(dim,)`` unit vector of a text, from this process's memory where it was embedded already.
+    """Return the ``(dim,)`` unit vector of a text; embeds it unless this process has its vector already.
 
     Raises:
         ContractError: the embedder gave another dimension than the namespace has.
@@ -130,7 +129,7 @@ class _Lookup:
             return self._miss(Refused(_reason(error)), str(error))
 
     def _choose_further(self, vector: NDArray[np.float32]) -> Flow[Chosen | Refused]:
-        """Choose among the neighbours behind the nearest one that were not looked at yet."""
+        """Choose among the neighbours after the nearest one that were not examined yet."""
         if self.others is None:
             found = yield from self.space.engine.search(self.question.scope, vector, self.rules.k)
             seen = {one.key for one in self.nearest}
@@ -151,7 +150,7 @@ class _Lookup:
         return None if found is None else (yield from _with_large_response(Chosen(key.encode(), found, 1.0)))
 
     def _choose(self, neighbours: Iterable[Neighbour]) -> Flow[Chosen | Refused]:
-        """Choose among neighbours; of those that differ in a few sentences of long texts, these are embedded."""
+        """Choose among neighbours; embeds the sentences in which long texts differ, where these decide."""
         left = iter(neighbours)
         first: Refused | None = None
         embedder = self.space.keys.embedder

@@ -1,4 +1,4 @@
-"""Pending misses: misses between a lookup and its fill, for callers whose two calls are far apart."""
+"""Pending misses: keeps misses between a lookup and its fill, for callers that make the two calls far apart."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PendingMisses:
         self._misses: Lru[tuple[str, str], Miss] = Lru(limit)
 
     def put(self, miss: Miss) -> None:
-        """Keep a miss; one that cannot be filled, or has no vector to save, is not worth a place."""
+        """Keep a miss that has a vector and can be filled; ignore any other."""
         if miss.vector and not miss.bypass:
             self._misses.put((miss.scope, miss.prompt), miss)
 

@@ -22,8 +22,8 @@ class Lru(Generic[K, V]):
         limit: how many entries are kept.
 
     >>> kept = Lru[str, int](limit=2)
-    >>> kept.put("a", 1), kept.put("b", 2)
-    (None, None)
+    >>> kept.put("a", 1)
+    >>> kept.put("b", 2)
     >>> kept.get("a")
     1
     >>> kept.put("c", 3)  # drops "b", which was used longest ago

@@ -1,4 +1,4 @@
-"""Fill message: what a fill is in the log: msgpack with a version, bounded in size, never pickle."""
+"""Fill message: the format of a fill in the log: msgpack with a version, bounded in size, never pickle."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_LIFE_MS = 366 * 86_400_000
 """The longest time to live: no entry is immortal."""
 
 SCOPE_DIGITS = r"[0-9a-f]{32}|[0-9a-f]{64}"
-"""How the digest of a scope looks; the longer one is of LiteLLM's layout, see ``nearhit/layouts/litellm.py``."""
+"""How the digest of a scope looks; the longer one is of LiteLLM's layout, see ``nearhit/index/litellm_layout.py``."""
 
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 _SCOPE = re.compile(SCOPE_DIGITS)

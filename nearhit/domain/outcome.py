@@ -1,4 +1,4 @@
-"""Outcome: what a lookup gives, a hit or a miss with its reason."""
+"""Outcome: the result of a lookup, a hit or a miss with its reason."""
 
 from __future__ import annotations
 

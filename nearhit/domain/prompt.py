@@ -1,4 +1,4 @@
-"""Prompt: the canonical text of a question, and what of the conversation around it changes the answer."""
+"""Prompt: the canonical text of a question, and a digest of the conversation that changes its answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table: the thresholds that somebody has set while processes run, by whom they concern. Pure.
+"""Threshold table: the thresholds that somebody has set while processes run, by whom they concern. Pure.
 
 A record is JSON, so that people can read it with any client: ``threshold``, ``who``, ``when_ms``, ``why``, ``was`` (the
 threshold before) and ``about`` (whom it concerns, in the words of who set it).

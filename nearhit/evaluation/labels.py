@@ -1,4 +1,4 @@
-"""Labels: pairs that a judge labels, in a file that grows by one line each and is never asked for twice."""
+"""Labels: pairs labelled by a judge, one line each in a file; no pair is asked for twice."""
 
 from __future__ import annotations
 

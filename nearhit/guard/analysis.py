@@ -1,4 +1,4 @@
-"""Analysis: what one text says, taken apart once and remembered: its words by kind, in order, with their places."""
+"""Analysis: the words of one text by kind, in order, with their places; computed once and remembered."""
 
 from __future__ import annotations
 

@@ -110,4 +110,4 @@ ATTRIBUTE_OF: Final = {
     if name not in _IGNORED
     for word in words.split()
 }
-"""What property a word names; the first line that has the word decides, so that it is read last."""
+"""Which property a word names. If several lines have the word, the first one decides."""

@@ -1,4 +1,4 @@
-"""Comparison: two analyses laid side by side; what they share, in which order, and what only one of them says."""
+"""Comparison: what two analysed texts share, in which order, and what only one of them says."""
 
 from __future__ import annotations
 

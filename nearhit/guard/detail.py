@@ -1,4 +1,4 @@
-"""Detail: what only one of two longer texts says, sentence by sentence: a new fact, a step more, a value left out."""
+"""Detail: what only one of two longer texts says, sentence by sentence: a new fact, a further step, a missing value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features: a comparison as numbers, the same whichever text comes first; what the model sees."""
+"""Features: a comparison as numbers for the model; the order of the two texts does not matter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layout: differences that lie in no word: the indentation of lines, and signs such as ≤, ∀ or 👍."""
+"""Layout: differences outside words: the indentation of lines, and signs such as ≤, ∀ or 👍."""
 
 from __future__ import annotations
 

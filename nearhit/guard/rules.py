@@ -1,4 +1,4 @@
-"""Rules: differences that alone refuse, where the texts are otherwise the same; they hold for any data."""
+"""Rules: single differences that refuse a pair whose texts are otherwise the same; they hold for any data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Space: where lookups search, a namespace as one embedder sees it."""
+"""Space: where lookups search: a namespace with the entries of one embedder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Where lookups search: a namespace as one embedder sees it.
+    """Where lookups search: a namespace with the entries of one embedder.
 
     Attributes:
         keys: names on the server.

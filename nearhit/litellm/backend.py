@@ -51,7 +51,7 @@ _DOWN = frozenset(
 
 
 class Guarded:
-    """The edge of LiteLLM's calls into the cache: a broken cache never breaks its caller.
+    """Turns exceptions in LiteLLM's calls into counts: a broken cache never breaks its caller.
 
     Args:
         edge: counts and logs.

@@ -129,7 +129,7 @@ def read_request(call: Mapping[str, Any], reading: Reading) -> Request:
 
 
 def _read_inner(call: Mapping[str, Any], reading: Reading) -> Request:
-    """Read the chat as which LiteLLM sends a text completion on: a call of the caller's own is around it.
+    """Read the chat call into which LiteLLM turns a text completion, inside the caller's own call.
 
     It alone sees a blocking stream end, so it writes that; all else is left to the call around it.
     """

@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 .DEFAULT_GOAL := help
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup demo test check lint types contracts chaos bench bench-growth apt-tools dashboards renderer previews clean
+.PHONY: help setup demo test check lint types contracts chaos bench bench-growth apt-tools twins dashboards renderer previews clean
 
 help: ## Show what there is to make.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,9 +32,10 @@ chaos: $(STAMP) ## Kill and stop everything 450 times under load (CELL="tls clus
 	$(BIN)/python -m bench.chaos $(if $(CELL),--cell $(CELL))
 	$(if $(CELL),,NEARHIT_CHAOS=long $(BIN)/python -m pytest tests/chaos)
 
-lint: $(STAMP) ## Check style and format.
+lint: $(STAMP) ## Check style and format, and that the blocking modules are up to date.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m tools.make_blocking --check
 
 types: $(STAMP) ## Check types.
 	$(BIN)/mypy
@@ -46,6 +47,9 @@ APT_TOOLS := prometheus prometheus-redis-exporter rabbitmq-server
 apt-tools: ## Install Debian's Prometheus, redis_exporter and RabbitMQ, which tests need, unless they are there.
 	@dpkg -s $(APT_TOOLS) > /dev/null 2>&1 \
 	  || { $(SUDO) apt-get update -qq && RUNLEVEL=1 $(SUDO) apt-get install -y -qq --no-install-recommends $(APT_TOOLS); }
+
+twins: $(STAMP) ## Make the blocking modules from the asyncio ones.
+	$(BIN)/python -m tools.make_blocking
 
 dashboards: $(STAMP) ## Write the dashboards' JSON anew.
 	$(BIN)/python -m grafana.build

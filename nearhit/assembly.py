@@ -12,7 +12,7 @@ from nearhit.embedding.deadline_embedder import DeadlineEmbedder
 from nearhit.embedding.resolve import embedder_for
 from nearhit.embedding.vector_cache import VectorCache
 from nearhit.errors import ConfigError
-from nearhit.flow.runner import Gate
+from nearhit.flow.gate import Gate
 from nearhit.index.opening import Plan
 from nearhit.judge.deadline_judge import DeadlineJudge
 from nearhit.judge.resolve import judge_for

@@ -13,8 +13,8 @@ from nearhit.admin.invalidate import PAGE_SECONDS, TASK_INVALIDATE, Invalidated,
 from nearhit.assembly import Components, assemble, sampler_of
 from nearhit.domain.outcome import FillOutcome, Hit, Miss, MissReason
 from nearhit.domain.question import listed_prompts, read_question
+from nearhit.flow.async_runner import AsyncRunner
 from nearhit.flow.batch import together
-from nearhit.flow.runner import AsyncRunner
 from nearhit.index.litellm_layout import check_own_layout
 from nearhit.read.call_scope import CallReader
 from nearhit.read.failsafe import Failsafe

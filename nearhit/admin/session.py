@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Self
 from nearhit.admin.reindex import Reindex, others
 from nearhit.assembly import plan_of
 from nearhit.embedding.resolve import embedder_for
-from nearhit.flow.runner import Gate, Runner
+from nearhit.flow.gate import Gate
+from nearhit.flow.runner import Runner
 from nearhit.index.litellm_layout import check_own_layout
 from nearhit.index.opening import open_space
 from nearhit.read.readiness import OPEN_SECONDS

@@ -15,7 +15,8 @@ from nearhit.bulk.loader import Loader, Pace
 from nearhit.bulk.rows import STDIN, Columns, format_of
 from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ConfigError
-from nearhit.flow.runner import Gate, Runner
+from nearhit.flow.gate import Gate
+from nearhit.flow.runner import Runner
 from nearhit.resilience.circuit_breaker import CircuitBreaker
 from nearhit.telemetry.metrics import Metrics
 from nearhit.valkey.durability import FSYNC

@@ -16,7 +16,8 @@ from nearhit.resilience.background import off_loop, start_thread
 from nearhit.valkey.async_link import keep_inherited
 
 if TYPE_CHECKING:
-    from nearhit.flow.runner import AsyncRunner, Runner
+    from nearhit.flow.async_runner import AsyncRunner
+    from nearhit.flow.runner import Runner
     from nearhit.index.opening import Plan
     from nearhit.index.space import Space
     from nearhit.judge.second_stage import SecondStage

@@ -17,7 +17,8 @@ from nearhit_worker.stack import ValkeyServer
 
 from nearhit import Metrics
 from nearhit.errors import NearhitError
-from nearhit.flow.runner import Gate, Runner
+from nearhit.flow.gate import Gate
+from nearhit.flow.runner import Runner
 from nearhit.resilience.circuit_breaker import CircuitBreaker
 from nearhit.valkey.link import link_for
 from tests.contract.scenarios import EMBEDDER, PASSWORD, SCENARIOS, Scenario

@@ -14,7 +14,8 @@ import redis
 import redis.asyncio
 
 from nearhit.errors import NearhitError
-from nearhit.flow.runner import AsyncRunner, Runner
+from nearhit.flow.async_runner import AsyncRunner
+from nearhit.flow.runner import Runner
 from nearhit.valkey.async_link import AsyncPoolLink
 from nearhit.valkey.link import link_for
 from tests.contract.record import PROTOCOLS, client_options, file_of, gate, record

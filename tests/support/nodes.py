@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from nearhit import Metrics
 from nearhit.embedding.resolve import embedder_for
-from nearhit.flow.runner import Gate, Runner
+from nearhit.flow.gate import Gate
+from nearhit.flow.runner import Runner
 from nearhit.resilience.circuit_breaker import CircuitBreaker
 from nearhit.valkey.link import link_for
 

@@ -13,7 +13,8 @@ from nearhit.domain.outcome import Stored
 from nearhit.domain.scope import Scope, scope_digest
 from nearhit.domain.vectors import to_bytes
 from nearhit.embedding.resolve import embedder_for
-from nearhit.flow.runner import Gate, Runner
+from nearhit.flow.gate import Gate
+from nearhit.flow.runner import Runner
 from nearhit.index.opening import open_space
 from nearhit.resilience.circuit_breaker import CircuitBreaker
 from nearhit.valkey.link import link_for

@@ -11,8 +11,9 @@ import pytest
 
 import nearhit
 from nearhit import AsyncSemanticCache, SemanticCache
+from nearhit.flow.async_runner import AsyncRunner
 from nearhit.flow.ports import AsyncLink, Link
-from nearhit.flow.runner import AsyncRunner, Runner
+from nearhit.flow.runner import Runner
 from nearhit.valkey.async_link import AsyncPoolLink
 from nearhit.valkey.link import PoolLink
 

@@ -14,7 +14,8 @@ from nearhit.admin.invalidate import PAGE_SECONDS, Invalidated, sweep
 from nearhit.assembly import plan_of
 from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ContractError, NearhitError, UnavailableError
-from nearhit.flow.runner import Gate, Runner
+from nearhit.flow.gate import Gate
+from nearhit.flow.runner import Runner
 from nearhit.index.opening import open_space
 from nearhit.read import single_flight
 from nearhit.read.readiness import OPEN_SECONDS

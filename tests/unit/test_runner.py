@@ -1,4 +1,4 @@
-"""The shells: what an embedder or a server does wrong comes into a flow by our names, in both alike."""
+"""The runners: what an embedder or a server does wrong comes into a flow by our names, in both alike."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pytest
 
 from nearhit import Metrics
 from nearhit.errors import BusyError, ConfigError, ContractError, EmbedderUnavailableError, StoreUnavailableError
+from nearhit.flow.async_runner import AsyncRunner
+from nearhit.flow.gate import Gate
 from nearhit.flow.ports import Embeddings
-from nearhit.flow.runner import AsyncRunner, Gate, Runner
+from nearhit.flow.runner import Runner
 from nearhit.flow.steps import Embed, Flow, Send
 from nearhit.resilience.circuit_breaker import CircuitBreaker
 
@@ -58,7 +60,7 @@ class DeadAsync:
 
 
 class Runs:
-    """Runs flows on either shell."""
+    """Runs flows on either runner."""
 
     def __init__(
         self, kind: str, make: Callable[[], Any], failures: int = 3, error: StoreUnavailableError | None = None

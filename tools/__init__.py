@@ -1,0 +1,1 @@
+"""Tools: programs that developers run in the repository."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from nearhit.domain.scope import Scope, scope_digest, tenant_digest
 from nearhit.domain.threshold_table import (
@@ -15,6 +15,7 @@ from nearhit.domain.threshold_table import (
     tenant_field,
 )
 from nearhit.errors import ConfigError, StoreUnavailableError
+from nearhit.flow.runner import run_sends
 from nearhit.read import threshold_store
 from nearhit.valkey.key_names import LogKeys
 from nearhit.valkey.link import link_to
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from nearhit.flow.steps import Flow
     from nearhit.settings import Settings
+
+T = TypeVar("T")
 
 _SECONDS = 5.0
 _TRIES = 10
@@ -145,14 +148,8 @@ class Thresholds:
     ) -> None:
         self.close()
 
-    def _run(self, flow: Flow[Any]) -> Any:
-        answer: Any = None
-        while True:
-            try:
-                step: Any = flow.send(answer)
-            except StopIteration as stop:
-                return stop.value
-            answer = self._link.send(step.commands, _SECONDS)
+    def _run(self, flow: Flow[T]) -> T:
+        return run_sends(flow, self._link, _SECONDS)
 
 
 def _named(scope: Scope | Mapping[str, Any] | None, tenant: str) -> tuple[str, str]:

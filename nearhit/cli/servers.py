@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from nearhit.embedding.fingerprint import ProbeRecord, decode_probe
 from nearhit.errors import StoreUnavailableError
-from nearhit.flow.steps import Command, Flow, ReplyError, Send
+from nearhit.flow.runner import drive
+from nearhit.flow.steps import Command, Flow, ReplyError, Send, Step
 from nearhit.valkey import key_names, keyspace, server_info
 from nearhit.valkey.link import link_to
 from nearhit.write import fill_log
@@ -63,15 +64,13 @@ class Ask:
         Raises:
             StoreUnavailableError: the server does not answer.
         """
-        answer: Any = None
-        while True:
-            try:
-                step = flow.send(answer)
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]  # a flow's return value is its T
+
+        def take(step: Step) -> list[Any]:
             if not isinstance(step, Send):
                 raise TypeError("a flow that embeds needs a Runner")
-            answer = self.send(step.commands)
+            return self.send(step.commands)
+
+        return drive(flow, take)
 
     def ping(self) -> None:
         """Return when the server answers.

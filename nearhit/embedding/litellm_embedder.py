@@ -12,7 +12,9 @@ from nearhit.domain.sight import ASSUMED_BYTES, assumed_sight
 from nearhit.embedding.litellm_reply import tokens_of, vectors_of
 from nearhit.embedding.litellm_sight import bytes_of, reads_of
 from nearhit.errors import ConfigError, ContractError, EmbedderUnavailableError
+from nearhit.flow.async_runner import drive_async
 from nearhit.flow.ports import Embeddings
+from nearhit.flow.runner import drive
 from nearhit.llm.client import NoRetries, error_types, load_litellm, provider_of, translate
 
 if TYPE_CHECKING:
@@ -85,18 +87,7 @@ class LiteLLMEmbedder:
         """
         connection = self._connect()
         steps = self._steps(connection, texts, timeout_seconds)
-        try:
-            request = next(steps)
-            while True:
-                try:
-                    response = connection.litellm.embedding(**request)
-                except connection.errors as error:
-                    request = steps.throw(error)
-                else:
-                    request = steps.send(response)
-        except StopIteration as done:
-            result: Embeddings = done.value
-            return result
+        return drive(steps, lambda request: connection.litellm.embedding(**request), connection.errors)
 
     async def embed_async(self, texts: Sequence[str], timeout_seconds: float) -> Embeddings:
         """Embed ``texts`` as ``embed`` does, on the event loop; raises as ``embed`` does."""
@@ -104,18 +95,7 @@ class LiteLLMEmbedder:
         if connection is None:
             connection = await asyncio.to_thread(self._connect)  # the import must not hold the event loop
         steps = self._steps(connection, texts, timeout_seconds)
-        try:
-            request = next(steps)
-            while True:
-                try:
-                    response = await connection.litellm.aembedding(**request)
-                except connection.errors as error:
-                    request = steps.throw(error)
-                else:
-                    request = steps.send(response)
-        except StopIteration as done:
-            result: Embeddings = done.value
-            return result
+        return await drive_async(steps, lambda request: connection.litellm.aembedding(**request), connection.errors)
 
     def sight(self, text: str) -> Sight:
         """Return how much of ``text`` the model reads for certain, by its name and litellm's table of limits.

@@ -12,7 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nearhit.domain.threshold_table import Table, in_force, read
-from nearhit.errors import NearhitError, StoreUnavailableError
+from nearhit.errors import NearhitError
+from nearhit.flow.runner import run_sends
 from nearhit.read import threshold_store
 from nearhit.resilience.background import Background, Inbox
 from nearhit.resilience.flag import Flag
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from nearhit.domain.hit_policy import Rules
     from nearhit.domain.question import Question
     from nearhit.flow.ports import Link
-    from nearhit.flow.steps import Flow
     from nearhit.telemetry.metrics import Metrics
     from nearhit.valkey.key_names import LogKeys
 
@@ -88,7 +88,7 @@ class LiveRules:
     def refresh(self) -> None:
         """Read the entries now; never raises. An outage leaves everything as it is."""
         try:
-            rows = self._run(threshold_store.rows(self._keys))
+            rows = run_sends(threshold_store.rows(self._keys), self._link, _SECONDS)
         except NearhitError as error:
             self._metrics.count_error("thresholds", error)
             if not self._failing:
@@ -111,15 +111,6 @@ class LiveRules:
         whole = in_force(table.rules, "", "", self._configured)
         self._metrics.show_threshold(whole.threshold)
         log.info("thresholds changed", extra={"action": "thresholds", "entries": len(table.rules)})
-
-    def _run(self, flow: Flow[dict[str, bytes]]) -> dict[str, bytes]:
-        """Run a flow of one step, beside the breakers of lookups: this outage must not open them."""
-        try:
-            flow.send(self._link.send(next(flow).commands, _SECONDS))  # type: ignore[union-attr]  # it only sends
-        except StopIteration as stop:
-            found: dict[str, bytes] = stop.value
-            return found
-        raise StoreUnavailableError(f"{self._keys.thresholds} was not read in one step")
 
 
 def _follow(whose: weakref.ref[LiveRules], inbox: Inbox[None]) -> None:

@@ -12,7 +12,8 @@ import redis
 
 from nearhit.domain import entry
 from nearhit.domain.vectors import to_bytes, unit_rows
-from nearhit.flow.steps import ReplyError, Send
+from nearhit.flow.runner import drive
+from nearhit.flow.steps import ReplyError
 from nearhit.index.local import changes
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def vectors(count: int, seed: int = 1, dimension: int = DIMENSION) -> NDArray[np
 
 
 def send(client: Any, *commands: tuple[Any, ...]) -> list[Any]:
-    """Do what the shells do with a ``Send``."""
+    """Do what the runners do with a ``Send``."""
     pipeline = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
@@ -92,15 +93,11 @@ def send(client: Any, *commands: tuple[Any, ...]) -> list[Any]:
 def search(engine: LocalEngine, client: Any, vector: NDArray[np.float32], **kwargs: Any) -> list[Neighbour]:
     """Drive a search to its end."""
     flow = engine.search(kwargs.get("scope", "s"), vector, kwargs.get("k", 4))
-    replies: Any = None
-    while True:
-        try:
-            step = flow.send(replies)
-        except StopIteration as stop:
-            found: list[Neighbour] = stop.value
-            return found
-        assert isinstance(step, Send)
-        replies = send(client, *step.commands)
+
+    def take(step: Any) -> list[Any]:
+        return send(client, *step.commands)
+
+    return drive(flow, take)
 
 
 class Writer:

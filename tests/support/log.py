@@ -9,7 +9,7 @@ from nearhit_worker.runtime import Runtime
 from nearhit_worker.stack import ValkeyServer, wait_until
 
 from nearhit import Metrics
-from nearhit.flow.steps import Send
+from nearhit.flow.runner import run_sends
 from nearhit.valkey.key_names import LogKeys
 from nearhit.valkey.link import link_for
 from nearhit.write import dead_letters
@@ -27,15 +27,8 @@ def hashed(made: Settings, **changes: Any) -> Runtime:
 def run(link_server: ValkeyServer, flow: Any) -> Any:
     """Drive a flow that sends only."""
     link = link_for(link_server.client())
-    answer: Any = None
     try:
-        while True:
-            try:
-                step = flow.send(answer)
-            except StopIteration as stop:
-                return stop.value
-            assert isinstance(step, Send)
-            answer = link.send(step.commands, 5.0)
+        return run_sends(flow, link, 5.0)
     finally:
         link.close()
 

@@ -35,9 +35,13 @@ if TYPE_CHECKING:
     from nearhit.settings import Settings
 
 
+_JUDGE_SECONDS = 5.0
+"""How long no judge is asked after failures in a row: a call is paid, and costs one lookup its judging time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Components:
-    """Everything that a face of the cache is made of, but for its way to the servers.
+    """Components that both caches share, except connections.
 
     Attributes:
         settings: what was set.
@@ -84,7 +88,7 @@ def assemble(
     judge: PairJudge | None = None,
     metrics: Metrics | None = None,
 ) -> Components:
-    """Return the parts that ``settings`` describe; connects to nothing and loads no model.
+    """Return the components that ``settings`` describe; connects to nothing and loads no model.
 
     Args:
         settings: what is set.
@@ -94,10 +98,15 @@ def assemble(
         judge: the caller's own judge instead of ``settings.judge``.
         metrics: series to count in; ``None`` makes a registry of its own.
     """
+    if guard is None and settings.guard:
+        from nearhit.guard import Guard  # noqa: PLC0415 - its weights are read only where a guard is wanted
+
+        guard = Guard()
     embedder = within_deadline(embedder) if embedder is not None else embedder_for(settings.model)
     metrics = metrics or Metrics(namespace=settings.namespace, threshold=settings.threshold)
     metrics.describe("client", model=embedder.name, engine=settings.engine, threshold=settings.threshold)
     judging = _judging(settings, judge, metrics)
+    judge_breaker = CircuitBreaker(cool_down_seconds=_JUDGE_SECONDS) if judging is not None else None
     server = settings.server() if client is None else server_of(client)
     log_server = settings.log_server() if client is None or settings.log_url else server
     return Components(
@@ -106,15 +115,13 @@ def assemble(
         metrics=metrics,
         rules=hit_policy.Rules(
             settings.threshold,
-            guard or _guard(settings),
+            guard,
             settings.neighbours,
             sight_of=sight_of(embedder),
             closer=embedder.in_process,
         ),
         lifetimes=settings.lifetimes(),
-        gate=Gate(
-            CircuitBreaker(), CircuitBreaker(), metrics, "read", _judge_breaker() if judging is not None else None
-        ),
+        gate=Gate(CircuitBreaker(), CircuitBreaker(), metrics, "read", judge_breaker),
         log_keys=LogKeys(settings.namespace),
         log_breaker=CircuitBreaker(),
         wakeup=wakeup_of(settings, log_server, metrics),
@@ -133,13 +140,19 @@ def sampler_of(parts: Components, link: Link, live: LiveRules) -> Sampler:
 
 def plan_of(settings: Settings, model: str, server: Server) -> Plan:
     """Return how to open the space that ``settings`` describe on ``server``."""
+
+    def follow() -> redis.Redis:
+        if server.is_cluster:
+            raise ConfigError("the local engine cannot follow a cluster; take engine 'valkey-search'")
+        return server.single_client()
+
     return Plan(
         namespace=settings.namespace,
         model=model,
         engine=settings.engine,
         hnsw=Hnsw(settings.hnsw_m, settings.hnsw_ef_construction, settings.hnsw_ef_runtime),
         local_max_entries=settings.local_max_entries,
-        connect=lambda: _follower_client(server),
+        connect=follow,
         vectors=VectorCache(settings.vector_cache_entries),
         cluster=server.is_cluster,
         shared_index=settings.shared_index,
@@ -149,14 +162,6 @@ def plan_of(settings: Settings, model: str, server: Server) -> Plan:
 def within_deadline(embedder: Embedder) -> Embedder:
     """Return a caller's embedder so that it keeps its time limit; one that works in this process is trusted."""
     return embedder if embedder.in_process else DeadlineEmbedder(embedder)
-
-
-def _guard(settings: Settings) -> GuardPort | None:
-    if not settings.guard:
-        return None
-    from nearhit.guard import Guard  # noqa: PLC0415 - its weights are read only where a guard is wanted
-
-    return Guard()
 
 
 def _judging(settings: Settings, judge: PairJudge | None, metrics: Metrics) -> SecondStage | None:
@@ -172,18 +177,7 @@ def _judging(settings: Settings, judge: PairJudge | None, metrics: Metrics) -> S
     )
 
 
-def _judge_breaker() -> CircuitBreaker:
-    """A dead provider costs one lookup its judging time every five seconds; it is paid by the call, so no oftener."""
-    return CircuitBreaker(cool_down_seconds=5.0)
-
-
 def wakeup_of(settings: Settings, log_server: Server, metrics: Metrics) -> WakeUp:
     """Return how workers are told: through ``broker_url``, else through the log's server, if Celery can use it."""
     url = broker_of(settings.broker_url, log_server)
     return CeleryWakeUp(url, settings.namespace, metrics) if url else NoWakeUp()
-
-
-def _follower_client(server: Server) -> redis.Redis:
-    if server.is_cluster:
-        raise ConfigError("the local engine cannot follow a cluster; take engine 'valkey-search'")
-    return server.single_client()

@@ -7,13 +7,15 @@ import functools
 import sys
 import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
 from nearhit.admin.invalidate import PAGE_SECONDS, TASK_INVALIDATE, Invalidated, Which, select, sweep
-from nearhit.assembly import Components, assemble, sampler_of
+from nearhit.assembly import assemble, sampler_of
 from nearhit.domain.outcome import FillOutcome, Hit, Miss, MissReason
 from nearhit.domain.question import listed_prompts, read_question
-from nearhit.flow.async_runner import AsyncRunner
+from nearhit.flow.async_calls import call_blocking_async
+from nearhit.flow.async_runner import AsyncRunner, run_sends_async
 from nearhit.flow.batch import together
 from nearhit.index.litellm_layout import check_own_layout
 from nearhit.read.call_scope import CallReader
@@ -22,16 +24,15 @@ from nearhit.read.live_thresholds import LiveRules
 from nearhit.read.lookup import lookup as lookup_flow
 from nearhit.read.opener import AsyncOpener
 from nearhit.read.readiness import OPEN_SECONDS, Readiness, closed
-from nearhit.read.single_flight import Joined, SingleFlight
-from nearhit.resilience.background import end_all, off_loop
+from nearhit.read.single_flight import FORGET_SECONDS, JOIN_SECONDS, Joined, SingleFlight
+from nearhit.resilience.background import end_all
 from nearhit.resilience.closing import Closing
 from nearhit.settings import Settings
-from nearhit.valkey.async_link import AsyncPoolLink
-from nearhit.valkey.link import link_to
+from nearhit.valkey.links import AsyncLinks
 from nearhit.write import task_request
 from nearhit.write.broker_url import broker_of
 from nearhit.write.fill_encoding import FillOptions, encode_fill, lane_of, life_of
-from nearhit.write.publisher import Publisher
+from nearhit.write.publisher import AsyncPublisher
 from nearhit.write.refresh_queue import Refreshes
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from nearhit.domain.question import Question
     from nearhit.domain.scope import Scope
     from nearhit.flow.ports import Embedder, PairJudge
+    from nearhit.read.failsafe import AsyncAccept
     from nearhit.telemetry.metrics import Metrics
 
 P = ParamSpec("P")
@@ -51,10 +53,10 @@ R = TypeVar("R")
 
 
 class AsyncSemanticCache:
-    """Answers questions that mean what an answered one meant, without blocking the event loop. Fork-safe.
+    """Semantic cache for asyncio: returns a stored answer for a question with the same meaning. Fork-safe.
 
-    Nothing connects or loads until the first call; the embedding model and the index are opened in the background, and
-    lookups until then are misses named ``warming``. ``warm_up`` waits for it.
+    It never blocks the event loop. Nothing connects or loads until the first call; the embedding model and the index
+    are opened in the background, and lookups until then are misses named ``warming``. ``warm_up`` waits for it.
 
     Args:
         settings: everything that can be set.
@@ -78,49 +80,33 @@ class AsyncSemanticCache:
         judge: PairJudge | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self._components: Components = assemble(
+        self._components = parts = assemble(
             settings, client=client, embedder=embedder, guard=guard, judge=judge, metrics=metrics
         )
-        components = self._components
-        log_server = components.log_server
-        self._link = AsyncPoolLink(components.server.async_client) if client is None else AsyncPoolLink.of(client)
-        self._log_link = AsyncPoolLink(log_server.async_client)
-        self._spool_link = link_to(log_server)
-        self._runner = AsyncRunner(self._link, components.embedder, components.gate, components.judge)
-        self._publisher = Publisher(
-            components.log_keys,
-            self._spool_link,
-            components.wakeup,
-            components.metrics,
-            components.log_breaker,
-            settings.spool_max_fills,
+        self._links = AsyncLinks(parts.server, parts.log_server, settings.enqueue_deadline_ms / 1000, client)
+        log = self._links.background
+        self._runner = AsyncRunner(self._links.cache, parts.embedder, parts.gate, parts.judge)
+        self._publisher = AsyncPublisher(
+            parts.log_keys,
+            log,
+            parts.wakeup,
+            parts.metrics,
+            parts.log_breaker,
+            self._links.fill,
+            max_fills=settings.spool_max_fills,
             durability=settings.durability,
         )
-        self._refreshes = Refreshes(components.log_keys, self._spool_link, components.wakeup, components.metrics)
-        self._live = LiveRules(
-            components.log_keys, self._spool_link, components.rules, settings.lowest_threshold, components.metrics
-        )
-        self._sampler = sampler_of(components, self._spool_link, self._live)
-        self._flights = SingleFlight(
-            components.log_keys, self._spool_link, components.metrics, settings.single_flight_ms / 1000
-        )
-        self._readiness = Readiness(components.metrics)
-        self._failsafe = Failsafe(components.metrics)
-        self._opener = AsyncOpener(
-            components.plan, self._runner, self._readiness, self._live, self._failsafe, components.judging
-        )
+        self._refreshes = Refreshes(parts.log_keys, log, parts.wakeup, parts.metrics)
+        self._live = LiveRules(parts.log_keys, log, parts.rules, settings.lowest_threshold, parts.metrics)
+        self._sampler = sampler_of(parts, log, self._live)
+        self._flights = SingleFlight(parts.log_keys, log, parts.metrics, settings.single_flight_ms / 1000)
+        self._readiness = Readiness(parts.metrics)
+        self._failsafe = Failsafe(parts.metrics)
+        self._opener = AsyncOpener(parts.plan, self._runner, self._readiness, self._live, self._failsafe, parts.judging)
         self._closed = False
         self._exiting = sys.is_finalizing  # held here: while the interpreter ends, modules lose their names
         self._at_exit = Miss(reason=MissReason.CLOSED, detail="the interpreter is exiting")
-        ending = (
-            self._refreshes,
-            self._sampler,
-            self._live,
-            components.wakeup,
-            self._readiness,
-            self._link,
-            self._log_link,
-        )
+        ending = (self._refreshes, self._sampler, self._live, parts.wakeup, self._readiness, self._links)
         self._dropped = weakref.finalize(self, end_all, *ending)
         self._dropped.atexit = False
 
@@ -144,7 +130,7 @@ class AsyncSemanticCache:
         prompt: Any,
         scope: Scope | Mapping[str, Any] | None = None,
         *,
-        accept: Callable[[Hit], bool | Awaitable[bool]] | None = None,
+        accept: AsyncAccept | None = None,
     ) -> Hit | Miss:
         """Return the answer to a question that means the same, or why there is none.
 
@@ -235,7 +221,7 @@ class AsyncSemanticCache:
                 return FillOutcome.BYPASSED
             blob = encode_fill(self._components.lifetimes, query, answer, options)
             seconds = self._components.settings.enqueue_deadline_ms / 1000
-            return await self._publisher.publish_async(self._log_link, blob, lane_of(options), seconds)
+            return await self._publisher.publish_async(blob, lane_of(options), seconds)
         except Exception as error:  # noqa: BLE001 - the edge of the write path's caller side
             return self._failsafe.fill_broke(error)
 
@@ -262,7 +248,7 @@ class AsyncSemanticCache:
         outcome = await self.lookup(prompt, scope)
         if isinstance(outcome, Hit):
             return outcome.answer
-        flight = await self._flights.join_async(outcome, self._log_link)
+        flight = await run_sends_async(self._flights.join(outcome), self._links.log, JOIN_SECONDS)
         if isinstance(flight, Joined):
             return flight.answer
         try:
@@ -328,10 +314,11 @@ class AsyncSemanticCache:
         if queued and not dry_run:
             url = broker_of(self._components.settings.broker_url, self._components.log_server)
             row = {"selection": selection.to_message()}
-            await asyncio.to_thread(task_request.send, url, self._components.settings.namespace, TASK_INVALIDATE, row)
+            namespace = self._components.settings.namespace
+            await call_blocking_async(partial(task_request.send, url, namespace, TASK_INVALIDATE, row))
             return Invalidated(queued=True)
         if not dry_run:
-            await self._flights.forget_async(self._log_link)
+            await run_sends_async(self._flights.forget(), self._links.log, FORGET_SECONDS)
         done = Invalidated()
         while not done.finished:
             flow = sweep(self._components.settings.namespace, selection, done, dry_run=dry_run)
@@ -346,10 +333,8 @@ class AsyncSemanticCache:
             return
         self._dropped.detach()
         self._opener.cancel()
-        await off_loop(self._close_threads)
-        await self._link.close()
-        await self._log_link.close()
-        self._spool_link.close()
+        await call_blocking_async(self._close_threads)
+        await self._links.close()
 
     async def __aenter__(self) -> Self:
         return self

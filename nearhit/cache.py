@@ -1,3 +1,4 @@
+# Made by tools/make_blocking.py from nearhit/async_cache.py: change that file, then run `make twins`.
 """Cache: ``SemanticCache``, for blocking callers."""
 
 from __future__ import annotations
@@ -6,15 +7,16 @@ import functools
 import sys
 import time
 import weakref
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
 from nearhit.admin.invalidate import PAGE_SECONDS, TASK_INVALIDATE, Invalidated, Which, select, sweep
-from nearhit.assembly import Components, assemble, sampler_of
+from nearhit.assembly import assemble, sampler_of
 from nearhit.domain.outcome import FillOutcome, Hit, Miss, MissReason
-from nearhit.domain.question import Question, listed_prompts, read_question
+from nearhit.domain.question import listed_prompts, read_question
 from nearhit.flow.batch import together
-from nearhit.flow.runner import Runner
+from nearhit.flow.calls import call_blocking
+from nearhit.flow.runner import Runner, run_sends
 from nearhit.index.litellm_layout import check_own_layout
 from nearhit.read.call_scope import CallReader
 from nearhit.read.failsafe import Failsafe
@@ -22,11 +24,11 @@ from nearhit.read.live_thresholds import LiveRules
 from nearhit.read.lookup import lookup as lookup_flow
 from nearhit.read.opener import Opener
 from nearhit.read.readiness import OPEN_SECONDS, Readiness, closed
-from nearhit.read.single_flight import Joined, SingleFlight
+from nearhit.read.single_flight import FORGET_SECONDS, JOIN_SECONDS, Joined, SingleFlight
 from nearhit.resilience.background import end_all
 from nearhit.resilience.closing import Closing
 from nearhit.settings import Settings
-from nearhit.valkey.link import link_for, link_to
+from nearhit.valkey.links import Links
 from nearhit.write import task_request
 from nearhit.write.broker_url import broker_of
 from nearhit.write.fill_encoding import FillOptions, encode_fill, lane_of, life_of
@@ -40,8 +42,10 @@ if TYPE_CHECKING:
     import redis
 
     from nearhit.domain.hit_policy import GuardPort
+    from nearhit.domain.question import Question
     from nearhit.domain.scope import Scope
     from nearhit.flow.ports import Embedder, PairJudge
+    from nearhit.read.failsafe import Accept
     from nearhit.telemetry.metrics import Metrics
 
 P = ParamSpec("P")
@@ -49,10 +53,10 @@ R = TypeVar("R")
 
 
 class SemanticCache:
-    """Answers questions that mean what an answered one meant. Thread-safe and fork-safe.
+    """Semantic cache: returns a stored answer for a question with the same meaning. Thread-safe, fork-safe.
 
-    Nothing connects or loads until the first call; the embedding model and the index are opened in the background, and
-    lookups until then are misses named ``warming``. ``warm_up`` waits for it.
+    Nothing connects or loads until the first call; the embedding model and the index
+    are opened in the background, and lookups until then are misses named ``warming``. ``warm_up`` waits for it.
 
     Args:
         settings: everything that can be set.
@@ -76,42 +80,33 @@ class SemanticCache:
         judge: PairJudge | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self._components: Components = assemble(
+        self._components = parts = assemble(
             settings, client=client, embedder=embedder, guard=guard, judge=judge, metrics=metrics
         )
-        components = self._components
-        self._link = link_to(components.server) if client is None else link_for(client, own=False)
-        self._log_link = link_to(components.log_server)
-        deadline = settings.enqueue_deadline_ms / 1000
-        self._fill_link = link_to(replace(components.log_server, timeout_seconds=deadline))
-        self._runner = Runner(self._link, components.embedder, components.gate, components.judge)
+        self._links = Links(parts.server, parts.log_server, settings.enqueue_deadline_ms / 1000, client)
+        log = self._links.background
+        self._runner = Runner(self._links.cache, parts.embedder, parts.gate, parts.judge)
         self._publisher = Publisher(
-            components.log_keys,
-            self._log_link,
-            components.wakeup,
-            components.metrics,
-            components.log_breaker,
-            settings.spool_max_fills,
-            direct=self._fill_link,
+            parts.log_keys,
+            log,
+            parts.wakeup,
+            parts.metrics,
+            parts.log_breaker,
+            self._links.fill,
+            max_fills=settings.spool_max_fills,
             durability=settings.durability,
         )
-        self._refreshes = Refreshes(components.log_keys, self._log_link, components.wakeup, components.metrics)
-        self._live = LiveRules(
-            components.log_keys, self._log_link, components.rules, settings.lowest_threshold, components.metrics
-        )
-        self._sampler = sampler_of(components, self._log_link, self._live)
-        self._flights = SingleFlight(
-            components.log_keys, self._log_link, components.metrics, settings.single_flight_ms / 1000
-        )
-        self._readiness = Readiness(components.metrics)
-        self._failsafe = Failsafe(components.metrics)
-        self._opener = Opener(
-            components.plan, self._runner, self._readiness, self._live, self._failsafe, components.judging
-        )
+        self._refreshes = Refreshes(parts.log_keys, log, parts.wakeup, parts.metrics)
+        self._live = LiveRules(parts.log_keys, log, parts.rules, settings.lowest_threshold, parts.metrics)
+        self._sampler = sampler_of(parts, log, self._live)
+        self._flights = SingleFlight(parts.log_keys, log, parts.metrics, settings.single_flight_ms / 1000)
+        self._readiness = Readiness(parts.metrics)
+        self._failsafe = Failsafe(parts.metrics)
+        self._opener = Opener(parts.plan, self._runner, self._readiness, self._live, self._failsafe, parts.judging)
         self._closed = False
         self._exiting = sys.is_finalizing  # held here: while the interpreter ends, modules lose their names
         self._at_exit = Miss(reason=MissReason.CLOSED, detail="the interpreter is exiting")
-        ending = (self._refreshes, self._sampler, self._live, components.wakeup, self._readiness)
+        ending = (self._refreshes, self._sampler, self._live, parts.wakeup, self._readiness, self._links)
         self._dropped = weakref.finalize(self, end_all, *ending)
         self._dropped.atexit = False
 
@@ -135,7 +130,7 @@ class SemanticCache:
         prompt: Any,
         scope: Scope | Mapping[str, Any] | None = None,
         *,
-        accept: Callable[[Hit], bool] | None = None,
+        accept: Accept | None = None,
     ) -> Hit | Miss:
         """Return the answer to a question that means the same, or why there is none.
 
@@ -223,7 +218,8 @@ class SemanticCache:
                 self.metrics.fills[FillOutcome.BYPASSED].inc()
                 return FillOutcome.BYPASSED
             blob = encode_fill(self._components.lifetimes, query, answer, options)
-            return self._publisher.publish(blob, lane_of(options), self._components.settings.enqueue_deadline_ms / 1000)
+            seconds = self._components.settings.enqueue_deadline_ms / 1000
+            return self._publisher.publish(blob, lane_of(options), seconds)
         except Exception as error:  # noqa: BLE001 - the edge of the write path's caller side
             return self._failsafe.fill_broke(error)
 
@@ -250,7 +246,7 @@ class SemanticCache:
         outcome = self.lookup(prompt, scope)
         if isinstance(outcome, Hit):
             return outcome.answer
-        flight = self._flights.join(outcome, self._log_link)
+        flight = run_sends(self._flights.join(outcome), self._links.log, JOIN_SECONDS)
         if isinstance(flight, Joined):
             return flight.answer
         try:
@@ -292,9 +288,9 @@ class SemanticCache:
         end = time.monotonic() + timeout_seconds
         while time.monotonic() < end and not self._closed:
             space = self._opener.space(end - time.monotonic())
-            if space is not None and space.engine.wait_ready(max(0.0, end - time.monotonic())):
+            if space is not None and space.engine.wait_ready(0.0):
                 return True
-            self._readiness.changed.wait(0.05)
+            time.sleep(0.01)
         return False
 
     def invalidate(self, *, dry_run: bool = False, queued: bool = False, **which: Unpack[Which]) -> Invalidated:
@@ -316,10 +312,11 @@ class SemanticCache:
         if queued and not dry_run:
             url = broker_of(self._components.settings.broker_url, self._components.log_server)
             row = {"selection": selection.to_message()}
-            task_request.send(url, self._components.settings.namespace, TASK_INVALIDATE, row)
+            namespace = self._components.settings.namespace
+            call_blocking(partial(task_request.send, url, namespace, TASK_INVALIDATE, row))
             return Invalidated(queued=True)
         if not dry_run:
-            self._flights.forget(self._log_link)
+            run_sends(self._flights.forget(), self._links.log, FORGET_SECONDS)
         done = Invalidated()
         while not done.finished:
             flow = sweep(self._components.settings.namespace, selection, done, dry_run=dry_run)
@@ -333,14 +330,9 @@ class SemanticCache:
         if self._exiting():  # its threads stand still, and may hold what closing would wait for
             return
         self._dropped.detach()
-        closing = Closing()
-        for part in (self._refreshes, self._sampler, self._live, self._flights):
-            part.close(closing.until(0.3))
-        self._publisher.close(closing.until(0.9))
-        self._readiness.close(closing.until(1.0))
-        self._link.close()
-        self._log_link.close()
-        self._fill_link.close()
+        self._opener.cancel()
+        call_blocking(self._close_threads)
+        self._links.close()
 
     def __enter__(self) -> Self:
         return self
@@ -349,6 +341,13 @@ class SemanticCache:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _close_threads(self) -> None:
+        closing = Closing()
+        for part in (self._refreshes, self._sampler, self._live, self._flights):
+            part.close(closing.until(0.3))
+        self._publisher.close(closing.until(0.9))
+        self._readiness.close(closing.until(1.0))
 
     def _ask_refresh(self, outcome: Hit | Miss) -> None:
         if isinstance(outcome, Hit) and outcome.refreshable and not outcome.fresh:

@@ -51,6 +51,16 @@ MODULES = (
             "Runs flows in an event loop.": "Runs flows on the calling thread.",
         },
     ),
+    Twin(
+        "nearhit/async_cache.py",
+        "nearhit/cache.py",
+        {
+            "Async cache: ``AsyncSemanticCache``, for asyncio.": "Cache: ``SemanticCache``, for blocking callers.",
+            "Semantic cache for asyncio: returns": "Semantic cache: returns",
+            "the same meaning. Fork-safe.": "the same meaning. Thread-safe, fork-safe.",
+            "It never blocks the event loop. Nothing": "Nothing",
+        },
+    ),
 )
 
 _RENAMED = (

@@ -11,10 +11,13 @@ from nearhit.domain.outcome import FillOutcome, Hit, Miss, MissReason, Nearest
 from nearhit.errors import ConfigError, ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from nearhit.domain.question import Question
     from nearhit.telemetry.metrics import Metrics
+
+    Accept = Callable[[Hit], bool]
+    AsyncAccept = Callable[[Hit], bool | Awaitable[bool]]
 
 log = logging.getLogger("nearhit")
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from nearhit.errors import IndexLostError, NearhitError, UnavailableError
+from nearhit.flow.async_runner import AsyncRunner
+from nearhit.flow.runner import Runner
 from nearhit.index.opening import open_space
 from nearhit.read.readiness import OPEN_SECONDS
 from nearhit.resilience.background import off_loop, start_thread
 from nearhit.valkey.async_link import keep_inherited
 
 if TYPE_CHECKING:
-    from nearhit.flow.async_runner import AsyncRunner
-    from nearhit.flow.runner import Runner
     from nearhit.index.opening import Plan
     from nearhit.index.space import Space
     from nearhit.judge.second_stage import SecondStage
@@ -25,18 +25,36 @@ if TYPE_CHECKING:
     from nearhit.read.live_thresholds import LiveRules
     from nearhit.read.readiness import Readiness
 
+R = TypeVar("R")
 
-class _Opening:
-    """What both openers share: how an opening begins, and how one that fails is noted."""
+
+class _Opening(Generic[R]):
+    """What both openers share: how an opening begins, and how one that fails is noted.
+
+    Args:
+        plan: how to open the space.
+        runner: runs the flow of the opening.
+        readiness: says when to open, and takes what an opening gives.
+        live: the thresholds that lookups go by, read before the first of them.
+        failsafe: counts what must not happen.
+        judging: the second stage, which loads its model with the opening; ``None`` where it is off.
+    """
 
     def __init__(
-        self, plan: Plan, readiness: Readiness, live: LiveRules, failsafe: Failsafe, judging: SecondStage | None
+        self,
+        plan: Plan,
+        runner: R,
+        readiness: Readiness,
+        live: LiveRules,
+        failsafe: Failsafe,
+        judging: SecondStage | None = None,
     ) -> None:
         self._plan = plan
-        self._judging = judging
+        self._runner = runner
         self._readiness = readiness
         self._live = live
         self._failsafe = failsafe
+        self._judging = judging
         self._pid = os.getpid()
 
     def _forked(self) -> bool:
@@ -60,29 +78,8 @@ class _Opening:
         self._readiness.failed(IndexLostError(f"opening failed: {type(error).__name__}"), turn)
 
 
-class Opener(_Opening):
-    """Opens on a thread.
-
-    Args:
-        plan: how to open the space.
-        runner: runs the flow of the opening.
-        readiness: says when to open, and takes what an opening gives.
-        live: the thresholds that lookups go by, read before the first of them.
-        failsafe: counts what must not happen.
-        judging: the second stage, which loads its model with the opening; ``None`` where it is off.
-    """
-
-    def __init__(
-        self,
-        plan: Plan,
-        runner: Runner,
-        readiness: Readiness,
-        live: LiveRules,
-        failsafe: Failsafe,
-        judging: SecondStage | None = None,
-    ) -> None:
-        super().__init__(plan, readiness, live, failsafe, judging)
-        self._runner = runner
+class Opener(_Opening[Runner]):
+    """Opens on a thread."""
 
     def space(self, wait_seconds: float) -> Space | None:
         """Return the open space, starting to open it where needed and waiting for the first one."""
@@ -93,6 +90,9 @@ class Opener(_Opening):
         if self._readiness.waiting:
             self._readiness.changed.wait(max(0.0, wait_seconds))
         return self._readiness.space
+
+    def cancel(self) -> None:
+        """Let a thread that opens go on: ``Readiness`` closes what it gives after the end."""
 
     def _start(self, turn: int) -> None:
         started = False
@@ -116,22 +116,11 @@ class Opener(_Opening):
                 raise
 
 
-class AsyncOpener(_Opening):
+class AsyncOpener(_Opening[AsyncRunner]):
     """Opens as a task of the event loop that asks first; the twin of ``Opener``."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        runner: AsyncRunner,
-        readiness: Readiness,
-        live: LiveRules,
-        failsafe: Failsafe,
-        judging: SecondStage | None = None,
-    ) -> None:
-        super().__init__(plan, readiness, live, failsafe, judging)
-        self._runner = runner
-        self._task: asyncio.Task[None] | None = None
-        self._turn = 0
+    _task: asyncio.Task[None] | None = None
+    _turn = 0
 
     async def space(self, wait_seconds: float) -> Space | None:
         """Return the open space, starting to open it where needed and waiting for the first one."""

@@ -9,7 +9,6 @@ changes the namespace's *mark*, and an answer carries the one that stood when it
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import random
 import secrets
@@ -28,10 +27,10 @@ from nearhit.resilience.per_process import PerProcess
 from nearhit.valkey import server_scripts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable
 
     from nearhit.domain.outcome import Miss
-    from nearhit.flow.ports import AsyncLink, Link
+    from nearhit.flow.ports import Link
     from nearhit.flow.steps import Command
     from nearhit.telemetry.metrics import Metrics
     from nearhit.valkey.key_names import LogKeys
@@ -47,6 +46,9 @@ MAX_ANSWER_BYTES = 1024 * 1024
 
 JOIN_SECONDS = 0.5
 """How long a round trip to the log's server may take; when it takes longer, the caller is on its own."""
+
+FORGET_SECONDS = 1.0
+"""How long the round trip of an invalidation to the log's server may take."""
 
 REST_SECONDS = 5.0
 """For how long everybody is on his own after such a failure, before one caller tries again."""
@@ -78,11 +80,6 @@ class Joined:
     answer: Any
 
 
-@dataclass(frozen=True, slots=True)
-class _Wait:
-    seconds: float
-
-
 class SingleFlight:
     """Who asks the model, for one face of the cache. Thread-safe and fork-safe; nothing here raises.
 
@@ -103,39 +100,24 @@ class SingleFlight:
         labels = ("led", "joined", "gave_up", "unavailable")
         self._counts = {outcome: metrics.flights.labels(metrics.namespace, outcome) for outcome in labels}
 
-    def join(self, miss: Miss, link: Link) -> Joined | Flight | None:
-        """Return another process's answer, or the flight that the caller now leads; ``None``: it is on its own."""
-        steps = self._steps(miss)
-        try:
-            step = next(steps)
-            while True:
-                if isinstance(step, _Wait):
-                    time.sleep(step.seconds)
-                    step = next(steps)
-                else:
-                    step = steps.send(link.send(step, JOIN_SECONDS))
-        except StopIteration as stop:
-            return self._joined(stop.value)
-        except StoreUnavailableError as error:
-            self._failed(error)
-            return None
+    def join(self, miss: Miss) -> Flow[Joined | Flight | None]:
+        """Return another process's answer, or the flight that the caller now leads; ``None``: it is on its own.
 
-    async def join_async(self, miss: Miss, link: AsyncLink) -> Joined | Flight | None:
-        """Wait as ``join`` does, without blocking the loop."""
-        steps = self._steps(miss)
+        A flow for the log's server; each round trip may take ``JOIN_SECONDS``.
+        """
         try:
-            step = next(steps)
-            while True:
-                if isinstance(step, _Wait):
-                    await asyncio.sleep(step.seconds)
-                    step = next(steps)
-                else:
-                    step = steps.send(await link.send(step, JOIN_SECONDS))
-        except StopIteration as stop:
-            return self._joined(stop.value)
+            result = yield from self._ask(miss)
         except StoreUnavailableError as error:
-            self._failed(error)
+            self._breaker.failed()
+            self._counts["unavailable"].inc()
+            self._metrics.count_error("single_flight", error)
             return None
+        if isinstance(result, Flight):
+            self._counts["led"].inc()
+            self._beat.get().start(result)
+        elif isinstance(result, Joined):
+            self._counts["joined"].inc()
+        return result
 
     def land(self, flight: Flight | None, answer: Any, life_seconds: float = ANSWER_SECONDS) -> None:
         """Hand the answer to those who wait; returns at once.
@@ -151,17 +133,10 @@ class SingleFlight:
         end = time.monotonic() + min(ANSWER_SECONDS, life)
         self._beat.get().end(flight, partial(_answer_command, flight, _blob(answer), end))
 
-    def forget(self, link: Link) -> None:
-        """Hand no answer over whose question was taken before now: entries are being invalidated."""
+    def forget(self) -> Flow[None]:
+        """Do as ``forget`` of this module does; a failure is counted."""
         try:
-            link.send((_mark_command(self._keys),), _SECONDS)
-        except StoreUnavailableError as error:
-            self._metrics.count_error("single_flight", error)
-
-    async def forget_async(self, link: AsyncLink) -> None:
-        """Do as ``forget`` does, without blocking the loop."""
-        try:
-            await link.send((_mark_command(self._keys),), _SECONDS)
+            yield from forget(self._keys)
         except StoreUnavailableError as error:
             self._metrics.count_error("single_flight", error)
 
@@ -174,7 +149,7 @@ class SingleFlight:
         """Say what is left to say, within the time given, and stop the thread."""
         self._beat.get().close(timeout_seconds)
 
-    def _steps(self, miss: Miss) -> Generator[Sequence[Command] | _Wait, Any, Joined | Flight | None]:
+    def _ask(self, miss: Miss) -> Flow[Joined | Flight | None]:
         if self._wait_seconds <= 0 or miss.bypass or not miss.prompt:
             return None
         if not self._breaker.allows():
@@ -183,10 +158,10 @@ class SingleFlight:
         digest = hashlib.sha256(f"{miss.scope}\n{miss.prompt}".encode()).hexdigest()[:32]
         flight = Flight(self._keys.flight(digest), _LEASED + secrets.token_hex(8).encode())
         end = time.monotonic() + self._wait_seconds
-        pause = _FIRST_POLL_SECONDS
+        pause, longest = 0.0, _FIRST_POLL_SECONDS
         asking = (_lease_command(flight), ("GET", self._keys.invalidated), _bound_command(flight))
         while True:
-            there, mark, _ = yield asking
+            there, mark, _ = yield Send(asking, after_seconds=pause)
             self._breaker.succeeded()
             flight = replace(flight, mark=mark if isinstance(mark, bytes) else b"")
             if there is None:
@@ -195,13 +170,13 @@ class SingleFlight:
                 joined = self._handed_over(there, flight)
                 if joined is not None:
                     return joined
-                if (yield (_take_command(flight, there),))[0] == 1:
+                if (yield Send((_take_command(flight, there),)))[0] == 1:
                     return flight
             if time.monotonic() >= end:
                 self._counts["gave_up"].inc()
                 return None
-            yield _Wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads polls, guards nothing
-            pause = min(2 * pause, _LONGEST_POLL_SECONDS)
+            pause = longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads polls, guards nothing
+            longest = min(2 * longest, _LONGEST_POLL_SECONDS)
 
     def _handed_over(self, there: Any, flight: Flight) -> Joined | None:
         """Return the answer that stands there; ``None`` where it was invalidated, or is none and is counted."""
@@ -212,19 +187,6 @@ class SingleFlight:
         except EntryError as error:
             self._metrics.count_error("single_flight", error)
             return None
-
-    def _joined(self, result: Joined | Flight | None) -> Joined | Flight | None:
-        if isinstance(result, Flight):
-            self._counts["led"].inc()
-            self._beat.get().start(result)
-        elif isinstance(result, Joined):
-            self._counts["joined"].inc()
-        return result
-
-    def _failed(self, error: StoreUnavailableError) -> None:
-        self._breaker.failed()
-        self._counts["unavailable"].inc()
-        self._metrics.count_error("single_flight", error)
 
 
 def forget(keys: LogKeys) -> Flow[None]:

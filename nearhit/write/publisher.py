@@ -69,9 +69,9 @@ class Publisher:
         wakeup: how a worker is told.
         metrics: where outcomes are counted.
         breaker: shared by the publishers of this process.
+        direct: a way of its own for callers' threads, with time limits like theirs; ``None`` takes ``link``.
         max_fills: size of the spool; 0 switches it off, and callers' threads connect after all.
         max_bytes: size of the spool in bytes.
-        direct: a way of its own for callers' threads, with time limits like theirs; ``None`` takes ``link``.
         durability: ``write`` or ``fsync``.
     """
 
@@ -82,9 +82,10 @@ class Publisher:
         wakeup: WakeUp,
         metrics: Metrics,
         breaker: CircuitBreaker,
+        direct: Link | None = None,
+        *,
         max_fills: int = 10_000,
         max_bytes: int = 64 * 1024 * 1024,
-        direct: Link | None = None,
         durability: str = WRITE,
     ) -> None:
         self._keys = keys
@@ -120,26 +121,6 @@ class Publisher:
             finally:
                 del turn
         return self._keep(fill, state, end)
-
-    async def publish_async(self, link: AsyncLink, blob: bytes, lane: str, seconds: float) -> FillOutcome:
-        """Append a fill through an asyncio link, without blocking the loop; the twin of ``publish``."""
-        if self._closed:
-            return self._refuse()
-        end = time.monotonic() + seconds
-        fill = Spooled(lane, blob, time.time_ns() // 1_000_000)
-        state = self._state.get()
-        if self._confirms and self._spooling:
-            return await self._keep_async(fill, state, end)
-        # while the spool is being sent, new fills queue up behind it, so that the order of a caller's fills is kept
-        if not len(state.spool) and self._breaker.allows():
-            try:
-                self._appended(await link.send(self._commands([fill], seconds), seconds), [fill])
-            except StoreUnavailableError as error:
-                self._failed(error, state)
-            else:
-                self._succeeded(state)
-                return FillOutcome.ACCEPTED
-        return self._keep(fill, state, 0.0)
 
     @property
     def spooled(self) -> int:
@@ -208,28 +189,6 @@ class Publisher:
             self._breaker.failed()  # so that the callers after this one wait for nothing
         return self._outcome(fill, state)
 
-    async def _keep_async(self, fill: Spooled, state: _State, end: float) -> FillOutcome:
-        """Wait for the spool's thread without blocking the loop; the twin of ``_keep``."""
-        loop = asyncio.get_running_loop()
-        told = asyncio.Event()
-
-        def tell() -> None:
-            try:
-                loop.call_soon_threadsafe(told.set)
-            except RuntimeError:
-                return  # the loop has ended, and nobody waits now
-
-        fill.heard = tell
-        if not self._put(fill, state):
-            return FillOutcome.DROPPED
-        if self._is_worth_waiting(state):
-            try:
-                async with asyncio.timeout(max(0.0, end - time.monotonic())):
-                    await told.wait()
-            except TimeoutError:
-                self._breaker.failed()
-        return self._outcome(fill, state)
-
     def _put(self, fill: Spooled, state: _State) -> bool:
         kept, dropped = state.spool.keep(fill)
         if dropped:
@@ -272,6 +231,65 @@ class Publisher:
         except StoreUnavailableError:
             return
         state.connected = True
+
+
+class AsyncPublisher(Publisher):
+    """Appends the fills of event loops; the same, with ``direct`` as an asyncio way to the log's server."""
+
+    def __init__(
+        self,
+        keys: LogKeys,
+        link: Link,
+        wakeup: WakeUp,
+        metrics: Metrics,
+        breaker: CircuitBreaker,
+        direct: AsyncLink,
+        **options: Any,
+    ) -> None:
+        super().__init__(keys, link, wakeup, metrics, breaker, **options)
+        self._loop_link = direct
+
+    async def publish_async(self, blob: bytes, lane: str, seconds: float) -> FillOutcome:
+        """Append a fill as ``publish`` does, without blocking the loop."""
+        if self._closed:
+            return self._refuse()
+        end = time.monotonic() + seconds
+        fill = Spooled(lane, blob, time.time_ns() // 1_000_000)
+        state = self._state.get()
+        if self._confirms and self._spooling:
+            return await self._keep_async(fill, state, end)
+        # while the spool is being sent, new fills queue up behind it, so that the order of a caller's fills is kept
+        if not len(state.spool) and self._breaker.allows():
+            try:
+                self._appended(await self._loop_link.send(self._commands([fill], seconds), seconds), [fill])
+            except StoreUnavailableError as error:
+                self._failed(error, state)
+            else:
+                self._succeeded(state)
+                return FillOutcome.ACCEPTED
+        return self._keep(fill, state, 0.0)
+
+    async def _keep_async(self, fill: Spooled, state: _State, end: float) -> FillOutcome:
+        """Wait for the spool's thread without blocking the loop; the twin of ``_keep``."""
+        loop = asyncio.get_running_loop()
+        told = asyncio.Event()
+
+        def tell() -> None:
+            try:
+                loop.call_soon_threadsafe(told.set)
+            except RuntimeError:
+                return  # the loop has ended, and nobody waits any more
+
+        fill.heard = tell
+        if not self._put(fill, state):
+            return FillOutcome.DROPPED
+        if self._is_worth_waiting(state):
+            try:
+                async with asyncio.timeout(max(0.0, end - time.monotonic())):
+                    await told.wait()
+            except TimeoutError:
+                self._breaker.failed()
+        return self._outcome(fill, state)
 
 
 class _State:

@@ -92,7 +92,7 @@ def many(cache: Face, prompts: Sequence[Any], scope: Any = None) -> list[Hit | M
 def trips(cache: Face) -> list[list[str]]:
     """Return the names of the commands of every round trip from now on."""
     seen: list[list[str]] = []
-    link = cache.cache._link  # noqa: SLF001 - what goes over the wire is what is promised
+    link = cache.cache._links.cache  # noqa: SLF001 - what goes over the wire is what is promised
     send = link.send
 
     def watched(commands: Sequence[Any], timeout_seconds: float) -> Any:

@@ -15,7 +15,7 @@ from nearhit.errors import StoreUnavailableError
 from nearhit.flow.steps import ReplyError
 from nearhit.resilience.circuit_breaker import CircuitBreaker
 from nearhit.valkey.key_names import LogKeys
-from nearhit.write.publisher import Publisher
+from nearhit.write.publisher import AsyncPublisher, Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -69,12 +69,15 @@ class Desk:
     def __init__(self, kind: str, **bounds: Any) -> None:
         self.kind, self.log, self.bell, self.metrics = kind, Log(), Bell(), Metrics()
         breaker = CircuitBreaker(cool_down_seconds=0.05)
-        self.publisher = Publisher(LogKeys("n"), self.log, self.bell, self.metrics, breaker, **bounds)
+        parts = (LogKeys("n"), self.log, self.bell, self.metrics, breaker)
+        self.publisher = (
+            Publisher(*parts, **bounds) if kind == "sync" else AsyncPublisher(*parts, AsyncLog(self.log), **bounds)
+        )
 
     def fill(self, blob: bytes) -> FillOutcome:
-        if self.kind == "sync":
-            return self.publisher.publish(blob, "interactive", 1.0)
-        return asyncio.run(self.publisher.publish_async(AsyncLog(self.log), blob, "interactive", 1.0))
+        if isinstance(self.publisher, AsyncPublisher):
+            return asyncio.run(self.publisher.publish_async(blob, "interactive", 1.0))
+        return self.publisher.publish(blob, "interactive", 1.0)
 
     def count(self, outcome: FillOutcome) -> float:
         labels = {"namespace": "default", "outcome": outcome.value}

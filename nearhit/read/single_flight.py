@@ -9,10 +9,10 @@ changes the namespace's *mark*, and an answer carries the one that stood when it
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import secrets
-import threading
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from nearhit.domain import entry
 from nearhit.errors import EntryError, StoreUnavailableError
 from nearhit.flow.steps import Flow, ReplyError, Send
-from nearhit.resilience.background import new_thread
+from nearhit.resilience.background import Background
 from nearhit.resilience.circuit_breaker import CircuitBreaker
 from nearhit.resilience.per_process import PerProcess
 from nearhit.valkey import server_scripts
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nearhit.domain.outcome import Miss
     from nearhit.flow.ports import Link
     from nearhit.flow.steps import Command
+    from nearhit.resilience.background import Inbox
     from nearhit.telemetry.metrics import Metrics
     from nearhit.valkey.key_names import LogKeys
 
@@ -49,6 +50,9 @@ JOIN_SECONDS = 0.5
 
 FORGET_SECONDS = 1.0
 """How long the round trip of an invalidation to the log's server may take."""
+
+_LEASE_MS = round(LEASE_SECONDS * 1000)
+_RENEW_SECONDS = LEASE_SECONDS / 4
 
 REST_SECONDS = 5.0
 """For how long everybody is on his own after such a failure, before one caller tries again."""
@@ -96,7 +100,8 @@ class SingleFlight:
         self._metrics = metrics
         self._wait_seconds = wait_seconds
         self._breaker = CircuitBreaker(failures=1, cool_down_seconds=REST_SECONDS)
-        self._beat = PerProcess(lambda: _Beat(link))
+        self._held: PerProcess[set[Flight]] = PerProcess(set)
+        self._thread: Background[Callable[[], list[Command]]] = Background("nearhit-flights", self._keep)
         labels = ("led", "joined", "gave_up", "unavailable")
         self._counts = {outcome: metrics.flights.labels(metrics.namespace, outcome) for outcome in labels}
 
@@ -114,7 +119,8 @@ class SingleFlight:
             return None
         if isinstance(result, Flight):
             self._counts["led"].inc()
-            self._beat.get().start(result)
+            self._held.get().add(result)
+            self._thread.put(list)  # nothing to send; where the machine gives no thread, leases end by themselves
         elif isinstance(result, Joined):
             self._counts["joined"].inc()
         return result
@@ -131,7 +137,7 @@ class SingleFlight:
             return
         life = life_seconds if isinstance(life_seconds, int | float) and life_seconds > 0 else 0.0
         end = time.monotonic() + min(ANSWER_SECONDS, life)
-        self._beat.get().end(flight, partial(_answer_command, flight, _blob(answer), end))
+        self._end(flight, partial(_hand_over, flight, _blob(answer), end))
 
     def forget(self) -> Flow[None]:
         """Do as ``forget`` of this module does; a failure is counted."""
@@ -143,11 +149,11 @@ class SingleFlight:
     def abandon(self, flight: Flight | None) -> None:
         """Let another one lead: there is no answer. Returns at once."""
         if flight is not None:
-            self._beat.get().end(flight, partial(_release_command, flight))
+            self._end(flight, partial(_release, flight))
 
     def close(self, timeout_seconds: float = 2 * _SECONDS) -> None:
-        """Say what is left to say, within the time given, and stop the thread."""
-        self._beat.get().close(timeout_seconds)
+        """Send what is left to send, within the time given, and stop the thread."""
+        self._thread.close(timeout_seconds)
 
     def _ask(self, miss: Miss) -> Flow[Joined | Flight | None]:
         if self._wait_seconds <= 0 or miss.bypass or not miss.prompt:
@@ -159,7 +165,11 @@ class SingleFlight:
         flight = Flight(self._keys.flight(digest), _LEASED + secrets.token_hex(8).encode())
         end = time.monotonic() + self._wait_seconds
         pause, longest = 0.0, _FIRST_POLL_SECONDS
-        asking = (_lease_command(flight), ("GET", self._keys.invalidated), _bound_command(flight))
+        asking = (
+            ("SET", flight.name, flight.token, "NX", "GET", "PX", _LEASE_MS),
+            ("GET", self._keys.invalidated),
+            ("PEXPIRE", flight.name, round(ANSWER_SECONDS * 1000), "LT"),  # what another program left without an end
+        )
         while True:
             there, mark, _ = yield Send(asking, after_seconds=pause)
             self._breaker.succeeded()
@@ -170,7 +180,8 @@ class SingleFlight:
                 joined = self._handed_over(there, flight)
                 if joined is not None:
                     return joined
-                if (yield Send((_take_command(flight, there),)))[0] == 1:
+                seen = there if isinstance(there, bytes) else b""
+                if (yield Send((server_scripts.replace(flight.name, seen, flight.token, _LEASE_MS),)))[0] == 1:
                     return flight
             if time.monotonic() >= end:
                 self._counts["gave_up"].inc()
@@ -188,6 +199,28 @@ class SingleFlight:
             self._metrics.count_error("single_flight", error)
             return None
 
+    def _end(self, flight: Flight, last: Callable[[], list[Command]]) -> None:
+        self._held.get().discard(flight)
+        self._thread.put(last)
+
+    def _keep(self, inbox: Inbox[Callable[[], list[Command]]]) -> None:
+        """Renew the leases of this process and send the last command of each flight, until none is held."""
+        held, due = self._held.get(), time.monotonic() + _RENEW_SECONDS
+        while not inbox.ended:
+            commands: list[Command] = []
+            last = inbox.take(max(0.0, due - time.monotonic()))
+            while last is not None:
+                commands += last()
+                last = inbox.take(0.0)
+            if not inbox.ended and time.monotonic() >= due:
+                due = time.monotonic() + _RENEW_SECONDS
+                if not commands and not held:
+                    return
+                commands += [server_scripts.renew(one.name, one.token, _LEASE_MS) for one in tuple(held)]
+            if commands:
+                with contextlib.suppress(StoreUnavailableError):  # leases end by themselves, and the wait of the others
+                    self._link.send(commands, _SECONDS)
+
 
 def forget(keys: LogKeys) -> Flow[None]:
     """Hand no answer over whose question was taken before now, for the worker that invalidates entries.
@@ -195,66 +228,9 @@ def forget(keys: LogKeys) -> Flow[None]:
     Raises:
         StoreUnavailableError: the log's server does not answer, or refuses.
     """
-    reply = (yield Send((_mark_command(keys),)))[0]
+    reply = (yield Send((("SET", keys.invalidated, secrets.token_hex(8), "EX", MARK_SECONDS),)))[0]
     if isinstance(reply, ReplyError):
         raise StoreUnavailableError(f"{keys.invalidated}: {reply.kind}: {reply.text}")
-
-
-class _Beat:
-    """Renews the leases of one process, and ends them, from a thread of its own."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._lock = threading.RLock()  # taken itself: an interrupt in a Condition's __enter__ leaves it locked
-        self._changed = threading.Condition(self._lock)
-        self._held: set[Flight] = set()
-        self._last_words: list[Callable[[], Command]] = []
-        self._thread: threading.Thread | None = None
-        self._closed = False
-
-    def start(self, flight: Flight) -> None:
-        with self._lock:
-            self._held.add(flight)
-            self._wake()
-
-    def end(self, flight: Flight, last_word: Callable[[], Command]) -> None:
-        with self._lock:
-            self._held.discard(flight)
-            self._last_words.append(last_word)
-            self._wake()
-            self._changed.notify()
-
-    def close(self, timeout_seconds: float) -> None:
-        with self._lock:
-            self._closed = True
-            self._changed.notify()
-            thread = self._thread
-        if thread is not None:
-            thread.join(timeout_seconds)
-
-    def _wake(self) -> None:
-        if self._thread is None:
-            self._thread = new_thread("nearhit-flights", self._run)  # without one, leases end by themselves
-
-    def _run(self) -> None:
-        while (commands := self._take()) is not None:
-            try:
-                self._link.send(commands, _SECONDS)
-            except StoreUnavailableError:
-                continue  # the leases end by themselves, and with them the wait of the others
-
-    def _take(self) -> list[Command] | None:
-        """Return what to send now; ``None`` ends the thread, under the lock, so that the next flight starts another."""
-        with self._lock:
-            if not self._last_words and not self._closed:
-                self._changed.wait(LEASE_SECONDS / 4)
-            commands, self._last_words = [last_word() for last_word in self._last_words], []
-            if not self._closed:
-                commands += [_renew_command(flight) for flight in self._held]
-            if not commands:
-                self._thread = None
-                return None
-            return commands
 
 
 def _read_answer(there: Any, flight: Flight) -> Joined | None:
@@ -278,36 +254,14 @@ def _blob(answer: Any) -> bytes:
     return b"" if len(blob) > MAX_ANSWER_BYTES or answer is None or answer == "" else blob
 
 
-def _answer_command(flight: Flight, blob: bytes, end: float) -> Command:
+def _hand_over(flight: Flight, blob: bytes, end: float) -> list[Command]:
     """Return what hands an answer over until ``end``, by this machine's monotonic clock."""
     left_ms = round((end - time.monotonic()) * 1000)
     if not blob or left_ms <= 0:
-        return _release_command(flight)
-    return server_scripts.replace(flight.name, flight.token, _ANSWERED + flight.mark + b":" + blob, left_ms)
+        return _release(flight)
+    after = _ANSWERED + flight.mark + b":" + blob
+    return [server_scripts.replace(flight.name, flight.token, after, left_ms)]
 
 
-def _lease_command(flight: Flight) -> Command:
-    return ("SET", flight.name, flight.token, "NX", "GET", "PX", round(LEASE_SECONDS * 1000))
-
-
-def _bound_command(flight: Flight) -> Command:
-    """Return what gives an end to what another program left there without one."""
-    return ("PEXPIRE", flight.name, round(ANSWER_SECONDS * 1000), "LT")
-
-
-def _take_command(flight: Flight, there: Any) -> Command:
-    """Return what takes the place of something useless, a key of another type too; the first who saw it gets it."""
-    seen = there if isinstance(there, bytes) else b""
-    return server_scripts.replace(flight.name, seen, flight.token, round(LEASE_SECONDS * 1000))
-
-
-def _mark_command(keys: LogKeys) -> Command:
-    return ("SET", keys.invalidated, secrets.token_hex(8), "EX", MARK_SECONDS)
-
-
-def _renew_command(flight: Flight) -> Command:
-    return server_scripts.renew(flight.name, flight.token, round(LEASE_SECONDS * 1000))
-
-
-def _release_command(flight: Flight) -> Command:
-    return server_scripts.release(flight.name, flight.token)
+def _release(flight: Flight) -> list[Command]:
+    return [server_scripts.release(flight.name, flight.token)]

@@ -243,7 +243,7 @@ def test_get_or_create_asks_once(face: Faces, settings: Callable[..., Settings])
     make = create if cache.kind == "sync" else create_async
     assert cache.run(cache.cache.get_or_create("What is it?", make)) == "made"
     assert written(settings()) == 1
-    eventually(cache, "What is it?")
+    eventually(cache, "What  is it?")  # found by the search: the exact tier folds no space within a text
     assert cache.run(cache.cache.get_or_create("What  is it?", make)) == "made"
     assert len(asked) == 1
 

@@ -25,7 +25,7 @@ from nearhit.write import fill_log
 from nearhit.write.fill_encoding import encode_fill
 from nearhit.write.wakeup import TASK_FILL, queue_name
 from tests.chaos.field import Field, metric, wait_for
-from tests.embedding_server import EmbeddingServer, reply_to
+from tests.support.embedding_server import EmbeddingServer, reply_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,7 @@
 
 What is not known to be harmless counts: a field that nobody here knows changes the digest, it never vanishes. What may
 differ between two conversations that share answers is written down in ``tests/support/conversations.py``, and held by
-``tests/unit/test_conversations.py``.
+``tests/unit/domain/test_conversations.py``.
 """
 
 from __future__ import annotations

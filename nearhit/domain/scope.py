@@ -23,7 +23,7 @@ MAX_VALUES = 8_000
 
 MAX_BYTES = 2 * 1024 * 1024
 """How many bytes of text and media one digest covers, a character beyond ASCII as four. That takes about 4 ms of CPU on
-one core of 2020, as many values as allowed another 4; see ``tests/unit/test_large_input.py``."""
+one core of 2020, as many values as allowed another 4; see ``tests/unit/domain/test_large_input.py``."""
 
 _MAX_DEPTH = 64
 _TINY = 64

@@ -20,7 +20,7 @@ from nearhit import FillOutcome
 from nearhit.admin.invalidate import TASK_INVALIDATE
 from nearhit.write.wakeup import TASK_FILL, TASK_FILL_MANY, queue_name
 from tests.chaos.field import CLAIM_IDLE_MS, Field, children_of, end, wait_for
-from tests.embedding_server import EmbeddingServer, reply_to
+from tests.support.embedding_server import EmbeddingServer, reply_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

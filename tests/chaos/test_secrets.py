@@ -10,7 +10,7 @@ from nearhit_worker.stack import Worker
 from nearhit.write.wakeup import TASK_FILL, TASK_FILL_MANY, queue_name
 from tests.chaos.field import wait_for
 from tests.chaos.test_processes import POOLS, plain_client, send, stored
-from tests.embedding_server import EmbeddingServer
+from tests.support.embedding_server import EmbeddingServer
 
 if TYPE_CHECKING:
     from tests.chaos.field import Field

@@ -12,7 +12,7 @@ from nearhit.embedding.deadline_embedder import DeadlineEmbedder
 from nearhit.embedding.litellm_embedder import LiteLLMEmbedder
 from nearhit.embedding.minilm.embedder import MiniLMEmbedder
 from nearhit.testing import HashEmbedder
-from tests.embedding_server import EmbeddingServer
+from tests.support.embedding_server import EmbeddingServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from nearhit.embedding.minilm.embedder import MiniLMEmbedder
 from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ConfigError, ContractError, EmbedderUnavailableError, NearhitError
 from nearhit.llm.client import load_litellm
-from tests.embedding_server import DIMENSION, EmbeddingServer, Reply, Request, refusal, reply_to, vectors_for
+from tests.support.embedding_server import DIMENSION, EmbeddingServer, Reply, Request, refusal, reply_to, vectors_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -305,7 +305,7 @@ import os, sys
 import numpy as np
 from nearhit.embedding.litellm_embedder import LiteLLMEmbedder
 from nearhit.domain.vectors import unit_rows
-from tests.embedding_server import vectors_for
+from tests.support.embedding_server import vectors_for
 
 def all_right(process):
     for model, embedder in embedders.items():

@@ -16,7 +16,7 @@ from nearhit.write import dead_letters
 
 if TYPE_CHECKING:
     from nearhit.settings import Settings
-    from tests.embedding_server import EmbeddingServer
+    from tests.support.embedding_server import EmbeddingServer
 
 
 def hashed(made: Settings, **changes: Any) -> Runtime:

@@ -12,7 +12,7 @@ from nearhit_worker.stack import ValkeyServer
 
 from nearhit import Metrics
 from nearhit.embedding.resolve import embedder_for
-from tests.embedding_server import EmbeddingServer
+from tests.support.embedding_server import EmbeddingServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

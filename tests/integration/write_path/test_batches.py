@@ -9,7 +9,7 @@ import pytest
 
 from nearhit import SemanticCache
 from nearhit.testing import HashEmbedder
-from tests.embedding_server import EmbeddingServer, refusal, reply_to
+from tests.support.embedding_server import EmbeddingServer, refusal, reply_to
 from tests.support.log import drained, hashed, letters, prompts_in, texts_asked
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from nearhit_worker.stack import ValkeyServer, wait_until
 
 from nearhit import Hit, SemanticCache
-from tests.embedding_server import EmbeddingServer, refusal
+from tests.support.embedding_server import EmbeddingServer, refusal
 from tests.support.log import drained, hashed, letters
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Pure parts of the write path: backoff, what is claimed together, the spool, requests for a refresh."""
+"""Pure parts of the write path: what is claimed together, the spool, requests for a refresh."""
 
 from __future__ import annotations
 
@@ -11,29 +11,12 @@ from nearhit_worker.stack import wait_until
 
 from nearhit.errors import MessageError
 from nearhit.flow.steps import Send
-from nearhit.resilience.backoff import Backoff
 from nearhit.valkey.key_names import LogKeys
 from nearhit.write.drain import Gathering, least_suspect
 from nearhit.write.fill_log import Logged as Row
 from nearhit.write.fill_log import Silent, retry_later
 from nearhit.write.refresh_queue import decode_request, encode_request
 from nearhit.write.spool import Spool, Spooled
-
-CHANCES = st.floats(0, 1, exclude_max=True)
-
-
-@given(st.integers(0, 10_000), CHANCES, st.none() | st.floats(0, 1e9))
-def test_a_wait_is_never_negative_and_never_above_its_ceilings(tries: int, chance: float, after: float | None) -> None:
-    wait = Backoff(0.25, 60.0).wait_seconds(tries, chance, after)
-    assert 0 <= wait <= (60 if after is None else 601)
-    if after is not None:
-        assert wait >= min(after, 600)
-
-
-@given(st.integers(0, 100), CHANCES)
-def test_jitter_takes_the_whole_width_of_the_wait(tries: int, chance: float) -> None:
-    whole = min(60.0, 0.25 * 2.0**tries)
-    assert Backoff(0.25, 60.0).wait_seconds(tries, chance) == pytest.approx(whole * chance)
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=70))

@@ -15,7 +15,7 @@ from nearhit.errors import ConfigError, ContractError, EmbedderUnavailableError
 from nearhit.flow.async_runner import drive_async
 from nearhit.flow.ports import Embeddings
 from nearhit.flow.runner import drive
-from nearhit.llm.client import NoRetries, error_types, load_litellm, provider_of, translate
+from nearhit.llm.client import NoRetries, client_timeout, error_types, load_litellm, provider_of, translate
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -150,7 +150,7 @@ class LiteLLMEmbedder:
         request: Request = {
             "model": self.name,
             "input": texts,
-            "timeout": left,
+            "timeout": client_timeout(left),
             "max_retries": NoRetries(0),
             "num_retries": 0,
             "caching": False,  # a cache of the application may be this one: it would ask itself

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearhit.errors import ConfigError, JudgeUnavailableError, NearhitError
 from nearhit.judge.judge_prompt import SYSTEM, judgement, messages
-from nearhit.llm.client import NoRetries, error_types, load_litellm, translate
+from nearhit.llm.client import NoRetries, client_timeout, error_types, load_litellm, translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,7 +116,7 @@ class LiteLLMJudge:
             "messages": messages(prompt, candidate),
             "temperature": 0,
             "max_tokens": _MAX_TOKENS,
-            "timeout": timeout_seconds,
+            "timeout": client_timeout(timeout_seconds),
             "max_retries": NoRetries(0),
             "num_retries": 0,
             "stream": False,

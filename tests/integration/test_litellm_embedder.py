@@ -19,6 +19,7 @@ from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ConfigError, ContractError, EmbedderUnavailableError, NearhitError
 from nearhit.llm.client import load_litellm
 from tests.support.embedding_server import DIMENSION, EmbeddingServer, Reply, Request, refusal, reply_to, vectors_for
+from tests.support.faces import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -176,6 +177,24 @@ def test_a_wait_may_be_a_date(server: EmbeddingServer) -> None:
     assert caught.value.retry_after_seconds == pytest.approx(60, abs=5)
 
 
+@pytest.mark.parametrize("model", [MODEL, "hosted_vllm/x"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_calls_with_any_time_left_share_a_connection(kind: str, model: str) -> None:
+    with EmbeddingServer() as server:  # a client of LiteLLM's goes by the address
+        embedder = embedder_on(server, model)
+
+        async def scene() -> None:
+            for left in (9.0, 9.5, 10.0, 12.0):
+                await embedder.embed_async(TEXTS, left)
+
+        if kind == "asyncio":
+            asyncio.run(scene())
+        else:
+            for left in (9.0, 9.5, 10.0, 12.0):
+                embedder.embed(TEXTS, left)
+        assert (server.connections, len(server.requests)) == (1, 4)
+
+
 def test_a_hung_endpoint_is_given_up_in_time(server: EmbeddingServer, embed: Callable[..., Embeddings]) -> None:
     server.behave = server.hang
     start = time.monotonic()
@@ -306,6 +325,7 @@ import numpy as np
 from nearhit.embedding.litellm_embedder import LiteLLMEmbedder
 from nearhit.domain.vectors import unit_rows
 from tests.support.embedding_server import vectors_for
+from tests.support.faces import KINDS
 
 def all_right(process):
     for model, embedder in embedders.items():

@@ -48,16 +48,21 @@ def refusal(status: int, headers: Mapping[str, str] | None = None) -> Callable[[
 
 
 class EmbeddingServer:
-    """The server; ``behave`` says how it answers, ``requests`` is what it was asked."""
+    """The server; ``behave`` says how it answers, ``requests`` and ``connections`` are what it got."""
 
     def __init__(self) -> None:
         self.behave: Callable[[Request], Reply] = reply_to
         self.requests: list[Request] = []
+        self.connections = 0
         self.released = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                outer.connections += 1
+                super().setup()
 
             def do_POST(self) -> None:
                 request = json.loads(self.rfile.read(int(self.headers["content-length"])))

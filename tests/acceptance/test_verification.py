@@ -26,17 +26,20 @@ NEARER = "how do i reset my password please thanks"
 """0.87 and 0.93 from the cached one for hash/64."""
 
 OTHER_PROCESS = """
-import sys, time
+import sys
+from nearhit_worker.stack import wait_until
 from nearhit import SemanticCache, Settings
 url, namespace = sys.argv[1:]
 settings = Settings(threshold=0.8, url=url, namespace=namespace, model="hash/64", guard=False, deadline_ms=2000)
 with SemanticCache(settings) as cache:
     cache.warm_up(30)
-    end = time.monotonic() + 100
+    outcomes = []
     for wanted in (True, False):
-        while time.monotonic() < end and bool(outcome := cache.lookup("how can i reset my password please")) != wanted:
-            time.sleep(0.1)
-        print("hit" if outcome else "miss", outcome.threshold, flush=True)
+        def there():
+            outcomes.append(cache.lookup("how can i reset my password please"))
+            return bool(outcomes[-1]) == wanted
+        wait_until(there, 100, f"a hit: {wanted}")
+        print("hit" if wanted else "miss", outcomes[-1].threshold, flush=True)
 """
 
 

@@ -42,7 +42,7 @@ class QuickWorker(Worker):
         assert self.child is not None
         self.child.kill()
         code = (
-            f"import sys, worker.app as app; app.VISIBILITY_SECONDS = {VISIBILITY_SECONDS}; "
+            f"import sys, nearhit_worker.app as app; app.VISIBILITY_SECONDS = {VISIBILITY_SECONDS}; "
             "from nearhit_worker.__main__ import main; sys.exit(main(sys.argv[1:]))"
         )
         env = {**os.environ, **self.settings, "NEARHIT_METRICS_PORT": str(self.metrics_port)}

@@ -128,7 +128,8 @@ def test_what_a_silent_worker_held_is_taken_over(runtime: Runtime, on_cluster: C
         cache.fill(QUESTION, "an answer")
     assert runtime.log.run(fill_log.read(runtime.keys, "interactive", "gone", 10, last=True), 5)
     other = Runtime(on_cluster(claim_idle_ms=100), Metrics())
-    time.sleep(0.2)
+    held = fill_log.silent
+    wait_until(lambda: bool(other.log.run(held(other.keys, "interactive", 100, 10), 5)), 10, "its worker is silent")
     other.tick("interactive")
     other.close()
     assert runtime.log.run(fill_log.depth(runtime.keys, "interactive"), 5).fills == 0

@@ -173,22 +173,20 @@ def test_a_namespace_has_a_bounded_number_of_thresholds(
 
 
 OTHER_PROCESS = """
-import sys, time
+import sys
+from nearhit_worker.stack import wait_until
 from nearhit import SemanticCache, Settings
 url, namespace, engine = sys.argv[1:]
 settings = Settings(threshold=0.8, url=url, namespace=namespace, model="hash/64", guard=False, deadline_ms=2000)
 with SemanticCache(settings) as cache:
     cache.warm_up(30)
-    end = time.monotonic() + 60
-    while time.monotonic() < end and not cache.lookup("how can i reset my password please"):
-        time.sleep(0.1)
-    print("hit", flush=True)
-    while time.monotonic() < end:
-        outcome = cache.lookup("how can i reset my password please")
-        if not outcome:
-            print("miss", outcome.threshold, flush=True)
-            break
-        time.sleep(0.1)
+    outcomes = []
+    for wanted in (True, False):
+        def there():
+            outcomes.append(cache.lookup("how can i reset my password please"))
+            return bool(outcomes[-1]) == wanted
+        wait_until(there, 60, f"a hit: {wanted}")
+        print(*(["hit"] if wanted else ["miss", outcomes[-1].threshold]), flush=True)
 """
 
 

@@ -13,6 +13,7 @@ from nearhit.flow.runner import run_sends
 from nearhit.valkey.key_names import LogKeys
 from nearhit.valkey.link import link_for
 from nearhit.write import dead_letters
+from nearhit.write.fill_log import GROUP
 
 if TYPE_CHECKING:
     from nearhit.settings import Settings
@@ -48,6 +49,17 @@ def drained(runtime: Runtime, server: ValkeyServer, seconds: float = 20.0, lane:
             return int(client.xlen(keys.log(lane)) + client.zcard(keys.retry(lane))) == 0
 
     wait_until(empty, seconds, "the log is empty")
+
+
+def wait_until_silent(server: ValkeyServer, namespace: str, idle_ms: int, lane: str = "interactive") -> None:
+    """Wait until whoever has fills in work was silent for so long that another worker may claim them."""
+
+    def silent() -> bool:
+        with server.client() as client:
+            rows = client.xpending_range(LogKeys(namespace).log(lane), GROUP, "-", "+", 100)
+        return all(row["time_since_delivered"] >= idle_ms for row in rows)
+
+    wait_until(silent, 10, f"fills in work were left alone for {idle_ms} ms")
 
 
 def prompts_in(server: ValkeyServer, namespace: str) -> dict[str, str]:

@@ -6,10 +6,14 @@ import json
 import os
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from nearhit_worker.stack import wait_until
+
+from nearhit.errors import UnavailableError
 
 if TYPE_CHECKING:
     import signal
@@ -110,10 +114,9 @@ def children_of(pid: int) -> dict[str, int]:
 
 def still_running(pids: dict[str, int], timeout_seconds: float = 5.0) -> list[str]:
     """Return the names of the processes that are there after a moment of grace."""
-    end = time.monotonic() + timeout_seconds
-    while (left := [name for name, pid in pids.items() if _is_there(pid)]) and time.monotonic() < end:
-        time.sleep(0.05)
-    return left
+    with suppress(UnavailableError):
+        wait_until(lambda: not any(map(_is_there, pids.values())), timeout_seconds, "they end")
+    return [name for name, pid in pids.items() if _is_there(pid)]
 
 
 def _is_there(pid: int) -> bool:

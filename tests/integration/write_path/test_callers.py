@@ -16,7 +16,7 @@ from nearhit import AsyncSemanticCache, FillOutcome, SemanticCache
 from nearhit.errors import StoreUnavailableError
 from nearhit.valkey.key_names import LogKeys
 from nearhit.write import fill_log
-from tests.support.log import drained, hashed, run
+from tests.support.log import drained, hashed, run, wait_until_silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,6 +187,6 @@ def test_a_worker_at_a_full_log_server_keeps_its_fills(
         with pytest.raises(StoreUnavailableError, match=r"OOM|OutOfMemory|maxmemory"):
             runtime.drain("interactive")
         client.config_set("maxmemory", 0)
-        time.sleep(0.12)
+        wait_until_silent(own_server, made.namespace, 100)
         drained(runtime, own_server)
         assert client.xlen(keys.dead) == 1

@@ -14,7 +14,7 @@ from nearhit.flow.steps import ReplyError
 from nearhit.testing import HashEmbedder
 from nearhit.valkey.key_names import LogKeys
 from nearhit.write import dead_letters, fill_log
-from tests.support.log import drained, hashed, letters, prompts_in, run
+from tests.support.log import drained, hashed, letters, prompts_in, run, wait_until_silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,7 +94,7 @@ def test_neighbours_of_a_fill_that_kills_workers_are_stored_and_it_alone_is_buri
             drained(runtime, server)
             break
         except Fatal:
-            time.sleep(0.12)
+            wait_until_silent(server, made.namespace, 100)
     assert len(prompts_in(server, made.namespace)) == 5
     [letter] = letters(server, made.namespace)
     assert (letter.reason, letter.fill and letter.fill.prompt) == ("poison", "deadly")

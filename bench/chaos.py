@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from bench.tables import DOCS, markdown, put, where
 from tests.chaos.cells import CELLS
 from tests.chaos.events import EVENTS
-from tests.chaos.field import CLAIM_IDLE_MS
 from tests.chaos.matrix import CALLERS, FACES, OF_EACH, PER_SECOND, run_cell
+from tests.chaos.stack import CLAIM_IDLE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ from nearhit_worker.stack import ValkeyServer
 from bench.measure import Line, at_least
 from nearhit import AsyncSemanticCache, Hit, Miss, SemanticCache, Settings
 from tests.support.delay import Delay
-from tests.support.shelf import Shelf
+from tests.support.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,9 +67,9 @@ def lines(seconds: float) -> Iterator[Line]:
     """
     with tempfile.TemporaryDirectory() as folder, ValkeyServer(Path(folder) / "valkey") as server:
         here = Settings(threshold=0.8, url=server.url, model="hash/64", guard=False, engine="local")
-        shelf = Shelf(here)
-        shelf.add(QUESTION, "a thing")
-        shelf.close()
+        store = Store(here)
+        store.add(QUESTION, "a thing")
+        store.close()
         for losses in LOSSES:
             for milliseconds in ROUND_TRIPS_MS:
                 for twin in ("", ", asyncio"):

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.support import observability as seen
 from tests.support import renderer
 from tests.support.chat_server import ChatServer
-from tests.support.stage import stage
+from tests.support.monitored_stack import stage
 
 SECONDS = 240
 STEP_SECONDS = 4

@@ -24,7 +24,7 @@ from nearhit.valkey.link import link_for
 from nearhit.write import fill_log
 from nearhit.write.fill_encoding import encode_fill
 from nearhit.write.wakeup import TASK_FILL, queue_name
-from tests.chaos.field import Field, metric, wait_for
+from tests.chaos.stack import Stack, metric, wait_for
 from tests.support.embedding_server import EmbeddingServer, reply_to
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def main() -> int:
 
 def publish(count: int = 1_000) -> str:
     """Return what it costs a caller to hand over one fill, by way."""
-    with tempfile.TemporaryDirectory() as folder, Field(Path(folder)) as ground:
-        ways = _ways(ground)
+    with tempfile.TemporaryDirectory() as folder, Stack(Path(folder)) as stack:
+        ways = _ways(stack)
         times: list[list[float]] = [[] for _ in ways]
         for number in range(count + 100):  # in turns, so that whatever else the machine does falls on all alike
             for (_, fills, _, call), taken in zip(ways, times, strict=True):
@@ -70,20 +70,20 @@ def publish(count: int = 1_000) -> str:
     return markdown(head, rows) + f"\n\n{where()} One fill at a time, loopback, AOF everysec."
 
 
-def _ways(ground: Field) -> list[tuple[str, int, str, Callable[[int], object]]]:
+def _ways(stack: Stack) -> list[tuple[str, int, str, Callable[[int], object]]]:
     """Return name, fills at once, remark and the call of each way."""
     from celery import Celery  # noqa: PLC0415 - a bench of it
     from kombu import Connection, Exchange, Producer  # noqa: PLC0415 - the same
 
-    url = ground.log_server.url.replace("valkey://", "redis://")
+    url = stack.log_server.url.replace("valkey://", "redis://")
     app = Celery("bench", broker=url, set_as_current=False)
     queue = queue_name("chaos", "interactive")
     row = {"prompt": "a question of a usual length, asked by someone", "answer": ANSWER}
     producer = Producer(Connection(url).channel(), Exchange(queue), routing_key=queue, serializer="json")
     query: Any = read_question(row["prompt"], None)
     blob = encode_fill(Lifetimes(), query, ANSWER, {})
-    keys, link = LogKeys("chaos"), link_for(ground.log_server.client())
-    cache = ground.client(broker_url=url)
+    keys, link = LogKeys("chaos"), link_for(stack.log_server.client())
+    cache = stack.client(broker_url=url)
     cache.fill("first", ANSWER)
 
     def batched(_: int) -> None:  # 64 in one round trip, divided among them
@@ -148,11 +148,11 @@ def _stored_a_second(batch: int, threads: int = 4, fills: int = 0, *, carried: b
 
     with tempfile.TemporaryDirectory() as folder, EmbeddingServer() as endpoint:
         model = {"model": "hash/384"} if carried else {"model": "openai/stub"}
-        with Field(Path(folder), **model, batch_max_fills=batch, concurrency=threads) as ground:
-            with ground.client() as cache:
-                worker = _worker(ground, endpoint)
+        with Stack(Path(folder), **model, batch_max_fills=batch, concurrency=threads) as stack:
+            with stack.client() as cache:
+                worker = _worker(stack, endpoint)
                 cache.fill("first", ANSWER)
-                wait_for(lambda: len(ground.entries()) == 1, 60, "the worker has loaded its embedder")
+                wait_for(lambda: len(stack.entries()) == 1, 60, "the worker has loaded its embedder")
                 endpoint.behave = slowly
                 asked = len(endpoint.requests)
                 before = metric(worker, "nearhit_upserts_total")
@@ -163,12 +163,12 @@ def _stored_a_second(batch: int, threads: int = 4, fills: int = 0, *, carried: b
             return f"{fills / seconds:,.0f}", "0" if carried else f"{len(endpoint.requests) - asked}"
 
 
-def _worker(ground: Field, endpoint: EmbeddingServer) -> Any:
+def _worker(stack: Stack, endpoint: EmbeddingServer) -> Any:
     from nearhit_worker.stack import Worker  # noqa: PLC0415 - one use
 
-    variables = {**ground.variables, "OPENAI_API_KEY": "sk-bench", "OPENAI_BASE_URL": endpoint.url}
-    worker = Worker(ground.folder / "worker", {**variables, "OPENAI_API_BASE": endpoint.url})
-    ground.workers.append(worker)
+    variables = {**stack.variables, "OPENAI_API_KEY": "sk-bench", "OPENAI_BASE_URL": endpoint.url}
+    worker = Worker(stack.folder / "worker", {**variables, "OPENAI_API_BASE": endpoint.url})
+    stack.workers.append(worker)
     return worker.start()
 
 
@@ -194,21 +194,21 @@ def lag(seconds: float = 20.0) -> str:
     """Return how long it takes from a fill until its entry is there, at 100 fills/s, alone and beside a bulk load."""
     rows = []
     for model, note in (("hash/384", "no model"), ("local/minilm", "in the worker's process")):
-        with tempfile.TemporaryDirectory() as folder, Field(Path(folder), model=model, threshold=1.0) as ground:
-            worker = ground.add_worker(concurrency=4)
-            with ground.client() as cache:
+        with tempfile.TemporaryDirectory() as folder, Stack(Path(folder), model=model, threshold=1.0) as stack:
+            worker = stack.add_worker(concurrency=4)
+            with stack.client() as cache:
                 cache.warm_up()
                 cache.fill("first", ANSWER)
-                wait_for(lambda: len(ground.entries()) >= 1, 60, "the worker has loaded its embedder")
-                alone = _lags(ground, cache, seconds, "alone")
+                wait_for(lambda: len(stack.entries()) >= 1, 60, "the worker has loaded its embedder")
+                alone = _lags(stack, cache, seconds, "alone")
                 before = metric(worker, "nearhit_upserts_total")
                 # a process of its own: in this one it would hold up the filler and the watch
                 loader = multiprocessing.get_context("spawn").Process(
-                    target=_load, args=(ground.variables,), daemon=True
+                    target=_load, args=(stack.variables,), daemon=True
                 )
                 loader.start()
                 time.sleep(1.0)
-                beside = _lags(ground, cache, seconds, "beside")
+                beside = _lags(stack, cache, seconds, "beside")
                 bulk = (metric(worker, "nearhit_upserts_total") - before) / (seconds + 1)
                 loader.kill()
                 loader.join()
@@ -220,7 +220,7 @@ def lag(seconds: float = 20.0) -> str:
     return markdown(head, rows) + f"\n\n{where()} {note}"
 
 
-def _lags(ground: Field, cache: SemanticCache, seconds: float, name: str) -> tuple[float, float]:
+def _lags(stack: Stack, cache: SemanticCache, seconds: float, name: str) -> tuple[float, float]:
     """Fill at 100 a second, watch for each entry every 2 ms, and return p50 and p99 in seconds."""
     space = cache._readiness.space  # noqa: SLF001 - names of entries
     if space is None:
@@ -231,7 +231,7 @@ def _lags(ground: Field, cache: SemanticCache, seconds: float, name: str) -> tup
     finished = threading.Event()
 
     def watch() -> None:
-        with ground.cache_server.client() as client:
+        with stack.cache_server.client() as client:
             while not (finished.is_set() and not waiting):
                 with lock:
                     keys = list(waiting)

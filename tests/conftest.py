@@ -15,7 +15,7 @@ from nearhit.embedding.vector_cache import VectorCache
 from nearhit.settings import Settings
 from tests.support.faces import KINDS, Face
 from tests.support.running import RunningServer
-from tests.support.shelf import Shelf
+from tests.support.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -162,12 +162,12 @@ def face(kind: str, settings: Callable[..., Settings]) -> Iterator[Callable[...,
 
 
 @pytest.fixture
-def shelf(settings: Callable[..., Settings]) -> Iterator[Callable[..., Shelf]]:
-    """Makes shelves that put entries into the namespace under test; keyword arguments are settings."""
-    made: list[Shelf] = []
+def store(settings: Callable[..., Settings]) -> Iterator[Callable[..., Store]]:
+    """Makes stores that put entries into the namespace under test; keyword arguments are settings."""
+    made: list[Store] = []
 
-    def make(embedder: object = None, **changes: object) -> Shelf:
-        made.append(Shelf(settings(**changes), embedder))  # type: ignore[arg-type]  # any double of the port
+    def make(embedder: object = None, **changes: object) -> Store:
+        made.append(Store(settings(**changes), embedder))  # type: ignore[arg-type]  # any double of the port
         return made[-1]
 
     yield make

@@ -13,7 +13,7 @@ from nearhit_worker.stack import ValkeyServer, Worker, wait_until
 from nearhit import Hit, Settings, Thresholds
 from tests.support.faces import Face
 from tests.support.judging_server import JudgingServer
-from tests.support.shelf import Shelf
+from tests.support.store import Store
 from tests.support.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def worker(made: Settings, model: JudgingServer, tmp_path: Path) -> Iterator[Wor
 def test_wrong_hits_raise_the_threshold_and_other_processes_refuse_within_seconds(
     made: Settings, worker: Worker, model: JudgingServer, tmp_path: Path, kind: str
 ) -> None:
-    shelf = Shelf(made)
-    shelf.add(CACHED, "Use the link on the sign-in page.")
+    store = Store(made)
+    store.add(CACHED, "Use the link on the sign-in page.")
     command = [sys.executable, "-c", OTHER_PROCESS, made.url, made.namespace]
     with Face(kind, made) as face, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
@@ -101,7 +101,7 @@ def test_wrong_hits_raise_the_threshold_and_other_processes_refuse_within_second
         near = face.lookup(NEARER)
         assert isinstance(near, Hit)
         assert near.threshold == 0.875
-    shelf.close()
+    store.close()
     assert {body["model"] for _, body in model.asked} == {"stub", "judge"}
     with urllib.request.urlopen(worker.metrics_url) as reply:  # noqa: S310 - our own
         lines = reply.read().decode().splitlines()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Self
 from nearhit_worker.stack import ValkeyServer, free_port
 from redis.exceptions import MovedError
 
-from tests.chaos.field import Field
 from tests.chaos.rabbit import RabbitServer, rabbitmq_program
+from tests.chaos.stack import Stack
 from tests.support import slow_disk
 from tests.support.cluster import join
 from tests.support.slow_disk import SlowDiskServer
@@ -87,7 +87,7 @@ CELLS = (
 )
 
 
-class CellField(Field):
+class CellStack(Stack):
     """The servers and workers of a cell. The cache server syncs every write, so that a loss is the log's.
 
     Args:

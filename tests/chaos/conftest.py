@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chaos.field import Field
+from tests.chaos.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Field]:
+def stack(tmp_path: Path) -> Iterator[Stack]:
     """Two durable servers, no worker yet."""
-    with Field(tmp_path) as one:
+    with Stack(tmp_path) as one:
         yield one

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from nearhit_worker.stack import Worker
 
-from tests.chaos.field import children_of
 from tests.chaos.rabbit import RabbitServer
+from tests.chaos.stack import children_of
 
 if TYPE_CHECKING:
     import random
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nearhit_worker.stack import Child, ValkeyServer
 
-    from tests.chaos.cells import CellField
+    from tests.chaos.cells import CellStack
 
 VICTIMS = ("worker", "log server", "cache server", "broker")
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGSTOP")
@@ -63,30 +63,30 @@ def in_turn(count: int, dice: random.Random) -> list[Event]:
     return [BACKLOG, *rounds][:count]
 
 
-def happen(event: Event, ground: CellField, dice: random.Random) -> float | None:
+def happen(event: Event, stack: CellStack, dice: random.Random) -> float | None:
     """Let an event happen, and bring the process back; return when the log's server was killed, if it was."""
     if event == BACKLOG:
-        return _kill_with_backlog(ground, dice)
+        return _kill_with_backlog(stack, dice)
     happened = time.time()
-    _happen(event, ground, dice)
+    _happen(event, stack, dice)
     return happened if (event.victim, event.signal) == ("log server", "SIGKILL") else None
 
 
-def _kill_with_backlog(ground: CellField, dice: random.Random) -> float:
-    workers = [pid for worker in ground.workers for pid in _pids(worker)]
+def _kill_with_backlog(stack: CellStack, dice: random.Random) -> float:
+    workers = [pid for worker in stack.workers for pid in _pids(worker)]
     _send(workers, signal.SIGSTOP)
     try:
         time.sleep(dice.uniform(0.5, 2.0))
         happened = time.time()
-        ground.log_server.kill()
-        ground.log_server.start()
+        stack.log_server.kill()
+        stack.log_server.start()
     finally:
         _send(reversed(workers), signal.SIGCONT)
     return happened
 
 
-def _happen(event: Event, ground: CellField, dice: random.Random) -> None:
-    victim = _of(event.victim, ground, dice)
+def _happen(event: Event, stack: CellStack, dice: random.Random) -> None:
+    victim = _of(event.victim, stack, dice)
     if event.signal == "SIGSTOP":
         pids = _pids(victim)
         _send(pids, signal.SIGSTOP)
@@ -107,10 +107,10 @@ def _happen(event: Event, ground: CellField, dice: random.Random) -> None:
         victim.start()
 
 
-def _of(name: str, ground: CellField, dice: random.Random) -> Worker | ValkeyServer | RabbitServer:
+def _of(name: str, stack: CellStack, dice: random.Random) -> Worker | ValkeyServer | RabbitServer:
     if name == "worker":
-        return dice.choice(ground.workers)
-    return {"log server": ground.log_server, "cache server": ground.cache_server, "broker": ground.broker}[name]
+        return dice.choice(stack.workers)
+    return {"log server": stack.log_server, "cache server": stack.cache_server, "broker": stack.broker}[name]
 
 
 def _child(victim: Worker | ValkeyServer | RabbitServer) -> Child:

@@ -17,9 +17,9 @@ from nearhit_worker.stack import wait_until
 
 from nearhit import Hit, SemanticCache, Settings
 from nearhit.telemetry.metrics import LANES
-from tests.chaos.cells import CellField
+from tests.chaos.cells import CellStack
 from tests.chaos.events import happen, in_turn
-from tests.chaos.field import wait_for
+from tests.chaos.stack import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,18 +110,18 @@ def run_cell(cell: Cell, folder: Path, events: int, seed: int = 1, module: str =
     dice = random.Random(f"{cell.name} {seed}")
     result = Result(cell.name)
     deaths: list[float] = []
-    with CellField(folder, cell, module) as ground:
-        fillers = Fillers(ground, seed, of_each)
+    with CellStack(folder, cell, module) as stack:
+        fillers = Fillers(stack, seed, of_each)
         try:
-            _start_workers(ground)
+            _start_workers(stack)
             fillers.wait_for_fills()
             for event in in_turn(events, dice):
                 time.sleep(dice.uniform(0.2, 0.6))
-                _let_happen(event, ground, dice, result, deaths)
+                _let_happen(event, stack, dice, result, deaths)
         finally:
             told, result.flushed = fillers.end()
-        wait_for(lambda: ground.left_in_log() == 0, _RECOVERY_SECONDS, "the logs are empty")
-        _count(result, ground, told, deaths if cell.may_lose else [])
+        wait_for(lambda: stack.left_in_log() == 0, _RECOVERY_SECONDS, "the logs are empty")
+        _count(result, stack, told, deaths if cell.may_lose else [])
     result.seconds = time.monotonic() - started
     return result
 
@@ -129,8 +129,8 @@ def run_cell(cell: Cell, folder: Path, events: int, seed: int = 1, module: str =
 class Fillers:
     """The processes that fill."""
 
-    def __init__(self, ground: CellField, seed: int, of_each: int) -> None:
-        self._folder = ground.folder / "fillers"
+    def __init__(self, stack: CellStack, seed: int, of_each: int) -> None:
+        self._folder = stack.folder / "fillers"
         self._folder.mkdir()
         self._processes: list[subprocess.Popen[bytes]] = []
         self._outs: list[Path] = []
@@ -144,7 +144,7 @@ class Fillers:
                     subprocess.Popen(
                         [*command, "--out", str(out)],
                         cwd=ROOT,
-                        env=_environment(ground),
+                        env=_environment(stack),
                         stdin=subprocess.PIPE,
                         stdout=log,
                         stderr=log,
@@ -173,8 +173,8 @@ class Fillers:
         return [told for out in self._outs if out.exists() for told in _read(out)], not any(codes)
 
 
-def _environment(ground: CellField) -> dict[str, str]:
-    return {**os.environ, **ground.variables, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+def _environment(stack: CellStack) -> dict[str, str]:
+    return {**os.environ, **stack.variables, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _read(out: Path) -> Iterator[Told]:
@@ -182,38 +182,38 @@ def _read(out: Path) -> Iterator[Told]:
         yield Told(*json.loads(line))
 
 
-def _start_workers(ground: CellField) -> None:
+def _start_workers(stack: CellStack) -> None:
     """Start two workers at once and wait for both."""
-    arguments = ("--pool", "prefork") if ground.cell.pool == "prefork" else ()
+    arguments = ("--pool", "prefork") if stack.cell.pool == "prefork" else ()
     for _ in range(2):
-        ground.spawn_worker(*arguments)
-    for worker in ground.workers:
+        stack.spawn_worker(*arguments)
+    for worker in stack.workers:
         wait_until(worker.ready, 90, f"{worker.name} is ready")
 
 
-def _let_happen(event: Event, ground: CellField, dice: random.Random, result: Result, deaths: list[float]) -> None:
+def _let_happen(event: Event, stack: CellStack, dice: random.Random, result: Result, deaths: list[float]) -> None:
     happened = time.monotonic()
-    death = happen(event, ground, dice)
+    death = happen(event, stack, dice)
     if death is not None:
         deaths.append(death)
     until_ms = time.time() * 1000
-    wait_for(lambda: not _behind(ground, until_ms), _RECOVERY_SECONDS, f"all is stored after {event}")
+    wait_for(lambda: not _behind(stack, until_ms), _RECOVERY_SECONDS, f"all is stored after {event}")
     result.events += 1
     result.recovered.setdefault(str(event), []).append(round(time.monotonic() - happened, 2))
 
 
-def _behind(ground: CellField, until_ms: float) -> bool:
+def _behind(stack: CellStack, until_ms: float) -> bool:
     """Return whether the log still has something of before."""
-    with ground.log_server.client() as client, client.pipeline(transaction=False) as pipe:
+    with stack.log_server.client() as client, client.pipeline(transaction=False) as pipe:
         for lane in LANES:
-            pipe.xrange(f"nearhit:{{{ground.namespace}}}:log:{lane}", "-", "+", 1)
-            pipe.zcard(f"nearhit:{{{ground.namespace}}}:retry:{lane}")
+            pipe.xrange(f"nearhit:{{{stack.namespace}}}:log:{lane}", "-", "+", 1)
+            pipe.zcard(f"nearhit:{{{stack.namespace}}}:retry:{lane}")
         replies = pipe.execute()
     firsts = [int(rows[0][0].split(b"-")[0]) for rows in replies[::2] if rows]
     return any(replies[1::2]) or any(first <= until_ms for first in firsts)
 
 
-def _count(result: Result, ground: CellField, told: list[Told], deaths: list[float]) -> None:
+def _count(result: Result, stack: CellStack, told: list[Told], deaths: list[float]) -> None:
     newest: dict[str, Told] = {}
     for one in told:
         newest[one.prompt] = one  # one caller each, in order
@@ -223,7 +223,7 @@ def _count(result: Result, ground: CellField, told: list[Told], deaths: list[flo
     result.slowest = round(max(one.ended - one.started for one in told), 3)
     result.slowest = round(max(one.ended - one.started for one in told), 3)
     stored: dict[str, list[str]] = {}
-    for row in ground.entries().values():
+    for row in stack.entries().values():
         stored.setdefault(row[b"prompt"].decode(), []).append(json.loads(row[b"response"]))
     for prompt, one in newest.items():
         if one.answer in stored.get(prompt, []):
@@ -234,14 +234,14 @@ def _count(result: Result, ground: CellField, told: list[Told], deaths: list[flo
         elif one.outcome == "spooled":
             result.lost_spooled += 1
     result.twice = sum(len(answers) > 1 for answers in stored.values())
-    result.dead = len(ground.dead())
-    result.not_found = _not_found(ground, stored)
+    result.dead = len(stack.dead())
+    result.not_found = _not_found(stack, stored)
 
 
-def _not_found(ground: CellField, stored: dict[str, list[str]]) -> int:
+def _not_found(stack: CellStack, stored: dict[str, list[str]]) -> int:
     """Return how many of a sample of stored questions a lookup does not find."""
     prompts = random.Random(5).sample(sorted(stored), min(SAMPLE, len(stored)))
-    with SemanticCache(Settings.from_env(ground.variables)) as cache:
+    with SemanticCache(Settings.from_env(stack.variables)) as cache:
         cache.warm_up(60)
         missing = set(prompts)
 

@@ -10,7 +10,7 @@ import pytest
 from nearhit import FillOutcome
 
 if TYPE_CHECKING:
-    from tests.chaos.field import Field
+    from tests.chaos.stack import Stack
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
@@ -26,17 +26,17 @@ def peak_mib(pid: int) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no such resource: the peak of a process")
-def test_a_worker_that_meets_a_hundred_and_twenty_large_answers_stays_small(ground: Field) -> None:
-    with ground.client(enqueue_deadline_ms=10_000, spool_max_fills=0) as cache:
+def test_a_worker_that_meets_a_hundred_and_twenty_large_answers_stays_small(stack: Stack) -> None:
+    with stack.client(enqueue_deadline_ms=10_000, spool_max_fills=0) as cache:
         for number in range(ANSWERS):
             answer = f"{number} ".ljust(ANSWER_BYTES, "x")
             assert cache.fill(f"question {number}", answer, ttl_seconds=600) is FillOutcome.ACCEPTED
-    worker = ground.add_worker()
+    worker = stack.add_worker()
     assert worker.child is not None
     before = peak_mib(worker.child.process.pid)
-    ground.wait_until_stored(120)
-    with ground.cache_server.client() as client:
-        names = list(client.scan_iter(f"nearhit:{ground.namespace}:*:e:*", count=1000))
+    stack.wait_until_stored(120)
+    with stack.cache_server.client() as client:
+        names = list(client.scan_iter(f"nearhit:{stack.namespace}:*:e:*", count=1000))
         assert len(names) == ANSWERS
         assert all(client.hstrlen(name, "response_large") > ANSWER_BYTES for name in names)
     grown = peak_mib(worker.child.process.pid) - before

@@ -19,7 +19,7 @@ from nearhit_worker.stack import Child, ValkeyServer, Worker, wait_until
 from nearhit import FillOutcome
 from nearhit.admin.invalidate import TASK_INVALIDATE
 from nearhit.write.wakeup import TASK_FILL, TASK_FILL_MANY, queue_name
-from tests.chaos.field import CLAIM_IDLE_MS, Field, children_of, end, wait_for
+from tests.chaos.stack import CLAIM_IDLE_MS, Stack, children_of, end, wait_for
 from tests.support.embedding_server import EmbeddingServer, reply_to
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def send(app: Celery, task: str, args: tuple[Any, ...]) -> None:
     app.send_task(task, args=args, queue=queue_name("chaos", "interactive"), retry=True)
 
 
-def stored(ground: Field) -> dict[str, str]:
-    return {row[b"prompt"].decode(): row[b"response"].decode() for row in ground.entries().values()}
+def stored(stack: Stack) -> dict[str, str]:
+    return {row[b"prompt"].decode(): row[b"response"].decode() for row in stack.entries().values()}
 
 
 def stop(server: ValkeyServer, number: int) -> None:
@@ -76,89 +76,89 @@ def stop(server: ValkeyServer, number: int) -> None:
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_restarted_broker_neither_kills_nor_stalls_a_worker(ground: Field, pool: str) -> None:
-    worker = ground.add_worker(*POOLS[pool])
-    app = plain_client(ground.log_server.url)
-    with ground.client() as cache:
+def test_a_restarted_broker_neither_kills_nor_stalls_a_worker(stack: Stack, pool: str) -> None:
+    worker = stack.add_worker(*POOLS[pool])
+    app = plain_client(stack.log_server.url)
+    with stack.client() as cache:
         for number in range(3):
-            ground.log_server.kill()
+            stack.log_server.kill()
             time.sleep(0.5)
-            ground.log_server.start()
+            stack.log_server.start()
             assert worker.child is not None
             assert worker.child.running
             cache.fill(f"question {number}", "an answer")
             send(app, TASK_FILL, ({"prompt": f"task {number}", "answer": "an answer"},))
-            wait_for(lambda n=number: f"question {n}" in stored(ground), 20, "the fill after a restart is stored")
-            wait_for(lambda n=number: f"task {n}" in stored(ground), 30, "the task after a restart is run")
+            wait_for(lambda n=number: f"question {n}" in stored(stack), 20, "the fill after a restart is stored")
+            wait_for(lambda n=number: f"task {n}" in stored(stack), 30, "the task after a restart is run")
         wait_for(worker.ready, 10, "the worker is ready")
     assert worker.child is not None
     assert worker.child.running
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_worker_outlives_a_broker_that_refuses_everything(ground: Field, pool: str) -> None:
-    worker = ground.add_worker(*POOLS[pool])
-    with ground.client() as cache, ground.log_server.client() as client:
+def test_a_worker_outlives_a_broker_that_refuses_everything(stack: Stack, pool: str) -> None:
+    worker = stack.add_worker(*POOLS[pool])
+    with stack.client() as cache, stack.log_server.client() as client:
         assert cache.warm_up()
         cache.fill("first", "an answer")
-        wait_for(lambda: "first" in stored(ground), 20, "the path is warm")
+        wait_for(lambda: "first" in stored(stack), 20, "the path is warm")
         client.execute_command("REPLICAOF", "127.0.0.1", "1")  # no command that writes is taken, as with a full disk
         assert cache.fill("second", "an answer") is FillOutcome.SPOOLED
         time.sleep(3)
         assert worker.child is not None
         worker.child.check()
         client.execute_command("REPLICAOF", "NO", "ONE")
-        wait_for(lambda: "second" in stored(ground), 20, "the fill is stored when the server takes it")
-        send(plain_client(ground.log_server.url), TASK_FILL, ({"prompt": "third", "answer": "an answer"},))
-        wait_for(lambda: "third" in stored(ground), 30, "a task is run again")
+        wait_for(lambda: "second" in stored(stack), 20, "the fill is stored when the server takes it")
+        send(plain_client(stack.log_server.url), TASK_FILL, ({"prompt": "third", "answer": "an answer"},))
+        wait_for(lambda: "third" in stored(stack), 30, "a task is run again")
         wait_until(worker.ready, 20, "the worker is ready again")
 
 
-def test_a_worker_waits_for_a_broker_that_is_not_there_yet(ground: Field) -> None:
-    ground.log_server.stop()
-    worker = Worker(ground.folder / "early", ground.variables, name="early")
-    ground.workers.append(worker)
+def test_a_worker_waits_for_a_broker_that_is_not_there_yet(stack: Stack) -> None:
+    stack.log_server.stop()
+    worker = Worker(stack.folder / "early", stack.variables, name="early")
+    stack.workers.append(worker)
     worker.spawn()
     assert worker.child is not None
     wait_until(lambda: "Cannot connect" in worker.child.log_path.read_text(), 30, "the worker has tried")  # type: ignore[union-attr]
-    ground.log_server.start()
+    stack.log_server.start()
     wait_until(worker.ready, 30, "the early worker is ready")
-    with ground.client() as cache:
+    with stack.client() as cache:
         cache.fill("a question", "an answer")
-        wait_for(lambda: "a question" in stored(ground), 20, "the fill is stored")
+        wait_for(lambda: "a question" in stored(stack), 20, "the fill is stored")
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_fills_of_a_killed_worker_are_stored_by_another_in_bounded_time(ground: Field, pool: str) -> None:
-    worker = ground.add_worker(*POOLS[pool])
-    with ground.client() as cache:
+def test_fills_of_a_killed_worker_are_stored_by_another_in_bounded_time(stack: Stack, pool: str) -> None:
+    worker = stack.add_worker(*POOLS[pool])
+    with stack.client() as cache:
         assert cache.warm_up()
         cache.fill("first", "an answer")
-        wait_for(lambda: "first" in stored(ground), 20, "the path is warm")
-        stop(ground.cache_server, signal.SIGSTOP)
+        wait_for(lambda: "first" in stored(stack), 20, "the path is warm")
+        stop(stack.cache_server, signal.SIGSTOP)
         for number in range(10):
             cache.fill(f"question {number}", "an answer")
-        log = f"nearhit:{{{ground.namespace}}}:log:interactive"
-        with ground.log_server.client() as client:
+        log = f"nearhit:{{{stack.namespace}}}:log:interactive"
+        with stack.log_server.client() as client:
             wait_for(lambda: client.xpending(log, "nearhit")["pending"] == 10, 10, "the worker has them in work")
         for pid in children_of(worker):
             end(pid)
         worker.kill()
         killed = time.monotonic()
-        stop(ground.cache_server, signal.SIGCONT)
-        ground.add_worker()
-        wait_for(lambda: len(stored(ground)) == 11, 30, "another worker stores them")
+        stop(stack.cache_server, signal.SIGCONT)
+        stack.add_worker()
+        wait_for(lambda: len(stored(stack)) == 11, 30, "another worker stores them")
         assert time.monotonic() - killed < CLAIM_IDLE_MS / 1000 + 10  # the start of the other worker is in it
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_task_of_a_killed_worker_is_delivered_again(ground: Field, broker: ValkeyServer, pool: str) -> None:
-    changes = {**ground.variables, "NEARHIT_BROKER_URL": broker.url.replace("valkey://", "redis://")}
-    worker = QuickWorker(ground.folder / "victim", changes, POOLS[pool], name="victim")
-    ground.workers.append(worker)
+def test_a_task_of_a_killed_worker_is_delivered_again(stack: Stack, broker: ValkeyServer, pool: str) -> None:
+    changes = {**stack.variables, "NEARHIT_BROKER_URL": broker.url.replace("valkey://", "redis://")}
+    worker = QuickWorker(stack.folder / "victim", changes, POOLS[pool], name="victim")
+    stack.workers.append(worker)
     worker.start()
     app = plain_client(broker.url)
-    stop(ground.log_server, signal.SIGSTOP)  # the task hangs in its one step
+    stop(stack.log_server, signal.SIGSTOP)  # the task hangs in its one step
     send(app, TASK_FILL, ({"prompt": "a task", "answer": "an answer"},))
     with broker.client() as client:
         wait_for(lambda: client.hlen("unacked") == 1, 10, "the worker has the task")
@@ -168,15 +168,15 @@ def test_a_task_of_a_killed_worker_is_delivered_again(ground: Field, broker: Val
                 end(pid)
         else:
             worker.kill()
-    stop(ground.log_server, signal.SIGCONT)
+    stop(stack.log_server, signal.SIGCONT)
     if pool == "threads":
         worker.spawn()
-    wait_for(lambda: "a task" in stored(ground), 40, "the task is delivered again")
+    wait_for(lambda: "a task" in stored(stack), 40, "the task is delivered again")
 
 
-def test_the_names_of_two_tasks_are_all_that_a_celery_client_needs(ground: Field) -> None:
-    ground.add_worker()
-    app = plain_client(ground.log_server.url)
+def test_the_names_of_two_tasks_are_all_that_a_celery_client_needs(stack: Stack) -> None:
+    stack.add_worker()
+    app = plain_client(stack.log_server.url)
     row = {"prompt": "one", "answer": {"choices": [1]}, "scope": {"tenant": "t"}, "ttl_seconds": 600, "lane": "bulk"}
     now = time.time()
     send(app, TASK_FILL, (row,))
@@ -185,23 +185,23 @@ def test_the_names_of_two_tasks_are_all_that_a_celery_client_needs(ground: Field
         app, TASK_FILL_MANY, ([{"prompt": f"many {n}", "answer": "a"} for n in range(50)] + [{"prompt": "no answer"}],)
     )
     send(app, TASK_FILL, ({"prompt": "ordered", "answer": "newer", "created_seconds": now},))
-    wait_for(lambda: "ordered" in stored(ground), 20, "the newer one is stored")
+    wait_for(lambda: "ordered" in stored(stack), 20, "the newer one is stored")
     send(app, TASK_FILL, ({"prompt": "ordered", "answer": "older, and late", "created_seconds": now - 60},))
     send(app, TASK_FILL, ({"prompt": "last", "answer": "a"},))
-    wait_for(lambda: len(stored(ground)) == 53, 20, "all are stored")
-    ground.wait_until_stored(10)
-    assert stored(ground)["ordered"] == '"newer"'
-    assert [row[b"reason"] for row in ground.dead()] == [b"bad_row"]
+    wait_for(lambda: len(stored(stack)) == 53, 20, "all are stored")
+    stack.wait_until_stored(10)
+    assert stored(stack)["ordered"] == '"newer"'
+    assert [row[b"reason"] for row in stack.dead()] == [b"bad_row"]
     send(app, TASK_FILL_MANY, (5,))
     send(app, TASK_INVALIDATE, ({"by": "scope", "scope": "no digest"},))
-    wait_for(lambda: len(ground.dead()) == 3, 20, "what no trying again can mend is a dead letter")
-    assert {row[b"reason"] for row in ground.dead()[1:]} == {b"bad_row", b"refused_message"}
+    wait_for(lambda: len(stack.dead()) == 3, 20, "what no trying again can mend is a dead letter")
+    assert {row[b"reason"] for row in stack.dead()[1:]} == {b"bad_row", b"refused_message"}
 
 
-def test_a_pickled_message_is_refused_and_the_worker_lives(ground: Field, tmp_path: Path) -> None:
-    worker = ground.add_worker()
+def test_a_pickled_message_is_refused_and_the_worker_lives(stack: Stack, tmp_path: Path) -> None:
+    worker = stack.add_worker()
     trap = tmp_path / "trap"
-    app = plain_client(ground.log_server.url)
+    app = plain_client(stack.log_server.url)
 
     class Trap:
         def __reduce__(self) -> tuple[Any, ...]:
@@ -224,30 +224,30 @@ def test_a_pickled_message_is_refused_and_the_worker_lives(ground: Field, tmp_pa
             content_type="application/json",
             content_encoding="utf-8",
         )
-    wait_for(lambda: len(ground.dead()) == 2, 20, "both are dead letters")
-    assert {row[b"reason"] for row in ground.dead()} == {b"refused_message"}
-    with ground.client() as cache:
+    wait_for(lambda: len(stack.dead()) == 2, 20, "both are dead letters")
+    assert {row[b"reason"] for row in stack.dead()} == {b"refused_message"}
+    with stack.client() as cache:
         cache.fill("a question", "an answer")
-        wait_for(lambda: "a question" in stored(ground), 20, "the worker works on")
+        wait_for(lambda: "a question" in stored(stack), 20, "the worker works on")
     assert not trap.exists()
     assert worker.child is not None
     assert "private" not in worker.child.log_path.read_text()
 
 
-def test_a_worker_that_is_told_to_stop_finishes_its_batch_and_no_more(ground: Field) -> None:
+def test_a_worker_that_is_told_to_stop_finishes_its_batch_and_no_more(stack: Stack) -> None:
     def slowly(asked: dict[str, Any]) -> Any:
         time.sleep(1.0)
         return reply_to(asked)
 
     with EmbeddingServer() as endpoint:
         extra = {"OPENAI_API_KEY": "sk-secret", "OPENAI_API_BASE": endpoint.url, "OPENAI_BASE_URL": endpoint.url}
-        changes = {**ground.variables, **extra, "NEARHIT_MODEL": "openai/stub", "NEARHIT_BATCH_MAX_FILLS": "4"}
-        worker = Worker(ground.folder / "slow", changes, name="slow")
-        ground.workers.append(worker)
+        changes = {**stack.variables, **extra, "NEARHIT_MODEL": "openai/stub", "NEARHIT_BATCH_MAX_FILLS": "4"}
+        worker = Worker(stack.folder / "slow", changes, name="slow")
+        stack.workers.append(worker)
         worker.start()
-        with ground.client() as cache:
+        with stack.client() as cache:
             cache.fill("first", "an answer")
-            wait_for(lambda: "first" in stored(ground), 40, "the path is warm")
+            wait_for(lambda: "first" in stored(stack), 40, "the path is warm")
             endpoint.behave = slowly
             for number in range(100):
                 cache.fill(f"question {number}", "an answer")
@@ -257,16 +257,16 @@ def test_a_worker_that_is_told_to_stop_finishes_its_batch_and_no_more(ground: Fi
             worker.child.process.terminate()
             assert worker.child.process.wait(30) == 0
             assert time.monotonic() - told < 15
-    log = f"nearhit:{{{ground.namespace}}}:log:interactive"
-    with ground.log_server.client() as client:
+    log = f"nearhit:{{{stack.namespace}}}:log:interactive"
+    with stack.log_server.client() as client:
         assert client.xpending(log, "nearhit")["pending"] == 0
-        assert len(stored(ground)) + client.xlen(log) == 101
-        assert len(stored(ground)) > 1
+        assert len(stored(stack)) + client.xlen(log) == 101
+        assert len(stored(stack)) > 1
 
 
-def test_a_prefork_worker_that_is_told_to_stop_under_load_does_so_at_once(ground: Field) -> None:
+def test_a_prefork_worker_that_is_told_to_stop_under_load_does_so_at_once(stack: Stack) -> None:
     enough = threading.Event()
-    with ground.client() as cache:
+    with stack.client() as cache:
 
         def fills() -> None:
             for number in itertools.count():
@@ -278,7 +278,7 @@ def test_a_prefork_worker_that_is_told_to_stop_under_load_does_so_at_once(ground
         thread.start()
         try:
             for _ in range(3):
-                worker = ground.add_worker(*POOLS["prefork"])
+                worker = stack.add_worker(*POOLS["prefork"])
                 time.sleep(0.5)
                 assert worker.child is not None
                 told = time.monotonic()
@@ -290,37 +290,37 @@ def test_a_prefork_worker_that_is_told_to_stop_under_load_does_so_at_once(ground
             thread.join()
 
 
-def test_a_stopped_worker_wakes_up_and_writes_nothing_over_what_came_after_it(ground: Field) -> None:
-    worker = ground.add_worker()
-    with ground.client() as cache:
+def test_a_stopped_worker_wakes_up_and_writes_nothing_over_what_came_after_it(stack: Stack) -> None:
+    worker = stack.add_worker()
+    with stack.client() as cache:
         assert cache.warm_up()
         cache.fill("a question", "first")
-        wait_for(lambda: "a question" in stored(ground), 20, "the path is warm")
-        stop(ground.cache_server, signal.SIGSTOP)
+        wait_for(lambda: "a question" in stored(stack), 20, "the path is warm")
+        stop(stack.cache_server, signal.SIGSTOP)
         cache.fill("a question", "older")
-        with ground.log_server.client() as client:
-            log = f"nearhit:{{{ground.namespace}}}:log:interactive"
+        with stack.log_server.client() as client:
+            log = f"nearhit:{{{stack.namespace}}}:log:interactive"
             wait_for(lambda: client.xpending(log, "nearhit")["pending"] == 1, 10, "the worker has it in work")
         assert worker.child is not None
         os.kill(worker.child.process.pid, signal.SIGSTOP)
-        stop(ground.cache_server, signal.SIGCONT)
-        ground.add_worker()
+        stop(stack.cache_server, signal.SIGCONT)
+        stack.add_worker()
         cache.fill("a question", "newer")
-        ground.wait_until_stored(30)
+        stack.wait_until_stored(30)
         os.kill(worker.child.process.pid, signal.SIGCONT)
         time.sleep(2.0)
-        ground.wait_until_stored(30)
-    assert stored(ground) == {"a question": '"newer"'}
+        stack.wait_until_stored(30)
+    assert stored(stack) == {"a question": '"newer"'}
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_worker_that_cannot_start_ends_with_a_code_that_says_so(ground: Field, pool: str) -> None:
+def test_a_worker_that_cannot_start_ends_with_a_code_that_says_so(stack: Stack, pool: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        changes = {**ground.variables, "NEARHIT_METRICS_PORT": str(taken.getsockname()[1])}
+        changes = {**stack.variables, "NEARHIT_METRICS_PORT": str(taken.getsockname()[1])}
         child = Child(
             "worker",
             [sys.executable, "-m", "nearhit_worker", *POOLS[pool]],
-            ground.folder,
+            stack.folder,
             {**os.environ, **changes, "PYTHONPATH": os.getcwd()},  # noqa: PTH109 - the checkout, as for pytest
         )
         assert child.process.wait(60) == 1

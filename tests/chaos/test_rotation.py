@@ -22,7 +22,7 @@ from nearhit import Hit, SemanticCache, Settings
 from nearhit.index.rotation import Wear
 from tests.conftest import MODULE
 from tests.support.nodes import Driver, sample
-from tests.support.shelf import Shelf
+from tests.support.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,13 +84,13 @@ def texts(count: int, chance: random.Random, numbers: itertools.count[int]) -> l
     return [" ".join(chance.choices(WORDS, k=8)) + f" {next(numbers)}" for _ in range(count)]
 
 
-def write(shelf: Shelf, prompts: list[str]) -> list[Entry]:
-    vectors = shelf.embedder.embed(prompts, 10.0).vectors
+def write(store: Store, prompts: list[str]) -> list[Entry]:
+    vectors = store.embedder.embed(prompts, 10.0).vectors
     entries = [
-        shelf.entry(prompt, vector=vector, ttl_seconds=3_600) for prompt, vector in zip(prompts, vectors, strict=True)
+        store.entry(prompt, vector=vector, ttl_seconds=3_600) for prompt, vector in zip(prompts, vectors, strict=True)
     ]
     for start in range(0, len(entries), 100):
-        shelf.put(*entries[start : start + 100])
+        store.put(*entries[start : start + 100])
     return entries
 
 
@@ -102,24 +102,24 @@ def test_churn_leaves_latency_and_memory_flat_and_no_hit_is_false_or_lost(
         settings = Settings.from_env(
             {}, threshold=0.75, url=server.url, namespace="churn", model="hash/256", guard=False, deadline_ms=5_000
         )
-        shelf, client, driver = Shelf(settings), server.client(), Driver(settings)
+        store, client, driver = Store(settings), server.client(), Driver(settings)
         wear = Wear(least_dead=PER_ROUND, grace_seconds=0.3, pause_seconds=0.0)
         care = Maintenance(driver.shell, driver.metrics, wear)
         reader = Reader(SemanticCache(settings))
         assert reader.cache.warm_up(20)
-        generations = [write(shelf, texts(PER_ROUND, chance, numbers)) for _ in range(3)]
+        generations = [write(store, texts(PER_ROUND, chance, numbers)) for _ in range(3)]
         reader.living = [one.prompt for one in itertools.chain(*generations)]
         thread = threading.Thread(target=reader.run)
         thread.start()
         memory, latency = [], []
         try:
             for _ in range(ROUNDS):
-                generations.append(write(shelf, texts(PER_ROUND, chance, numbers)))
+                generations.append(write(store, texts(PER_ROUND, chance, numbers)))
                 oldest = generations.pop(0)
                 reader.living = [one.prompt for one in itertools.chain(*generations)]
-                shelf.take([shelf.key(one) for one in oldest])
+                store.take([store.key(one) for one in oldest])
                 for _ in range(2):
-                    shelf.space, _ = care.look(shelf.space)
+                    store.space, _ = care.look(store.space)
                 memory.append(client.info("memory")["used_memory"])
                 latency.append(_search_seconds(reader.cache, reader.living, chance))
                 assert len(client.execute_command("FT._LIST")) <= 2
@@ -142,7 +142,7 @@ def test_churn_leaves_latency_and_memory_flat_and_no_hit_is_false_or_lost(
         # the machine's other work moves a latency, so the tests hold it to less than what the long form shows
         assert slowing < (1.15 if LONG else 1.6)
         reader.cache.close()
-        shelf.close()
+        store.close()
         driver.close()
 
 
@@ -161,16 +161,16 @@ def test_without_rotation_the_same_churn_grows(tmp_path: Path, say: Callable[[st
         settings = Settings.from_env(
             {}, threshold=0.75, url=server.url, namespace="churn", model="hash/256", guard=False
         )
-        shelf, client = Shelf(settings), server.client()
-        generations = [write(shelf, texts(300, chance, numbers)) for _ in range(3)]
+        store, client = Store(settings), server.client()
+        generations = [write(store, texts(300, chance, numbers)) for _ in range(3)]
         started = time.monotonic()
         before = client.info("memory")["used_memory"]
         for _ in range(15):
-            generations.append(write(shelf, texts(300, chance, numbers)))
-            shelf.take([shelf.key(one) for one in generations.pop(0)])
+            generations.append(write(store, texts(300, chance, numbers)))
+            store.take([store.key(one) for one in generations.pop(0)])
         after = client.info("memory")["used_memory"]
         seconds = time.monotonic() - started
         say(f"15 rounds without rotation: {before / 1e6:.1f} to {after / 1e6:.1f} MB in {seconds:.0f} s")
         assert after > 1.25 * before
         assert client.info("search")["search_index_reclaimable_memory"] == 15 * 300 * 256 * 4
-        shelf.close()
+        store.close()

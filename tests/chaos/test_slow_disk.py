@@ -12,7 +12,7 @@ from nearhit_worker.stack import wait_until
 
 from nearhit import FillOutcome, SemanticCache
 from nearhit.domain import fill_message
-from tests.chaos.field import Field
+from tests.chaos.stack import Stack
 from tests.support.slow_disk import SlowDiskServer
 
 if TYPE_CHECKING:
@@ -75,38 +75,38 @@ def crowd() -> Iterator[Callable[[SemanticCache], Crowd]]:
         one.end()
 
 
-def kept(ground: Field) -> set[str]:
+def kept(stack: Stack) -> set[str]:
     """Return the questions that the log has."""
-    with ground.log_server.client() as client:
-        rows = client.xrange(f"nearhit:{{{ground.namespace}}}:log:interactive")
+    with stack.log_server.client() as client:
+        rows = client.xrange(f"nearhit:{{{stack.namespace}}}:log:interactive")
     return {fill_message.decode(fields[b"m"]).prompt for _, fields in rows}
 
 
-def lost_in_kills(ground: Field, crowd: Callable[[SemanticCache], Crowd], durability: str) -> tuple[int, int]:
+def lost_in_kills(stack: Stack, crowd: Callable[[SemanticCache], Crowd], durability: str) -> tuple[int, int]:
     """Kill the log's server again and again; return how many fills were accepted, and how many are not there."""
     with (
-        ground.cache_server,
-        ground.log_server,
-        ground.client(durability=durability, enqueue_deadline_ms=5_000) as cache,
+        stack.cache_server,
+        stack.log_server,
+        stack.client(durability=durability, enqueue_deadline_ms=5_000) as cache,
     ):
         one = crowd(cache)
         for kill in range(KILLS):
             wanted = len(one.accepted) + 20
             wait_until(lambda: len(one.accepted) > wanted, 30, "fills are accepted")  # noqa: B023 - called at once
             time.sleep(0.4 + 0.5 * kill)  # anywhere between two fsyncs
-            ground.log_server.kill()
-            ground.log_server.start()
+            stack.log_server.kill()
+            stack.log_server.start()
         one.end()
-        return len(one.accepted), len(one.accepted - kept(ground))
+        return len(one.accepted), len(one.accepted - kept(stack))
 
 
 @pytest.mark.parametrize(("durability", "how", "slow"), [("write", "always", 0.0), ("fsync", "everysec", SLOW_SECONDS)])
 def test_a_killed_log_server_keeps_all_that_was_synced_or_confirmed(
     tmp_path: Path, crowd: Callable[[SemanticCache], Crowd], durability: str, how: str, slow: float
 ) -> None:
-    ground = Field(tmp_path)
-    ground.log_server = SlowDiskServer(tmp_path / "log", durable=True, appendfsync=how, fsync_seconds=slow)
-    accepted, lost = lost_in_kills(ground, crowd, durability)
+    stack = Stack(tmp_path)
+    stack.log_server = SlowDiskServer(tmp_path / "log", durable=True, appendfsync=how, fsync_seconds=slow)
+    accepted, lost = lost_in_kills(stack, crowd, durability)
     assert accepted > 20 * KILLS
     assert lost == 0
 
@@ -114,8 +114,8 @@ def test_a_killed_log_server_keeps_all_that_was_synced_or_confirmed(
 def test_what_a_killed_log_server_loses_of_what_was_only_written_is_counted(
     tmp_path: Path, crowd: Callable[[SemanticCache], Crowd], say: Callable[[str], None]
 ) -> None:
-    ground = Field(tmp_path)
-    ground.log_server = SlowDiskServer(tmp_path / "log", durable=True, fsync_seconds=SLOW_SECONDS)
-    accepted, lost = lost_in_kills(ground, crowd, "write")
+    stack = Stack(tmp_path)
+    stack.log_server = SlowDiskServer(tmp_path / "log", durable=True, fsync_seconds=SLOW_SECONDS)
+    accepted, lost = lost_in_kills(stack, crowd, "write")
     say(f"write, everysec, fsync of {SLOW_SECONDS} s: {lost} of {accepted} accepted fills lost in {KILLS} kills")
     assert accepted > 20 * KILLS

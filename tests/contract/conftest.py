@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.chosen import Chosen
+from tests.support.chosen_vectors import ChosenVectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.support.faces import Face
-    from tests.support.shelf import Shelf
+    from tests.support.store import Store
 
     Faces = Callable[..., Face]
-    Shelves = Callable[..., Shelf]
+    Stores = Callable[..., Store]
 
 
 @pytest.fixture(autouse=True)
@@ -24,17 +24,17 @@ def _no_immortal_keys(no_immortal_keys: None) -> None:
 
 
 @pytest.fixture
-def chosen() -> Chosen:
-    return Chosen()
+def chosen() -> ChosenVectors:
+    return ChosenVectors()
 
 
 @pytest.fixture
-def pair(face: Faces, shelf: Shelves, chosen: Chosen) -> Callable[..., tuple[Face, Shelf]]:
-    """Makes a cache that is ready, and the shelf of its entries, over the chosen embedder."""
+def pair(face: Faces, store: Stores, chosen: ChosenVectors) -> Callable[..., tuple[Face, Store]]:
+    """Makes a cache that is ready, and the store of its entries, over the chosen embedder."""
 
-    def make(parts: dict[str, object] | None = None, **changes: object) -> tuple[Face, Shelf]:
+    def make(parts: dict[str, object] | None = None, **changes: object) -> tuple[Face, Store]:
         one = face({"embedder": chosen, **(parts or {})}, **changes)
         assert one.warm_up()
-        return one, shelf(chosen, **changes)
+        return one, store(chosen, **changes)
 
     return make

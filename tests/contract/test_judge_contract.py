@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.support.faces import Face
-    from tests.support.shelf import Shelf
+    from tests.support.store import Store
 
 ASKED = "how do i reset the password of my account"
 NEAR = "how do i reset the password of my old account"
@@ -56,14 +56,14 @@ def strict() -> Strict:
 
 
 @pytest.fixture
-def judged(face: Callable[..., Face], shelf: Callable[..., Shelf], strict: Strict) -> Callable[..., tuple[Face, Shelf]]:
-    """Makes a cache that is ready, with the strict judge, and the shelf of its entries."""
+def judged(face: Callable[..., Face], store: Callable[..., Store], strict: Strict) -> Callable[..., tuple[Face, Store]]:
+    """Makes a cache that is ready, with the strict judge, and the store of its entries."""
 
-    def make(*prompts: str, **changes: object) -> tuple[Face, Shelf]:
+    def make(*prompts: str, **changes: object) -> tuple[Face, Store]:
         values = {"threshold": 0.7, "model": "hash/256", "judge_deadline_ms": 1_500, **changes}
         one = face({"judge": strict}, **values)
         assert one.warm_up()
-        entries = shelf(None, **values)
+        entries = store(None, **values)
         for prompt in prompts:
             entries.add(prompt, f"answer to {prompt}")
         wait_until(lambda: seen(one) >= len(prompts), 10, "the reader sees all entries")
@@ -207,10 +207,10 @@ def test_the_event_loop_goes_on_while_a_judge_hangs(judged: Any, strict: Strict,
     assert len(ticks) > 10
 
 
-def test_a_cache_without_a_judge_has_no_judge_in_its_stages(face: Callable[..., Face], shelf: Any) -> None:
+def test_a_cache_without_a_judge_has_no_judge_in_its_stages(face: Callable[..., Face], store: Any) -> None:
     cache = face(threshold=0.7, model="hash/256")
     assert cache.warm_up()
-    shelf(None, threshold=0.7, model="hash/256").add(NEAR)
+    store(None, threshold=0.7, model="hash/256").add(NEAR)
     wait_until(lambda: bool(cache.lookup(ASKED)), 10, "it is found")
     assert "judge" not in cache.lookup(ASKED).stages
     assert count(cache, "lookup_seconds_count", stage="judge") == 0

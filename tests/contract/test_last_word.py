@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.support.faces import Face
-    from tests.support.shelf import Shelf
+    from tests.support.store import Store
 
 pytestmark = pytest.mark.usefixtures("no_immortal_keys")
 
 
 def test_a_hit_that_its_caller_refuses_is_a_miss_and_counted_as_one(
-    face: Callable[..., Face], shelf: Callable[..., Shelf]
+    face: Callable[..., Face], store: Callable[..., Store]
 ) -> None:
-    shelf().add("What is it?", "a thing")
+    store().add("What is it?", "a thing")
     one = face()
     assert one.warm_up()
     outcome = one.run(one.cache.lookup("what is it", accept=lambda hit: hit.answer != "a thing"))
@@ -36,9 +36,9 @@ def test_a_hit_that_its_caller_refuses_is_a_miss_and_counted_as_one(
 
 
 def test_a_last_word_that_breaks_does_not_reach_its_caller(
-    face: Callable[..., Face], shelf: Callable[..., Shelf]
+    face: Callable[..., Face], store: Callable[..., Store]
 ) -> None:
-    shelf().add("What is it?", "a thing")
+    store().add("What is it?", "a thing")
     one = face()
     assert one.warm_up()
     outcome = one.run(one.cache.lookup("What is it?", accept=lambda hit: bool(1 / 0)))
@@ -47,9 +47,9 @@ def test_a_last_word_that_breaks_does_not_reach_its_caller(
 
 
 def test_an_asynchronous_last_word_is_awaited_or_accepts_nothing(
-    face: Callable[..., Face], shelf: Callable[..., Shelf]
+    face: Callable[..., Face], store: Callable[..., Store]
 ) -> None:
-    shelf().add("What is it?", "a thing")
+    store().add("What is it?", "a thing")
     one = face()
     assert one.warm_up()
 

@@ -12,7 +12,7 @@ from nearhit_worker.stack import wait_until
 from nearhit import FillOutcome, Hit, MissReason, Tier
 from nearhit.domain.entry import encode_response
 from nearhit.domain.vectors import unit_rows
-from tests.support.chosen import DIMENSION, Chosen, axis, eventually, reason
+from tests.support.chosen_vectors import DIMENSION, ChosenVectors, axis, eventually, reason
 from tests.support.outcomes import FAR, NOTHING
 from tests.support.writer import written
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
     from nearhit import Settings
     from tests.support.faces import Face
-    from tests.support.shelf import Shelf
+    from tests.support.store import Store
 
     Faces = Callable[..., Face]
-    Shelves = Callable[..., Shelf]
+    Stores = Callable[..., Store]
 
 
-def test_the_nearest_in_the_scope_is_that_of_numpy(pair: Any, chosen: Chosen) -> None:
-    cache, shelf = pair(threshold=0.01)
+def test_the_nearest_in_the_scope_is_that_of_numpy(pair: Any, chosen: ChosenVectors) -> None:
+    cache, store = pair(threshold=0.01)
     rng = np.random.default_rng(7)
     rows = unit_rows(rng.standard_normal((400, DIMENSION)))
     scopes = [{"tenant": f"t{number % 3}"} for number in range(400)]
-    shelf.put(*(shelf.entry(f"text {at}", at, vector=rows[at], scope=scopes[at]) for at in range(400)))
+    store.put(*(store.entry(f"text {at}", at, vector=rows[at], scope=scopes[at]) for at in range(400)))
     chosen.knows("last", rows[399])
     wait_until(lambda: getattr(cache.lookup("last", scopes[399]), "answer", 0) == 399, 10, "the last is there")
     for number in range(60):
@@ -49,10 +49,10 @@ def test_the_nearest_in_the_scope_is_that_of_numpy(pair: Any, chosen: Chosen) ->
         assert found.similarity == pytest.approx(near[best], abs=1e-5)
 
 
-def test_a_write_is_visible_to_both_tiers(pair: Any, chosen: Chosen) -> None:
-    cache, shelf = pair()
+def test_a_write_is_visible_to_both_tiers(pair: Any, chosen: ChosenVectors) -> None:
+    cache, store = pair()
     chosen.knows("near", axis(1, 0.2))
-    shelf.add("first", "an answer", vector=chosen.knows("first", axis(1)))
+    store.add("first", "an answer", vector=chosen.knows("first", axis(1)))
     found = eventually(cache, "near")
     assert (found.tier, found.answer, found.cached_prompt) == (Tier.SEMANTIC, "an answer", "first")
     exact = cache.lookup(" first ")
@@ -60,32 +60,32 @@ def test_a_write_is_visible_to_both_tiers(pair: Any, chosen: Chosen) -> None:
     assert (exact.tier, exact.similarity, exact.answer) == (Tier.EXACT, 1.0, "an answer")
 
 
-def test_an_overwritten_answer_is_the_new_one_in_both_tiers(pair: Any, chosen: Chosen) -> None:
-    cache, shelf = pair()
+def test_an_overwritten_answer_is_the_new_one_in_both_tiers(pair: Any, chosen: ChosenVectors) -> None:
+    cache, store = pair()
     chosen.knows("near", axis(1, 0.2))
     chosen.knows("first", axis(1))
-    shelf.add("first", "old")
+    store.add("first", "old")
     assert eventually(cache, "near").answer == "old"
-    shelf.add("first", "new")
+    store.add("first", "new")
     assert eventually(cache, "first").answer == "new"
     wait_until(lambda: getattr(cache.lookup("near"), "answer", "") == "new", 10, "the new answer is served")
 
 
-def test_an_overwritten_vector_is_where_it_is_found(pair: Any, chosen: Chosen) -> None:
-    cache, shelf = pair()
+def test_an_overwritten_vector_is_where_it_is_found(pair: Any, chosen: ChosenVectors) -> None:
+    cache, store = pair()
     chosen.knows("there", axis(0, 1))
     chosen.knows("here", axis(1, 0.01))
-    shelf.add("first", "x", vector=unit_rows([axis(1)])[0])
+    store.add("first", "x", vector=unit_rows([axis(1)])[0])
     eventually(cache, "here")
-    shelf.add("first", "x", vector=unit_rows([axis(0, 1)])[0])
+    store.add("first", "x", vector=unit_rows([axis(0, 1)])[0])
     eventually(cache, "there")
     assert reason(cache.lookup("here")) in FAR
 
 
-def test_an_entry_ends_with_its_time_to_live(pair: Any, chosen: Chosen) -> None:
-    cache, shelf = pair()
+def test_an_entry_ends_with_its_time_to_live(pair: Any, chosen: ChosenVectors) -> None:
+    cache, store = pair()
     chosen.knows("near", axis(1, 0.1))
-    shelf.add("first", "x", vector=chosen.knows("first", axis(1)), ttl_seconds=0.7)
+    store.add("first", "x", vector=chosen.knows("first", axis(1)), ttl_seconds=0.7)
     eventually(cache, "near")
     ends = time.monotonic() + 0.7
     wait_until(lambda: not cache.lookup("near"), 10, "the entry ends")
@@ -95,31 +95,31 @@ def test_an_entry_ends_with_its_time_to_live(pair: Any, chosen: Chosen) -> None:
 
 
 def test_an_entry_past_its_life_is_not_served_though_the_server_still_has_it(
-    pair: Any, chosen: Chosen, client: redis.Redis
+    pair: Any, chosen: ChosenVectors, client: redis.Redis
 ) -> None:
-    cache, shelf = pair()
+    cache, store = pair()
     chosen.knows("near", axis(1, 0.1))
-    key = shelf.add("first", "x", vector=chosen.knows("first", axis(1)))
+    key = store.add("first", "x", vector=chosen.knows("first", axis(1)))
     eventually(cache, "near")
     client.hset(key, "expires", str(time.time_ns() // 1_000_000 - 1))
     wait_until(lambda: not cache.lookup("near"), 10, "it is refused")
     assert reason(cache.lookup("first")) in NOTHING | {MissReason.EXPIRED}
 
 
-def test_a_removed_entry_is_not_served(pair: Any, chosen: Chosen) -> None:
-    cache, shelf = pair()
+def test_a_removed_entry_is_not_served(pair: Any, chosen: ChosenVectors) -> None:
+    cache, store = pair()
     chosen.knows("near", axis(1, 0.1))
-    key = shelf.add("first", "x", vector=chosen.knows("first", axis(1)))
+    key = store.add("first", "x", vector=chosen.knows("first", axis(1)))
     eventually(cache, "near")
-    shelf.take([key])
+    store.take([key])
     wait_until(lambda: not cache.lookup("near"), 10, "it is gone")
     assert reason(cache.lookup("first")) in NOTHING | {MissReason.EXPIRED}
 
 
-def test_an_entry_deleted_behind_our_back_is_not_served(pair: Any, chosen: Chosen, client: redis.Redis) -> None:
-    cache, shelf = pair()
+def test_an_entry_deleted_behind_our_back_is_not_served(pair: Any, chosen: ChosenVectors, client: redis.Redis) -> None:
+    cache, store = pair()
     chosen.knows("near", axis(1, 0.1))
-    key = shelf.add("first", "x", vector=chosen.knows("first", axis(1)))
+    key = store.add("first", "x", vector=chosen.knows("first", axis(1)))
     eventually(cache, "near")
     client.delete(key)
     assert reason(cache.lookup("near")) in NOTHING | {MissReason.EXPIRED}
@@ -138,11 +138,11 @@ SCOPES: list[Any] = [
 ]
 
 
-def test_an_answer_never_leaves_its_scope(pair: Any, chosen: Chosen) -> None:
-    cache, shelf = pair()
+def test_an_answer_never_leaves_its_scope(pair: Any, chosen: ChosenVectors) -> None:
+    cache, store = pair()
     chosen.knows("first", axis(1))
     chosen.knows("near", axis(1, 0.1))
-    shelf.put(*(shelf.entry("first", number, scope=scope) for number, scope in enumerate(SCOPES[:-1])))
+    store.put(*(store.entry("first", number, scope=scope) for number, scope in enumerate(SCOPES[:-1])))
     for number, scope in enumerate(SCOPES[:-1]):
         assert eventually(cache, "near", scope).answer == number
         assert eventually(cache, "first", scope).answer == number
@@ -150,18 +150,18 @@ def test_an_answer_never_leaves_its_scope(pair: Any, chosen: Chosen) -> None:
         assert reason(cache.lookup(prompt, SCOPES[-1])) in NOTHING
 
 
-def test_two_namespaces_on_one_server_never_mix(pair: Any, chosen: Chosen, face: Faces, namespace: str) -> None:
-    cache, shelf = pair()
-    shelf.add("first", "x", vector=chosen.knows("first", axis(1)))
+def test_two_namespaces_on_one_server_never_mix(pair: Any, chosen: ChosenVectors, face: Faces, namespace: str) -> None:
+    cache, store = pair()
+    store.add("first", "x", vector=chosen.knows("first", axis(1)))
     eventually(cache, "first")
     other = face({"embedder": chosen}, namespace=f"{namespace}-b")
     assert other.warm_up()
     assert reason(other.lookup("first")) in NOTHING
 
 
-def test_two_embedders_in_one_namespace_never_mix(pair: Any, chosen: Chosen, face: Faces) -> None:
-    cache, shelf = pair()
-    shelf.add("first", "x", vector=chosen.knows("first", axis(1)))
+def test_two_embedders_in_one_namespace_never_mix(pair: Any, chosen: ChosenVectors, face: Faces) -> None:
+    cache, store = pair()
+    store.add("first", "x", vector=chosen.knows("first", axis(1)))
     eventually(cache, "first")
     other = face(model="hash/32")
     assert other.warm_up()
@@ -169,12 +169,12 @@ def test_two_embedders_in_one_namespace_never_mix(pair: Any, chosen: Chosen, fac
 
 
 @pytest.mark.parametrize("size", [1_000_000, 1_048_577, 3_000_000, 8 * 1024 * 1024 - 2])
-def test_a_large_answer_is_served_whole_in_both_tiers(pair: Any, chosen: Chosen, size: int) -> None:
-    cache, shelf = pair(deadline_ms=20_000)
+def test_a_large_answer_is_served_whole_in_both_tiers(pair: Any, chosen: ChosenVectors, size: int) -> None:
+    cache, store = pair(deadline_ms=20_000)
     chosen.knows("near", axis(1, 0.1))
     answer = "é" * (size // 4) + "x" * (size - 2 * (size // 4))
     assert len(encode_response(answer)) == size + 2
-    shelf.add("first", answer, vector=chosen.knows("first", axis(1)))
+    store.add("first", answer, vector=chosen.knows("first", axis(1)))
     assert eventually(cache, "near").answer == answer
     assert eventually(cache, "first").answer == answer
 
@@ -184,11 +184,11 @@ def test_an_answer_over_the_limit_is_refused_at_the_caller(pair: Any) -> None:
     assert cache.fill("first", "x" * (8 * 1024 * 1024)) is FillOutcome.REFUSED
 
 
-def test_a_neighbour_on_the_other_side_is_a_miss_with_a_negative_similarity(pair: Any, chosen: Chosen) -> None:
-    cache, shelf = pair()
+def test_a_neighbour_on_the_other_side_is_a_miss_with_a_negative_similarity(pair: Any, chosen: ChosenVectors) -> None:
+    cache, store = pair()
     chosen.knows("opposite", axis(-1, 0.1))
     chosen.knows("near", axis(1, 0.1))
-    shelf.add("first", "x", vector=chosen.knows("first", axis(1)))
+    store.add("first", "x", vector=chosen.knows("first", axis(1)))
     eventually(cache, "near")
     missed = cache.lookup("opposite")
     assert reason(missed) in FAR
@@ -196,9 +196,9 @@ def test_a_neighbour_on_the_other_side_is_a_miss_with_a_negative_similarity(pair
     assert missed.nearest.similarity == pytest.approx(-0.995037, abs=1e-5)
 
 
-def test_the_exact_tier_goes_on_while_the_embedder_is_down(pair: Any, chosen: Chosen) -> None:
-    cache, shelf = pair()
-    shelf.add("first", "x", vector=chosen.knows("first", axis(1)))
+def test_the_exact_tier_goes_on_while_the_embedder_is_down(pair: Any, chosen: ChosenVectors) -> None:
+    cache, store = pair()
+    store.add("first", "x", vector=chosen.knows("first", axis(1)))
     eventually(cache, "first")
     chosen.broken = True
     assert cache.lookup("first").answer == "x"
@@ -206,10 +206,10 @@ def test_the_exact_tier_goes_on_while_the_embedder_is_down(pair: Any, chosen: Ch
 
 
 def test_a_cache_that_starts_while_the_embedder_is_down_serves_the_exact_tier(
-    pair: Any, chosen: Chosen, face: Faces
+    pair: Any, chosen: ChosenVectors, face: Faces
 ) -> None:
-    _, shelf = pair()
-    shelf.add("first", "x", vector=chosen.knows("first", axis(1)))
+    _, store = pair()
+    store.add("first", "x", vector=chosen.knows("first", axis(1)))
     chosen.broken = True
     late = face({"embedder": chosen})
     assert eventually(late, "first").answer == "x"

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from nearhit import Settings
     from tests.support.faces import Face
-    from tests.support.shelf import Shelf
+    from tests.support.store import Store
 
     Faces = Callable[..., Face]
-    Shelves = Callable[..., Shelf]
+    Stores = Callable[..., Store]
 
 DIMENSION = 32
 
@@ -69,12 +69,12 @@ def counting() -> Counting:
 
 
 @pytest.fixture
-def pair(face: Faces, shelf: Shelves, counting: Counting) -> Callable[..., tuple[Face, Shelf]]:
-    """Makes a cache that holds ``text 0`` to ``text 39``, and the shelf of its entries."""
+def pair(face: Faces, store: Stores, counting: Counting) -> Callable[..., tuple[Face, Store]]:
+    """Makes a cache that holds ``text 0`` to ``text 39``, and the store of its entries."""
 
-    def make(**changes: Any) -> tuple[Face, Shelf]:
+    def make(**changes: Any) -> tuple[Face, Store]:
         settings = {"threshold": 0.9, **changes}
-        one, entries = face({"embedder": counting}, **settings), shelf(counting, **settings)
+        one, entries = face({"embedder": counting}, **settings), store(counting, **settings)
         assert one.warm_up()
         entries.put(*(entries.entry(f"text {number}", number) for number in range(40)))
         wait_until(lambda: bool(one.lookup("near 39")), 10, "the last entry is found")
@@ -166,9 +166,9 @@ def test_a_broken_embedder_leaves_exact_hits_and_known_vectors(pair: Any, counti
 
 
 def test_a_broken_entry_is_a_miss_of_its_own(pair: Any) -> None:
-    cache, shelf = pair()
+    cache, store = pair()
     with cache.cache.settings.server().client() as client:
-        client.hset(shelf.key(shelf.entry("text 5")), "response", b"{not json")
+        client.hset(store.key(store.entry("text 5")), "response", b"{not json")
     outcomes = many(cache, ["text 4", "text 5", "text 6"])
     assert [getattr(one, "answer", None) for one in outcomes] == [4, None, 6]
     assert isinstance(outcomes[1], Miss)
@@ -206,8 +206,8 @@ def test_a_closed_cache_says_so_to_each(pair: Any) -> None:
 
 
 def test_a_stale_hit_asks_for_its_refresh_as_a_lookup_does(pair: Any, settings: Callable[..., Settings]) -> None:
-    cache, shelf = pair()
-    shelf.add("text 100", "old", fresh_until_ms=1, refresh=b'{"model": "m", "messages": []}')
+    cache, store = pair()
+    store.add("text 100", "old", fresh_until_ms=1, refresh=b'{"model": "m", "messages": []}')
     (found,) = many(cache, ["text 100"])
     assert isinstance(found, Hit)
     assert (found.fresh, found.refreshable) == (False, True)

@@ -8,14 +8,14 @@ import pytest
 
 from nearhit import Hit, Miss, MissReason
 from nearhit.embedding.minilm.embedder import MiniLMEmbedder
-from tests.support.chosen import eventually
+from tests.support.chosen_vectors import eventually
 from tests.support.nodes import sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.support.faces import Face
-    from tests.support.shelf import Shelf
+    from tests.support.store import Store
 
 CONTEXT = "The tram to the harbour leaves every ten minutes and stops at the museum. " * 22
 CASES = {
@@ -34,13 +34,13 @@ def minilm() -> MiniLMEmbedder:
 @pytest.mark.parametrize("guard", [True, False])
 @pytest.mark.parametrize("unread", CASES)
 def test_texts_that_differ_only_in_what_was_not_read_share_no_answer(
-    face: Callable[..., Face], shelf: Callable[..., Shelf], minilm: MiniLMEmbedder, unread: str, *, guard: bool
+    face: Callable[..., Face], store: Callable[..., Store], minilm: MiniLMEmbedder, unread: str, *, guard: bool
 ) -> None:
     cached, asked = CASES[unread]
     values = {"model": "local/minilm", "threshold": 0.9, "guard": guard, "deadline_ms": 5_000}
     one = face({"embedder": minilm}, **values)
     assert one.warm_up(60.0)
-    shelf(minilm, **values).add(cached, "the other answer")
+    store(minilm, **values).add(cached, "the other answer")
     hit = eventually(one, cached)
     assert hit.answer == "the other answer"
     outcome = one.lookup(asked)
@@ -53,12 +53,12 @@ def test_texts_that_differ_only_in_what_was_not_read_share_no_answer(
 
 
 def test_a_rewording_that_was_read_is_still_a_hit(
-    face: Callable[..., Face], shelf: Callable[..., Shelf], minilm: MiniLMEmbedder
+    face: Callable[..., Face], store: Callable[..., Store], minilm: MiniLMEmbedder
 ) -> None:
     values = {"model": "local/minilm", "threshold": 0.9, "deadline_ms": 5_000}
     one = face({"embedder": minilm}, **values)
     assert one.warm_up(60.0)
-    rows = shelf(minilm, **values)
+    rows = store(minilm, **values)
     rows.add("How do I reset my password?", "by the link")
     rows.add(f"How do I cancel my ticket? {CONTEXT}", "at the desk")
     rows.add(f"{CONTEXT}How many dogs may I take along?", "two")
@@ -76,13 +76,13 @@ def test_a_rewording_that_was_read_is_still_a_hit(
 
 
 def test_the_same_context_before_two_questions_that_were_read_does_not_make_them_one(
-    face: Callable[..., Face], shelf: Callable[..., Shelf], minilm: MiniLMEmbedder
+    face: Callable[..., Face], store: Callable[..., Store], minilm: MiniLMEmbedder
 ) -> None:
     context = CONTEXT[:750]
     values = {"model": "local/minilm", "threshold": 0.9, "guard": False, "deadline_ms": 5_000}
     one = face({"embedder": minilm}, **values)
     assert one.warm_up(60.0)
-    rows = shelf(minilm, **values)
+    rows = store(minilm, **values)
     rows.add(f"{context} How do I cancel my ticket?", "at the desk")
     rows.add(f"{context} Where are the lockers?", "below")
     eventually(one, f"{context} Where are the lockers?")

@@ -258,11 +258,11 @@ def test_a_question_in_any_script_is_found_again(cache: Face, settings: Callable
 
 
 def test_an_index_of_another_dimension_in_the_way_is_a_clear_error(
-    face: Callable[..., Face], shelf: Any, client: redis.Redis, server: Any
+    face: Callable[..., Face], store: Any, client: redis.Redis, server: Any
 ) -> None:
     if not server.module:
         return  # the local engine has no index on the server
-    one = shelf()
+    one = store()
     index = one.space.engine.index
     client.execute_command("FT.DROPINDEX", index)
     schema = [

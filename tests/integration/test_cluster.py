@@ -29,7 +29,7 @@ from tests.support.cluster import join
 from tests.support.faces import KINDS, Face
 from tests.support.network import private_network
 from tests.support.nodes import Driver, sample
-from tests.support.shelf import Shelf
+from tests.support.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,23 +111,23 @@ def twin(request: pytest.FixtureRequest, settings: Callable[..., Settings]) -> I
 def test_shards_search_as_widely_for_one_entry_as_for_many(
     settings: Callable[..., Settings], nodes: list[ValkeyServer]
 ) -> None:
-    shelf = Shelf(settings())
-    entries = [shelf.entry(f"{QUESTION} number {number} of {number * 7}") for number in range(200)]
-    shelf.put(*entries)
+    store = Store(settings())
+    entries = [store.entry(f"{QUESTION} number {number} of {number * 7}") for number in range(200)]
+    store.put(*entries)
     rows = np.stack([from_bytes(one.embedding) for one in entries])
     for row in rows + np.float32(0.02):
         unit = row / np.linalg.norm(row)
-        found = shelf.run(shelf.space.engine.search(entries[0].scope, unit, 1))
+        found = store.run(store.space.engine.search(entries[0].scope, unit, 1))
         assert found[0].similarity == pytest.approx(float((rows @ unit).max()), abs=1e-5)
-    shelf.close()
+    store.close()
 
 
 def test_entries_of_all_shards_are_found_through_any_node(
     twin: Face, settings: Callable[..., Settings], nodes: list[ValkeyServer]
 ) -> None:
-    shelf = Shelf(settings())
+    store = Store(settings())
     prompts = [f"{QUESTION} number {number} of {number * 7}" for number in range(120)]
-    shelf.put(*(shelf.entry(prompt) for prompt in prompts))
+    store.put(*(store.entry(prompt) for prompt in prompts))
     held = [node.client().dbsize() for node in nodes]
     assert min(held) > 10
     for prompt in prompts:
@@ -137,7 +137,7 @@ def test_entries_of_all_shards_are_found_through_any_node(
         exact = twin.lookup(prompt)
         assert isinstance(exact, Hit)
         assert exact.tier == "exact"
-    shelf.close()
+    store.close()
 
 
 def test_a_fill_goes_through_the_log_and_becomes_a_hit(twin: Face, settings: Callable[..., Settings]) -> None:
@@ -164,24 +164,24 @@ def test_cache_and_log_may_live_on_one_cluster(twin: Face, settings: Callable[..
 
 
 def test_a_caller_s_own_cluster_client_is_used(nodes: list[ValkeyServer], settings: Callable[..., Settings]) -> None:
-    shelf = Shelf(settings())
-    shelf.add(QUESTION)
+    store = Store(settings())
+    store.add(QUESTION)
     with redis.RedisCluster(host="127.0.0.1", port=PORTS[1]) as client:
         cache = SemanticCache(settings(), client=client)
         assert cache.warm_up(10)
         assert isinstance(cache.lookup(f"{QUESTION}, please"), Hit)
         cache.close()
         assert client.ping()
-    shelf.close()
+    store.close()
 
 
 def test_a_dropped_index_is_made_again_on_all_nodes(
     twin: Face, settings: Callable[..., Settings], nodes: list[ValkeyServer]
 ) -> None:
-    shelf = Shelf(settings())
+    store = Store(settings())
     prompts = [f"{QUESTION} number {number} of {number * 7}" for number in range(30)]
-    shelf.put(*(shelf.entry(prompt) for prompt in prompts))
-    name = shelf.keys.index(1)
+    store.put(*(store.entry(prompt) for prompt in prompts))
+    name = store.keys.index(1)
     try:
         nodes[1].client().execute_command("FT.DROPINDEX", name)
     except redis.ResponseError as error:
@@ -195,42 +195,42 @@ def test_a_dropped_index_is_made_again_on_all_nodes(
 
     wait_until(found, 5, "the index to be whole again")
     assert sample(twin.metrics, "nearhit_index_heals_total", reason="dropped") == 1
-    shelf.close()
+    store.close()
 
 
 def test_a_worn_index_is_rotated_without_a_miss(twin: Face, settings: Callable[..., Settings]) -> None:
-    shelf, driver = Shelf(settings()), Driver(settings())
+    store, driver = Store(settings()), Driver(settings())
     living = [f"{QUESTION} number {number} of {number * 7}" for number in range(30)]
-    shelf.put(*(shelf.entry(prompt) for prompt in living))
-    shelf.take([shelf.add(f"dying entry {number}") for number in range(200)])
+    store.put(*(store.entry(prompt) for prompt in living))
+    store.take([store.add(f"dying entry {number}") for number in range(200)])
     care = Maintenance(driver.shell, driver.metrics, Wear(least_dead=20, grace_seconds=0.3, pause_seconds=60))
     end = time.monotonic() + 30
     while not sample(driver.metrics, "nearhit_rotations_total", step="drop") and time.monotonic() < end:
-        care.look(shelf.space)
+        care.look(store.space)
         for prompt in living:
             assert isinstance(twin.lookup(f"{prompt}, please"), Hit)
-    seen = driver.run(survey(shelf.keys, 1))
+    seen = driver.run(survey(store.keys, 1))
     assert seen.current == 2
     assert list(seen.generations) == [2]
     for prompt in living:
         assert isinstance(twin.lookup(f"{prompt}, please"), Hit)
-    shelf.close()
+    store.close()
     driver.close()
 
 
 def test_a_scan_walks_every_node_once(settings: Callable[..., Settings], namespace: str) -> None:
-    shelf = Shelf(settings())
-    added = {shelf.add(f"entry {number}") for number in range(200)}
+    store = Store(settings())
+    added = {store.add(f"entry {number}") for number in range(200)}
     link = link_to(Server(url=URL))
     cursor, met = b"0", []
     while True:
-        cursor, keys = link.send([("SCAN", cursor.decode(), "MATCH", f"{shelf.keys.prefix}*", "COUNT", 50)], 5)[0]
+        cursor, keys = link.send([("SCAN", cursor.decode(), "MATCH", f"{store.keys.prefix}*", "COUNT", 50)], 5)[0]
         met += [key.decode() for key in keys]
         if cursor == b"0":
             break
     assert sorted(met) == sorted(added)
     link.close()
-    shelf.close()
+    store.close()
 
 
 def test_error_replies_are_values_in_their_places(nodes: list[ValkeyServer]) -> None:

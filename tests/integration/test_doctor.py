@@ -16,8 +16,8 @@ from nearhit.cli.finding import Finding, Status, address_of, address_of_url, is_
 from nearhit.cli.servers import Servers
 from nearhit.settings import Settings
 from nearhit.valkey.server import Server
-from tests.support.shelf import Shelf
 from tests.support.slow_disk import SlowDiskServer
+from tests.support.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -262,9 +262,9 @@ def test_a_file_that_cannot_be_written_is_one_line_and_no_traceback(
     said: str,
 ) -> None:
     made = settings(url=plain_server.url)
-    shelf = Shelf(made)
-    shelf.put(*(shelf.entry(f"question {number}", "x" * 2_000) for number in range(20)))
-    shelf.close()
+    store = Store(made)
+    store.put(*(store.entry(f"question {number}", "x" * 2_000) for number in range(20)))
+    store.close()
     where = ["--url", made.url, "--namespace", made.namespace, "--model", made.model]
     assert main(["export", "--to", str(tmp_path / target), *where]) == code
     shown = capsys.readouterr().err

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from nearhit import Settings
     from tests.support.faces import Face
-    from tests.support.shelf import Shelf
+    from tests.support.store import Store
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*fork.*:DeprecationWarning"
@@ -82,13 +82,13 @@ def asks(cache: Face, number: int, times: int = 50) -> None:
 @pytest.mark.parametrize("used", [True, False], ids=["used before the fork", "made before the fork"])
 def test_children_and_parent_look_up_and_fill_side_by_side(
     face: Callable[..., Face],
-    shelf: Callable[..., Shelf],
+    store: Callable[..., Store],
     settings: Callable[..., Settings],
     client: redis.Redis,
     namespace: str,
     used: bool,
 ) -> None:
-    stock = shelf()
+    stock = store()
     stock.put(*(stock.entry(f"What is {number}?", number) for number in range(4)))
     cache = face()
     if used:
@@ -110,9 +110,9 @@ def test_children_and_parent_look_up_and_fill_side_by_side(
 
 
 def test_a_child_that_collects_garbage_leaves_its_parents_connections_alone(
-    face: Callable[..., Face], shelf: Callable[..., Shelf]
+    face: Callable[..., Face], store: Callable[..., Store]
 ) -> None:
-    stock = shelf()
+    stock = store()
     stock.add("What is 0?", 0)
     cache = face()
     assert cache.warm_up()
@@ -131,8 +131,8 @@ def test_a_child_that_collects_garbage_leaves_its_parents_connections_alone(
     assert all(found), found
 
 
-def test_a_child_forked_while_the_cache_opens_works(face: Callable[..., Face], shelf: Callable[..., Shelf]) -> None:
-    stock = shelf()
+def test_a_child_forked_while_the_cache_opens_works(face: Callable[..., Face], store: Callable[..., Store]) -> None:
+    stock = store()
     stock.add("What is 1?", 1)
     cache = face(deadline_ms=5)
     cache.lookup("What is 1?")
@@ -143,10 +143,10 @@ def test_a_child_forked_while_the_cache_opens_works(face: Callable[..., Face], s
 
 @pytest.mark.parametrize("kind", ["asyncio"])
 def test_a_child_leaves_the_loop_alone_in_which_its_parent_had_begun_to_open(
-    kind: str, face: Callable[..., Face], shelf: Callable[..., Shelf]
+    kind: str, face: Callable[..., Face], store: Callable[..., Store]
 ) -> None:
     """Both share one epoll set: a loop that the child closes takes the parent's wake-ups out of it."""
-    shelf().add("What is 1?", 1)
+    store().add("What is 1?", 1)
     cache = face()
 
     async def begin() -> None:
@@ -184,9 +184,9 @@ def test_a_child_forgets_what_its_parent_has_spooled(kind: str, settings: Callab
 
 
 def test_sixteen_threads_never_get_each_others_answers(
-    settings: Callable[..., Settings], shelf: Callable[..., Shelf]
+    settings: Callable[..., Settings], store: Callable[..., Store]
 ) -> None:
-    stock = shelf()
+    stock = store()
     stock.put(*(stock.entry(f"What is {number}?", number) for number in range(16)))
     with SemanticCache(settings(deadline_ms=10_000, vector_cache_entries=0)) as cache:
         assert cache.warm_up()
@@ -210,9 +210,9 @@ def test_sixteen_threads_never_get_each_others_answers(
 
 
 def test_more_threads_than_connections_are_misses_and_never_errors(
-    settings: Callable[..., Settings], shelf: Callable[..., Shelf]
+    settings: Callable[..., Settings], store: Callable[..., Store]
 ) -> None:
-    stock = shelf()
+    stock = store()
     stock.add("What is it?", "a thing")
     with SemanticCache(settings(deadline_ms=10_000)) as cache:
         assert cache.warm_up()
@@ -243,9 +243,9 @@ def locks_of(start: object) -> list[Any]:
 
 
 def test_a_child_waits_for_no_lock_that_a_thread_of_its_parent_held(
-    face: Callable[..., Face], shelf: Callable[..., Shelf]
+    face: Callable[..., Face], store: Callable[..., Store]
 ) -> None:
-    shelf().add("What is 1?", 1)
+    store().add("What is 1?", 1)
     cache = face()
     assert cache.warm_up()
     asks(cache, 1, 3)

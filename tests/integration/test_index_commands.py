@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nearhit_worker.stack import ValkeyServer
 
     from nearhit import Settings
-    from tests.support.shelf import Shelf
+    from tests.support.store import Store
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def nearhit(
     ],
 )
 def test_invalidate_removes_what_its_options_say(
-    shelf: Callable[..., Shelf], nearhit: Callable[..., tuple[int, list[Any]]], words: tuple[str, ...], count: int
+    store: Callable[..., Store], nearhit: Callable[..., tuple[int, list[Any]]], words: tuple[str, ...], count: int
 ) -> None:
-    one = shelf()
+    one = store()
     one.add("question")
     for model in ("small", "large"):
         one.add("question", scope={"tenant": "acme", "model": model}, tenant=tenant_digest("acme"))
@@ -63,11 +63,11 @@ def test_invalidate_without_a_selection_is_a_usage_error(nearhit: Callable[..., 
 
 
 def test_reindex_takes_another_model_over_and_drops_it(
-    shelf: Callable[..., Shelf], settings: Callable[..., Settings], nearhit: Callable[..., tuple[int, list[Any]]]
+    store: Callable[..., Store], settings: Callable[..., Settings], nearhit: Callable[..., tuple[int, list[Any]]]
 ) -> None:
-    one = shelf(model="hash/64")
+    one = store(model="hash/64")
     one.put(*(one.entry(f"question {number}", ttl_seconds=600) for number in range(20)))
-    shelf(model="hash/128")
+    store(model="hash/128")
     code, rows = nearhit("reindex", "--dry-run", "--model", "hash/128")
     assert (code, rows) == (0, [{"embedder": one.keys.embedder, "model": "hash/64", "living": 20}])
     code, rows = nearhit("reindex", "--model", "hash/128", "--timeout", "0.1")
@@ -94,9 +94,9 @@ def test_reindex_takes_another_model_over_and_drops_it(
 
 
 def test_reindex_of_an_unknown_model_names_those_that_there_are(
-    shelf: Callable[..., Shelf], server: ValkeyServer, namespace: str, capsys: pytest.CaptureFixture[str]
+    store: Callable[..., Store], server: ValkeyServer, namespace: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = shelf(model="hash/64")
+    one = store(model="hash/64")
     words = ["reindex", "--from", "0123456789ab", "--model", "hash/128"]
     assert main([*words, "--url", server.url, "--namespace", namespace]) == 2
     assert f"{one.keys.embedder} (hash/64)" in capsys.readouterr().err

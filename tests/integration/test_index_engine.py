@@ -22,7 +22,7 @@ from nearhit.valkey.key_names import CacheKeys
 from nearhit.write.searchability_probe import ProbeResult, look_for
 from tests.conftest import MODULE
 from tests.support.nodes import Driver, sample
-from tests.support.shelf import Shelf
+from tests.support.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,11 +77,11 @@ def test_an_index_of_another_shape_is_refused_with_both_sides_and_the_way_out(
     client: redis.Redis,
     namespace: str,
     face: Callable[..., Face],
-    shelf: Callable[..., Shelf],
+    store: Callable[..., Store],
     there: tuple[str, str, str, int],
     said: str,
 ) -> None:
-    keys = shelf().keys
+    keys = store().keys
     client.execute_command("FT.DROPINDEX", keys.index(1))
     prefix, algorithm, metric, dimension = there
     prefix = keys.prefix if prefix == "PREFIX" else prefix
@@ -102,9 +102,9 @@ def test_an_index_of_another_shape_is_refused_with_both_sides_and_the_way_out(
 
 
 def test_a_neighbour_that_has_expired_lets_the_next_one_answer(
-    shelf: Callable[..., Shelf], face: Callable[..., Face]
+    store: Callable[..., Store], face: Callable[..., Face]
 ) -> None:
-    one = shelf()
+    one = store()
     one.add(f"{QUESTION} today", "the nearest", ttl_seconds=0.4)
     one.add(f"{QUESTION} then", "the next")
     reader = face()
@@ -121,9 +121,9 @@ def test_a_neighbour_that_has_expired_lets_the_next_one_answer(
 
 @pytest.mark.parametrize("megabytes", [2, 7])
 def test_answers_too_large_for_a_search_record_are_served_by_key(
-    shelf: Callable[..., Shelf], face: Callable[..., Face], megabytes: int
+    store: Callable[..., Store], face: Callable[..., Face], megabytes: int
 ) -> None:
-    one = shelf()
+    one = store()
     for number in range(4):
         one.add(f"{QUESTION} number {number}", f"{number}" * (megabytes * 1024 * 1024))
     reader = face(deadline_ms=10_000)
@@ -133,8 +133,8 @@ def test_answers_too_large_for_a_search_record_are_served_by_key(
     assert outcome.answer == "3" * (megabytes * 1024 * 1024)
 
 
-def test_similarities_stay_within_their_bounds_and_agree_with_numpy(shelf: Callable[..., Shelf]) -> None:
-    one = shelf()
+def test_similarities_stay_within_their_bounds_and_agree_with_numpy(store: Callable[..., Store]) -> None:
+    one = store()
     vectors = unit_rows(np.random.default_rng(4).standard_normal((200, 64)))
     entries = [one.entry(f"entry {number}", vector=vector) for number, vector in enumerate(vectors)]
     one.put(*entries)
@@ -147,9 +147,9 @@ def test_similarities_stay_within_their_bounds_and_agree_with_numpy(shelf: Calla
 
 
 def test_a_vector_of_another_size_is_noticed_and_counted(
-    shelf: Callable[..., Shelf], driver: Driver, client: redis.Redis
+    store: Callable[..., Store], driver: Driver, client: redis.Redis
 ) -> None:
-    one = shelf()
+    one = store()
     good = one.entry("a good entry")
     one.put(good)
     assert one.run(look_for(good, one.space)) is ProbeResult.FOUND
@@ -182,17 +182,17 @@ def test_entries_that_a_worn_graph_refuses_are_noticed_and_found_again_after_a_r
 ) -> None:
     """Graphs of 1.2.1 refuse a vector all of whose near ones are dead; nothing is raised, nothing in FT.INFO counts."""
     with ValkeyServer(tmp_path_factory.mktemp("worn"), module=MODULE) as node:
-        shelf, driver = Shelf(settings(url=node.url)), Driver(settings(url=node.url))
+        store, driver = Store(settings(url=node.url)), Driver(settings(url=node.url))
         random = np.random.default_rng(0)
         entries: list[Any] = []
         wear = Wear(least_dead=1_000_000, grace_seconds=0.05, pause_seconds=0)
         for _ in range(12):
-            shelf.take([shelf.key(one) for one in entries])
+            store.take([store.key(one) for one in entries])
             rows = unit_rows(random.standard_normal((2_000, 64)))
-            entries = [shelf.entry(f"entry {at}", vector=row, ttl_seconds=600) for at, row in enumerate(rows)]
+            entries = [store.entry(f"entry {at}", vector=row, ttl_seconds=600) for at, row in enumerate(rows)]
             for start in range(0, len(entries), 500):
-                shelf.put(*entries[start : start + 500])
-            seen = driver.run(survey(shelf.keys, 1))
+                store.put(*entries[start : start + 500])
+            seen = driver.run(survey(store.keys, 1))
             if seen.generations[1].skipped:
                 break
         else:
@@ -202,7 +202,7 @@ def test_entries_that_a_worn_graph_refuses_are_noticed_and_found_again_after_a_r
         care = Maintenance(driver.shell, driver.metrics, wear)
         end = time.monotonic() + 30
         while not sample(driver.metrics, "nearhit_rotations_total", step="drop") and time.monotonic() < end:
-            care.look(shelf.space)
-        assert driver.run(survey(shelf.keys, 1)).generations[2].skipped == 0
-        shelf.close()
+            care.look(store.space)
+        assert driver.run(survey(store.keys, 1)).generations[2].skipped == 0
+        store.close()
         driver.close()

@@ -14,7 +14,7 @@ from nearhit import Hit, Metrics, Miss, MissReason, Settings
 from tests.conftest import MODULE
 from tests.support.faces import KINDS, Face
 from tests.support.nodes import sample
-from tests.support.shelf import Shelf
+from tests.support.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,16 +96,16 @@ def looks_until(face: Face, true: Callable[[Hit | Miss], bool]) -> Hit | Miss:
 def test_a_dropped_index_is_made_again_and_finds_what_still_exists(
     face: Face, node: ValkeyServer, settings: Callable[..., Settings]
 ) -> None:
-    shelf = Shelf(settings())
-    shelf.add(QUESTION)
+    store = Store(settings())
+    store.add(QUESTION)
     assert isinstance(face.lookup(NEAR), Hit)
-    node.client().execute_command("FT.DROPINDEX", shelf.space.engine.index)
+    node.client().execute_command("FT.DROPINDEX", store.space.engine.index)
     first = face.lookup(NEAR)
     assert isinstance(first, Miss)
     assert first.reason is MissReason.INDEX_LOST
     looks_until(face, lambda outcome: isinstance(outcome, Hit))
     looks_until(face, lambda _: heals(face, "dropped") == 1)
-    shelf.close()
+    store.close()
 
 
 @pytest.mark.parametrize("command", ["FLUSHALL", "FLUSHDB"])
@@ -117,11 +117,11 @@ def test_a_flushed_index_is_made_again_and_takes_new_entries(
     assert isinstance(first, Miss)
     assert first.reason is MissReason.INDEX_LOST
     looks_until(face, lambda outcome: isinstance(outcome, Miss) and outcome.reason is MissReason.EMPTY)
-    shelf = Shelf(settings())
-    shelf.add(QUESTION)
+    store = Store(settings())
+    store.add(QUESTION)
     looks_until(face, lambda outcome: isinstance(outcome, Hit))
     looks_until(face, lambda _: heals(face, "flushed") == 1)
-    shelf.close()
+    store.close()
 
 
 def test_an_empty_primary_on_the_same_port_gets_its_index(
@@ -134,10 +134,10 @@ def test_an_empty_primary_on_the_same_port_gets_its_index(
     node.start()
     looks_until(face, lambda outcome: isinstance(outcome, Miss) and outcome.reason is MissReason.EMPTY)
     looks_until(face, lambda _: heals(face, "new_primary") == 1)
-    shelf = Shelf(settings())
-    shelf.add(QUESTION)
+    store = Store(settings())
+    store.add(QUESTION)
     looks_until(face, lambda outcome: isinstance(outcome, Hit))
-    shelf.close()
+    store.close()
 
 
 def test_lookups_while_a_restarted_server_backfills_are_hits_or_named_warming(tmp_path: Path, namespace: str) -> None:
@@ -147,13 +147,13 @@ def test_lookups_while_a_restarted_server_backfills_are_hits_or_named_warming(tm
             values: dict[str, Any] = {"url": node.url, "namespace": namespace, "model": "hash/512", "guard": False}
             return Settings.from_env({}, threshold=0.8, deadline_ms=5_000, **values)
 
-        shelf = Shelf(settings())
+        store = Store(settings())
         entries = [
-            shelf.entry(f"{QUESTION} number {number} of {number * 7}", ttl_seconds=600) for number in range(6_000)
+            store.entry(f"{QUESTION} number {number} of {number * 7}", ttl_seconds=600) for number in range(6_000)
         ]
         for start in range(0, len(entries), 500):
-            shelf.put(*entries[start : start + 500])
-        shelf.close()
+            store.put(*entries[start : start + 500])
+        store.close()
         with Face("sync", settings()) as face:
             assert face.warm_up()
             metrics = Metrics(namespace=namespace)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nearhit import Settings
     from tests.support.faces import Face
-    from tests.support.shelf import Shelf
+    from tests.support.store import Store
 
 ACME = {"tenant": "acme", "model": "small"}
 ACME_LARGE = {"tenant": "acme", "model": "large"}
@@ -30,9 +30,9 @@ OLD_SECONDS = 3_600
 
 
 @pytest.fixture
-def full(shelf: Callable[..., Shelf]) -> Shelf:
+def full(store: Callable[..., Store]) -> Store:
     """Ten entries: three of acme's small model, two of its large one, four of another tenant, one old of nobody."""
-    one = shelf()
+    one = store()
     for scope, count in ((ACME, 3), (ACME_LARGE, 2), (OTHER, 4)):
         for number in range(count):
             one.add(f"question {number}", scope=scope, tenant=tenant_digest(scope["tenant"]), ttl_seconds=600)
@@ -41,8 +41,8 @@ def full(shelf: Callable[..., Shelf]) -> Shelf:
     return one
 
 
-def left(client: redis.Redis, shelf: Shelf) -> int:
-    return sum(1 for _ in client.scan_iter(f"{shelf.keys.prefix}*", count=1000))
+def left(client: redis.Redis, store: Store) -> int:
+    return sum(1 for _ in client.scan_iter(f"{store.keys.prefix}*", count=1000))
 
 
 def invalidate(face: Face, **which: Any) -> Invalidated:
@@ -68,7 +68,7 @@ def invalidate(face: Face, **which: Any) -> Invalidated:
     ],
 )
 def test_exactly_what_is_selected_goes_and_is_counted(
-    full: Shelf, face: Callable[..., Face], client: redis.Redis, which: dict[str, Any], count: int, by: str
+    full: Store, face: Callable[..., Face], client: redis.Redis, which: dict[str, Any], count: int, by: str
 ) -> None:
     cache = face()
     dry = invalidate(cache, dry_run=True, **which)
@@ -82,13 +82,13 @@ def test_exactly_what_is_selected_goes_and_is_counted(
 
 
 def test_an_embedder_s_entries_go_by_its_fingerprint(
-    full: Shelf, face: Callable[..., Face], client: redis.Redis
+    full: Store, face: Callable[..., Face], client: redis.Redis
 ) -> None:
     assert invalidate(face(), embedder=full.keys.embedder).removed == 10
     assert left(client, full) == 0
 
 
-def test_readers_no_longer_find_what_was_removed(full: Shelf, face: Callable[..., Face]) -> None:
+def test_readers_no_longer_find_what_was_removed(full: Store, face: Callable[..., Face]) -> None:
     reader = face()
     assert reader.warm_up()
     wait_until(lambda: isinstance(reader.lookup("question 2", ACME), Hit), 5, "the entry")
@@ -100,7 +100,7 @@ def test_readers_no_longer_find_what_was_removed(full: Shelf, face: Callable[...
 
 
 def test_another_namespace_is_left_alone(
-    full: Shelf, face: Callable[..., Face], client: redis.Redis, namespace: str
+    full: Store, face: Callable[..., Face], client: redis.Redis, namespace: str
 ) -> None:
     near = face(namespace=f"{namespace}.b")
     assert invalidate(near, everything=True).matched == 0
@@ -108,9 +108,9 @@ def test_another_namespace_is_left_alone(
 
 
 def test_more_entries_than_a_page_holds_go_page_by_page(
-    shelf: Callable[..., Shelf], face: Callable[..., Face], client: redis.Redis
+    store: Callable[..., Store], face: Callable[..., Face], client: redis.Redis
 ) -> None:
-    one = shelf()
+    one = store()
     one.put(*(one.entry(f"question {number}", ttl_seconds=600) for number in range(1_500)))
     assert invalidate(face(), everything=True).removed == 1_500
     assert left(client, one) == 0
@@ -168,7 +168,7 @@ def test_a_message_of_another_shape_is_refused(row: dict[str, Any]) -> None:
 
 
 def test_a_worker_goes_on_where_a_slice_ended(
-    full: Shelf, settings: Callable[..., Settings], client: redis.Redis
+    full: Store, settings: Callable[..., Settings], client: redis.Redis
 ) -> None:
     runtime = Runtime(settings(), Metrics(namespace=settings().namespace))
     selection = select({"everything": True})
@@ -180,7 +180,7 @@ def test_a_worker_goes_on_where_a_slice_ended(
 
 
 def test_a_worker_process_does_a_queued_one(
-    namespace: str, shelf: Callable[..., Shelf], face: Callable[..., Face]
+    namespace: str, store: Callable[..., Store], face: Callable[..., Face]
 ) -> None:
     variables = {
         "NEARHIT_NAMESPACE": namespace,
@@ -189,7 +189,7 @@ def test_a_worker_process_does_a_queued_one(
         "NEARHIT_ENGINE": "local",
     }
     with Stack(variables) as stack:
-        one = shelf(url=stack.server.url)
+        one = store(url=stack.server.url)
         one.put(*(one.entry(f"question {number}", ttl_seconds=600) for number in range(50)))
         with stack.server.client() as client:
             done = invalidate(face(url=stack.server.url), queued=True, everything=True)

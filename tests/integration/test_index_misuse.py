@@ -20,7 +20,7 @@ from nearhit.index.opening import choose_engine
 from tests.conftest import MODULE
 from tests.support.faces import Face
 from tests.support.nodes import sample
-from tests.support.shelf import Shelf
+from tests.support.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,12 +90,12 @@ def test_a_user_who_may_not_ask_for_commands_still_gets_the_module(
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "curious", "on", ">secret", "~*", "&*", "+@all", rule)
     mine = settings(url=f"valkey://curious:secret@127.0.0.1:{server.port}/0", engine="auto")
-    shelf = Shelf(mine)
-    assert shelf.space.engine.name == "valkey-search"
-    shelf.add(QUESTION)
+    store = Store(mine)
+    assert store.space.engine.name == "valkey-search"
+    store.add(QUESTION)
     with Face(kind, mine) as face:
         assert isinstance(face.lookup(f"{QUESTION}, please"), Hit)
-    shelf.close()
+    store.close()
 
 
 @needs_module
@@ -162,8 +162,8 @@ def test_the_rights_that_the_documentation_names_are_enough(
 def test_a_user_who_loses_the_rights_while_the_cache_is_open(
     kind: str, settings: Callable[..., Settings], server: ValkeyServer
 ) -> None:
-    shelf = Shelf(settings())
-    shelf.add(QUESTION)
+    store = Store(settings())
+    store.add(QUESTION)
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "weak", "on", ">secret", "&*", "~*", "+@all")
         with Face(kind, settings(url=f"valkey://weak:secret@127.0.0.1:{server.port}/0")) as face:
@@ -176,7 +176,7 @@ def test_a_user_who_loses_the_rights_while_the_cache_is_open(
             assert missed(face).reason is MissReason.MISCONFIGURED
             client.execute_command("ACL", "SETUSER", "weak", "+@all")
             wait_until(lambda: isinstance(face.lookup(f"{QUESTION}, please"), Hit), 10, "the rights to work again")
-    shelf.close()
+    store.close()
 
 
 @needs_module
@@ -198,23 +198,23 @@ def test_a_read_only_replica_without_an_index_says_to_take_the_primary(
 def test_a_replica_with_the_index_answers(
     kind: str, settings: Callable[..., Settings], server: ValkeyServer, tmp_path: Path
 ) -> None:
-    shelf = Shelf(settings())
-    shelf.add(QUESTION)
+    store = Store(settings())
+    store.add(QUESTION)
     options = ("--replicaof", f"127.0.0.1 {server.port}", "--repl-diskless-sync-delay", "0")
     with ValkeyServer(tmp_path / "replica", module=MODULE, options=options) as replica:
         with replica.client() as client:
             wait_until(lambda: client.dbsize() > 0, 20, "the replica to have the entries")
         with Face(kind, settings(url=replica.url)) as face:
             wait_until(lambda: isinstance(face.lookup(f"{QUESTION}, please"), Hit), 10, "a hit on the replica")
-    shelf.close()
+    store.close()
 
 
 @needs_module
 def test_a_full_server_that_may_not_evict_still_gives_exact_hits_and_names_the_rest(
     kind: str, settings: Callable[..., Settings], server: ValkeyServer
 ) -> None:
-    shelf = Shelf(settings())
-    shelf.add(QUESTION)
+    store = Store(settings())
+    store.add(QUESTION)
     with Face(kind, settings()) as face, server.client() as client:
         assert isinstance(face.lookup(f"{QUESTION}, please"), Hit)
         client.config_set("maxmemory-policy", "noeviction")
@@ -227,4 +227,4 @@ def test_a_full_server_that_may_not_evict_still_gives_exact_hits_and_names_the_r
         assert exact.tier is Tier.EXACT
         client.config_set("maxmemory", "0")
         wait_until(lambda: isinstance(face.lookup(f"{QUESTION}, please"), Hit), 10, "room again")
-    shelf.close()
+    store.close()

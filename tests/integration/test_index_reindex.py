@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
     from nearhit import Settings
     from tests.support.faces import Face
-    from tests.support.shelf import Shelf
+    from tests.support.store import Store
 
 OLD, NEW = "hash/64", "hash/128"
 COUNT = 450
 
 
 @pytest.fixture
-def old(shelf: Callable[..., Shelf]) -> Shelf:
+def old(store: Callable[..., Store]) -> Store:
     """Entries of the old model: with tenant, usage and refresh, one large, one about to end."""
-    one = shelf(model=OLD)
+    one = store(model=OLD)
     one.put(*(one.entry(f"question {number}", f"answer {number}", ttl_seconds=600) for number in range(COUNT)))
     usage = Usage(3, 4, 0.5, "m")
     one.add("a rich question", {"a": 1}, tenant="0" * 32, usage=usage, refresh=b'{"model":"m"}', ttl_seconds=600)
@@ -56,7 +56,7 @@ def count(client: redis.Redis, prefix: str) -> int:
 
 
 def test_another_model_opens_its_own_index_and_never_mixes(
-    old: Shelf, face: Callable[..., Face], client: redis.Redis
+    old: Store, face: Callable[..., Face], client: redis.Redis
 ) -> None:
     new = face(model=NEW)
     assert new.warm_up()
@@ -69,7 +69,7 @@ def test_another_model_opens_its_own_index_and_never_mixes(
 
 
 def test_living_entries_are_taken_over_as_they_are_and_then_the_old_ones_go(
-    old: Shelf, site: Session, runtime: Runtime, face: Callable[..., Face], client: redis.Redis
+    old: Store, site: Session, runtime: Runtime, face: Callable[..., Face], client: redis.Redis
 ) -> None:
     (other,) = site.other_embedders()
     assert (other.id, other.model) == (old.keys.embedder, OLD)
@@ -109,7 +109,7 @@ def test_living_entries_are_taken_over_as_they_are_and_then_the_old_ones_go(
 
 
 def test_an_interrupted_run_goes_on_where_it_was(
-    old: Shelf, site: Session, runtime: Runtime, client: redis.Redis
+    old: Store, site: Session, runtime: Runtime, client: redis.Redis
 ) -> None:
     first = site.reindex(old.keys.embedder)
     done = first.queue_page(first.begin())
@@ -127,7 +127,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert second.compare().missing == 0
 
 
-def test_what_is_not_searchable_yet_keeps_the_old_entries(old: Shelf, site: Session, client: redis.Redis) -> None:
+def test_what_is_not_searchable_yet_keeps_the_old_entries(old: Store, site: Session, client: redis.Redis) -> None:
     outcome = site.reindex(old.keys.embedder).run(wait_seconds=0.2)
     assert not outcome.whole
     assert outcome.compared.missing == COUNT + 2
@@ -136,9 +136,9 @@ def test_what_is_not_searchable_yet_keeps_the_old_entries(old: Shelf, site: Sess
 
 
 def test_an_answer_that_is_newer_in_the_new_index_is_left_alone(
-    old: Shelf, site: Session, runtime: Runtime, shelf: Callable[..., Shelf], face: Callable[..., Face]
+    old: Store, site: Session, runtime: Runtime, store: Callable[..., Store], face: Callable[..., Face]
 ) -> None:
-    shelf(model=NEW).add("question 7", "a newer answer", ttl_seconds=600)
+    store(model=NEW).add("question 7", "a newer answer", ttl_seconds=600)
     job = site.reindex(old.keys.embedder)
     done = job.begin()
     while not done.finished:
@@ -151,9 +151,9 @@ def test_an_answer_that_is_newer_in_the_new_index_is_left_alone(
 
 
 def test_an_entry_that_has_ended_meanwhile_is_not_missed(
-    shelf: Callable[..., Shelf], site: Session, runtime: Runtime
+    store: Callable[..., Store], site: Session, runtime: Runtime
 ) -> None:
-    one = shelf(model=OLD)
+    one = store(model=OLD)
     one.add("a question that ends", ttl_seconds=0.3)
     job = site.reindex(one.keys.embedder)
     wait_until(lambda: job.compare().living == 0, 5, "the end of the entry")
@@ -163,7 +163,7 @@ def test_an_entry_that_has_ended_meanwhile_is_not_missed(
 
 
 def test_a_worker_process_takes_over_while_readers_of_both_models_go_on(
-    namespace: str, shelf: Callable[..., Shelf], settings: Callable[..., Settings], face: Callable[..., Face]
+    namespace: str, store: Callable[..., Store], settings: Callable[..., Settings], face: Callable[..., Face]
 ) -> None:
     variables = {
         "NEARHIT_NAMESPACE": namespace,
@@ -172,7 +172,7 @@ def test_a_worker_process_takes_over_while_readers_of_both_models_go_on(
         "NEARHIT_ENGINE": "local",
     }
     with Stack(variables) as stack:
-        one = shelf(url=stack.server.url, model=OLD)
+        one = store(url=stack.server.url, model=OLD)
         one.put(*(one.entry(f"question {number}", ttl_seconds=600) for number in range(300)))
         reader = face(url=stack.server.url, model=OLD)
         assert isinstance(reader.lookup("question 7"), Hit)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import redis
 
     from tests.support.faces import Face
-    from tests.support.shelf import Shelf
+    from tests.support.store import Store
 
 pytestmark = [
     pytest.mark.search,
@@ -46,9 +46,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture
-def worn(shelf: Callable[..., Shelf]) -> Shelf:
+def worn(store: Callable[..., Store]) -> Store:
     """A space with 20 living entries and 60 dead vectors."""
-    one = shelf()
+    one = store()
     one.add(QUESTION)
     for number in range(19):
         one.add(f"living entry {number}")
@@ -64,24 +64,24 @@ def driver(settings: Callable[..., Settings]) -> Iterator[Driver]:
     one.close()
 
 
-def step(driver: Driver, shelf: Shelf, wear: Wear = WEAR) -> Step:
+def step(driver: Driver, store: Store, wear: Wear = WEAR) -> Step:
     """Take one step as a new worker would that knows nothing of what was before."""
-    engine = ValkeySearchEngine(shelf.keys, shelf.space.dimension)
-    seen = driver.run(survey(shelf.keys, engine.generation))
+    engine = ValkeySearchEngine(store.keys, store.space.dimension)
+    seen = driver.run(survey(store.keys, engine.generation))
     chosen, about = rotation.decide(seen, wear)
-    taken = driver.run(rotation.take(chosen, about, seen.current, engine, shelf.keys, wear))
+    taken = driver.run(rotation.take(chosen, about, seen.current, engine, store.keys, wear))
     assert taken is (chosen not in {Step.NONE, Step.WAIT})
     return chosen
 
 
-def names(client: redis.Redis, shelf: Shelf) -> list[str]:
-    stem = shelf.keys.index(0)[:-1]
+def names(client: redis.Redis, store: Store) -> list[str]:
+    stem = store.keys.index(0)[:-1]
     listed: Any = client.execute_command("FT._LIST")
     return sorted(name.decode().removeprefix(stem) for name in listed)
 
 
 def test_each_step_by_another_worker_ends_in_one_new_generation(
-    worn: Shelf, driver: Driver, client: redis.Redis, face: Callable[..., Face]
+    worn: Store, driver: Driver, client: redis.Redis, face: Callable[..., Face]
 ) -> None:
     reader = face()
     assert reader.warm_up()
@@ -101,7 +101,7 @@ def test_each_step_by_another_worker_ends_in_one_new_generation(
 
 
 def test_a_reader_that_slept_through_a_whole_rotation_finds_the_new_generation_in_one_lookup(
-    worn: Shelf, driver: Driver, client: redis.Redis, face: Callable[..., Face]
+    worn: Store, driver: Driver, client: redis.Redis, face: Callable[..., Face]
 ) -> None:
     reader = face()
     assert isinstance(reader.warm_up() and reader.lookup(f"{QUESTION}, please"), Hit)
@@ -111,7 +111,7 @@ def test_a_reader_that_slept_through_a_whole_rotation_finds_the_new_generation_i
 
 
 def test_a_search_that_was_overtaken_by_a_rotation_and_by_another_thread_still_answers(
-    worn: Shelf, driver: Driver, client: redis.Redis
+    worn: Store, driver: Driver, client: redis.Redis
 ) -> None:
     """Both threads share one engine: the other one has moved on before this one hears that its index is gone."""
     engine = ValkeySearchEngine(worn.keys, worn.space.dimension)
@@ -136,7 +136,7 @@ def test_a_search_that_was_overtaken_by_a_rotation_and_by_another_thread_still_a
 
 
 def test_a_lost_pointer_is_found_again_by_the_indexes_that_exist(
-    worn: Shelf, driver: Driver, client: redis.Redis, face: Callable[..., Face]
+    worn: Store, driver: Driver, client: redis.Redis, face: Callable[..., Face]
 ) -> None:
     wait_until(lambda: step(driver, worn) is Step.DROP, 20, "the rotation")
     client.delete(worn.keys.generation)
@@ -148,7 +148,7 @@ def test_a_lost_pointer_is_found_again_by_the_indexes_that_exist(
 
 
 def test_many_workers_at_once_take_each_step_once(
-    worn: Shelf, settings: Callable[..., Settings], client: redis.Redis
+    worn: Store, settings: Callable[..., Settings], client: redis.Redis
 ) -> None:
     drivers = [Driver(settings()) for _ in range(6)]
     end = time.monotonic() + 20
@@ -173,7 +173,7 @@ def test_many_workers_at_once_take_each_step_once(
 
 
 def test_a_late_worker_moves_no_reader_back_to_an_older_generation(
-    worn: Shelf, driver: Driver, client: redis.Redis
+    worn: Store, driver: Driver, client: redis.Redis
 ) -> None:
     late = ValkeySearchEngine(worn.keys, worn.space.dimension)
     wait_until(lambda: step(driver, worn) is Step.DROP, 20, "the rotation")
@@ -183,7 +183,7 @@ def test_a_late_worker_moves_no_reader_back_to_an_older_generation(
 
 
 def test_entries_written_and_removed_during_a_rotation_are_in_the_new_generation_as_they_are(
-    worn: Shelf, driver: Driver, face: Callable[..., Face]
+    worn: Store, driver: Driver, face: Callable[..., Face]
 ) -> None:
     wait_until(lambda: step(driver, worn) is Step.BUILD, 20, "the wear to be seen")
     worn.add("a question that was asked while both existed")

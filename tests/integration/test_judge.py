@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.faces import Face
-    from tests.support.shelf import Shelf
+    from tests.support.store import Store
 
 # litellm and what it imports warn of their own affairs
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -48,17 +48,17 @@ def model(provider: JudgeServer) -> LiteLLMJudge:
 
 @pytest.fixture
 def judged(
-    face: Callable[..., Face], shelf: Callable[..., Shelf], model: LiteLLMJudge
-) -> Iterator[Callable[..., tuple[Face, Shelf]]]:
-    """Makes a cache that is ready, with the model as its judge, and the shelf of its entries."""
+    face: Callable[..., Face], store: Callable[..., Store], model: LiteLLMJudge
+) -> Iterator[Callable[..., tuple[Face, Store]]]:
+    """Makes a cache that is ready, with the model as its judge, and the store of its entries."""
     made: list[Face] = []
 
-    def make(*prompts: str, **changes: object) -> tuple[Face, Shelf]:
+    def make(*prompts: str, **changes: object) -> tuple[Face, Store]:
         values = {"threshold": 0.7, "model": "hash/256", "deadline_ms": 6_000, "judge_deadline_ms": 5_000, **changes}
         one = face({"judge": model}, **values)
         made.append(one)
         assert one.warm_up()
-        entries = shelf(None, **values)
+        entries = store(None, **values)
         for prompt in prompts:
             entries.add(prompt, f"answer to {prompt}")
         engine = one.cache._readiness.space.engine  # noqa: SLF001 - a replica follows the writes
@@ -203,13 +203,13 @@ def test_many_lookups_wait_for_their_judgements_at_the_same_time(judged: Any, pr
 
 
 def test_a_cross_encoder_is_loaded_before_the_first_lookup(
-    face: Callable[..., Face], shelf: Callable[..., Shelf], tmp_path: Path
+    face: Callable[..., Face], store: Callable[..., Store], tmp_path: Path
 ) -> None:
     folder = cross_encoder.write(tmp_path / "pairs")
     values = {"threshold": 0.4, "model": "hash/256", "judge": f"onnx:{folder}"}
     cache = face(**values)
     assert cache.warm_up()
-    entries = shelf(None, **values)
+    entries = store(None, **values)
     entries.add("please how do i reset my password", "right")
     entries.add("how do i reset my account", "wrong")
     wait_until(lambda: bool(cache.lookup("how do i reset my password")), 10, "it is found")
@@ -224,12 +224,12 @@ def test_a_cross_encoder_is_loaded_before_the_first_lookup(
 
 
 def test_a_judge_that_cannot_be_loaded_costs_semantic_hits_alone(
-    face: Callable[..., Face], shelf: Callable[..., Shelf], tmp_path: Path
+    face: Callable[..., Face], store: Callable[..., Store], tmp_path: Path
 ) -> None:
     values = {"threshold": 0.6, "model": "hash/256", "judge": f"onnx:{tmp_path}"}
     cache = face(**values)
     assert cache.warm_up()
     assert count(cache, "errors_total", stage="judge", kind="ConfigError") == 1
-    shelf(None, **values).add(NEAR)
+    store(None, **values).add(NEAR)
     wait_until(lambda: bool(cache.lookup(NEAR)), 10, "it is found by its own text")
     wait_until(lambda: refused(cache.lookup(ASKED)), 10, "its neighbour is refused")

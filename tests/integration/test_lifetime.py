@@ -13,7 +13,7 @@ from nearhit_worker.stack import ValkeyServer, wait_until
 
 from nearhit import AsyncSemanticCache, Hit, SemanticCache
 from tests.support.faces import KINDS, Face
-from tests.support.shelf import Shelf
+from tests.support.store import Store
 from tests.support.threads import ours
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def connections(server: ValkeyServer) -> int:
 def test_a_cache_that_nobody_holds_any_more_leaves_no_thread_and_no_connection(
     kind: str, own_server: ValkeyServer, own_settings: Callable[..., Settings]
 ) -> None:
-    shelf = Shelf(own_settings())
-    shelf.add("what is it good for today", "much", refresh=b"{}", fresh_until_ms=1)
-    shelf.close()
+    store = Store(own_settings())
+    store.add("what is it good for today", "much", refresh=b"{}", fresh_until_ms=1)
+    store.close()
     before = ours()
     face: Any = Face(kind, own_settings(verify_share=1.0, broker_url="redis://127.0.0.1:1/0"))
     assert face.warm_up()

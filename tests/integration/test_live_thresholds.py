@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import redis
 
     from tests.support.faces import Face
-    from tests.support.shelf import Shelf
+    from tests.support.store import Store
 
 pytestmark = pytest.mark.usefixtures("no_immortal_keys")
 
@@ -42,9 +42,9 @@ def refused(face: Face, scope: Any = None) -> Callable[[], bool]:
 
 
 def test_a_raised_threshold_turns_a_hit_into_a_miss_and_back(
-    face: Callable[..., Face], shelf: Callable[..., Shelf], settings: Callable[..., Settings]
+    face: Callable[..., Face], store: Callable[..., Store], settings: Callable[..., Settings]
 ) -> None:
-    shelf().add(CACHED)
+    store().add(CACHED)
     one = face()
     assert one.warm_up()
     wait_until(lambda: bool(one.lookup(ASKED)), 10, "the entry is found")
@@ -68,9 +68,9 @@ def test_a_raised_threshold_turns_a_hit_into_a_miss_and_back(
 
 
 def test_a_tenant_and_a_scope_have_thresholds_of_their_own(
-    face: Callable[..., Face], shelf: Callable[..., Shelf], settings: Callable[..., Settings]
+    face: Callable[..., Face], store: Callable[..., Store], settings: Callable[..., Settings]
 ) -> None:
-    here = shelf()
+    here = store()
     acme, other, model = {"tenant": "acme"}, {"tenant": "other"}, {"tenant": "acme", "model": "m"}
     for scope in (acme, other, model):
         here.add(CACHED, scope=scope)
@@ -92,9 +92,9 @@ def test_a_tenant_and_a_scope_have_thresholds_of_their_own(
 
 
 def test_lookups_never_wait_for_the_entries_to_be_read(
-    face: Callable[..., Face], shelf: Callable[..., Shelf], client: redis.Redis
+    face: Callable[..., Face], store: Callable[..., Store], client: redis.Redis
 ) -> None:
-    shelf().add(CACHED)
+    store().add(CACHED)
     one = face()
     assert one.warm_up()
     before, started = reads(client), time.monotonic()
@@ -110,9 +110,9 @@ def reads(client: redis.Redis) -> int:
 
 
 def test_garbage_and_low_values_on_the_server_are_counted_once_and_harm_nobody(
-    face: Callable[..., Face], shelf: Callable[..., Shelf], client: redis.Redis, namespace: str
+    face: Callable[..., Face], store: Callable[..., Store], client: redis.Redis, namespace: str
 ) -> None:
-    shelf().add(CACHED)
+    store().add(CACHED)
     name = LogKeys(namespace).thresholds
     low = threshold_table.encode(threshold_table.ThresholdEntry("*", 0.1))
     client.hset(name, mapping={"*": low, "scope:x": b"\xff garbage", "tenant:y": b'{"threshold": 7}'})
@@ -132,9 +132,9 @@ def test_garbage_and_low_values_on_the_server_are_counted_once_and_harm_nobody(
 
 
 def test_what_was_read_last_holds_while_the_log_server_is_away(
-    face: Callable[..., Face], shelf: Callable[..., Shelf], settings: Callable[..., Settings], tmp_path: Path
+    face: Callable[..., Face], store: Callable[..., Store], settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    shelf().add(CACHED)
+    store().add(CACHED)
     with ValkeyServer(tmp_path / "log", durable=True) as log:
         with Thresholds(settings(log_url=log.url)) as thresholds:
             thresholds.set(0.9)
@@ -191,9 +191,9 @@ with SemanticCache(settings) as cache:
 
 
 def test_another_process_goes_by_a_threshold_from_the_command_line(
-    server: ValkeyServer, shelf: Callable[..., Shelf], namespace: str
+    server: ValkeyServer, store: Callable[..., Store], namespace: str
 ) -> None:
-    shelf().add(CACHED)
+    store().add(CACHED)
     command = [sys.executable, "-c", OTHER_PROCESS, server.url, namespace, "auto"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None

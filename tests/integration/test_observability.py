@@ -14,12 +14,11 @@ from nearhit_worker.stack import wait_until
 from nearhit.errors import UnavailableError
 from nearhit.valkey.key_names import LogKeys
 from tests.conftest import MODULE
+from tests.support import monitored_stack, renderer
 from tests.support import observability as seen
-from tests.support import renderer
-from tests.support import stage as stages
 from tests.support.chat_server import ChatServer
+from tests.support.monitored_stack import NAMESPACE, MonitoredStack
 from tests.support.shown import Shown, agree, shown, stats
-from tests.support.stage import NAMESPACE, Stage
 from tests.support.states import CACHE_DOWN, LOG_DOWN, NO_WORKERS, expected, fits
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ INTERVAL = "60s"
 
 
 @dataclass
-class Watched(Stage):
+class Watched(MonitoredStack):
     """A stage, and which engine its readers use."""
 
     engine: str
@@ -73,7 +72,7 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     module = MODULE if request.param == "valkey-search" else ""
     with (
         ChatServer() as model,
-        stages.stage(tmp_path_factory.mktemp("stage"), module, settings | all_right(model)) as one,
+        monitored_stack.stage(tmp_path_factory.mktemp("stage"), module, settings | all_right(model)) as one,
     ):
         enough = (
             'sum(nearhit_lookups_total{outcome="hit"}) > 600 and sum(nearhit_upserts_total{outcome="stored"}) > 200 '
@@ -200,7 +199,7 @@ def test_every_stat_tells_the_truth_in_four_states(stage: Watched) -> None:
         agree(met)
 
 
-def stat_values(prometheus: stages.Prometheus) -> dict[str, tuple[dict[str, Any], list[float]]]:
+def stat_values(prometheus: monitored_stack.Prometheus) -> dict[str, tuple[dict[str, Any], list[float]]]:
     """Return every stat panel and the values that it is given now, by dashboard and heading."""
     found = {}
     for board in seen.boards():

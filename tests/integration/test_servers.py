@@ -16,7 +16,7 @@ from nearhit_worker.stack import ValkeyServer, wait_until
 from nearhit import FillOutcome, Hit, Miss, MissReason, Settings
 from tests.support.faces import Face
 from tests.support.outcomes import NOTHING
-from tests.support.shelf import Shelf
+from tests.support.store import Store
 from tests.support.tls import Tls
 from tests.support.writer import written
 
@@ -118,8 +118,8 @@ def test_a_client_without_options_costs_no_lookup_more_than_its_deadline(kind: s
     server = started()
     settings = settings_for(server.url, deadline_ms=300)
     make = redis.Redis if kind == "sync" else redis.asyncio.Redis  # ten tries, and 5 s for each step, unless told so
-    shelf = Shelf(settings)
-    shelf.add("What is it?", "a thing")
+    store = Store(settings)
+    store.add("What is it?", "a thing")
     with Face(kind, settings, client=make(port=server.port)) as cache:
         assert cache.warm_up()
         wait_until(lambda: bool(cache.lookup("What is it?")), 10, "a hit")
@@ -137,7 +137,7 @@ def test_a_client_without_options_costs_no_lookup_more_than_its_deadline(kind: s
             began = time.monotonic()
             assert isinstance(cache.lookup("What is it?"), Miss)
             assert time.monotonic() - began < 2
-        shelf.close()
+        store.close()
 
 
 def test_a_full_server_keeps_answering_and_fills_wait(kind: str, started: Any) -> None:
@@ -145,9 +145,9 @@ def test_a_full_server_keeps_answering_and_fills_wait(kind: str, started: Any) -
     settings = settings_for(server.url)
     with Face(kind, settings) as cache:
         assert cache.warm_up()
-        shelf = Shelf(settings)
-        shelf.add("What is it?", "a thing")
-        shelf.close()
+        store = Store(settings)
+        store.add("What is it?", "a thing")
+        store.close()
         with server.client() as client:
             client.config_set("maxmemory", "1mb")
             found = cache.lookup("What is it?")
@@ -160,15 +160,15 @@ def test_a_full_server_keeps_answering_and_fills_wait(kind: str, started: Any) -
 def test_a_replica_that_only_reads_serves_what_it_has(kind: str, started: Any) -> None:
     primary = started()
     settings = settings_for(primary.url)
-    shelf = Shelf(settings)
-    shelf.add("What is it?", "a thing")
+    store = Store(settings)
+    store.add("What is it?", "a thing")
     replica = started("--replicaof", f"127.0.0.1 {primary.port}")
     with replica.client() as client:
         wait_until(lambda: client.info("replication")["master_link_status"] == "up", 20, "the replica is in sync")
     with Face(kind, settings_for(replica.url)) as cache:
         wait_until(lambda: bool(cache.lookup("What is it?")), 20, "an exact hit from the replica")
         assert cache.fill("Who is it?", "nobody") is FillOutcome.SPOOLED
-    shelf.close()
+    store.close()
 
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "not trusted"])
@@ -219,10 +219,10 @@ def test_a_credential_provider_of_the_callers_goes_along(kind: str, started: Any
 def test_a_key_of_another_type_in_a_bookkeeping_place_is_a_named_miss(kind: str, started: Any, name: str) -> None:
     server = started()
     settings = settings_for(server.url)
-    shelf = Shelf(settings)
-    shelf.add("What is it?", "a thing")
+    store = Store(settings)
+    store.add("What is it?", "a thing")
     key = (
-        f"nearhit:servers:{shelf.keys.embedder}:{name}"
+        f"nearhit:servers:{store.keys.embedder}:{name}"
         if name in {"generation", "changes"}
         else f"nearhit:{'servers' if name == 'embedders' else '{servers}'}:{name}"
     )
@@ -235,4 +235,4 @@ def test_a_key_of_another_type_in_a_bookkeeping_place_is_a_named_miss(kind: str,
                 assert outcome.reason in {MissReason.UNAVAILABLE, MissReason.WARMING, MissReason.MISCONFIGURED}
             client.delete(key)
             wait_until(lambda: bool(cache.lookup("What is it?")), 20, "it heals when the key is gone")
-    shelf.close()
+    store.close()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import redis
 
     from tests.support.faces import Face
-    from tests.support.shelf import Shelf
+    from tests.support.store import Store
 
 CACHED = "how do i reset my password please"
 ASKED = "how can i reset my password please"
@@ -76,7 +76,7 @@ def hit(face: Face, prompt: str = ASKED, scope: Any = None) -> Hit:
 @pytest.mark.parametrize(("said", "verdict"), [(ANSWER, TRUE_HIT), ("Ask your administrator.", FALSE_HIT)])
 def test_a_hit_is_asked_again_and_counted(
     face: Callable[..., Face],
-    shelf: Callable[..., Shelf],
+    store: Callable[..., Store],
     settings: Callable[..., Settings],
     client: redis.Redis,
     model: JudgingServer,
@@ -85,7 +85,7 @@ def test_a_hit_is_asked_again_and_counted(
 ) -> None:
     model.text = said
     scope = {"tenant": "acme", "model": "ignored", "system": "Be kind.", "temperature": 0}
-    shelf().add(CACHED, ANSWER, scope=scope)
+    store().add(CACHED, ANSWER, scope=scope)
     made = drawing(settings)
     one = face(verify_share=1.0, verify_model="openai/stub")
     assert one.warm_up()
@@ -107,9 +107,9 @@ def test_a_hit_is_asked_again_and_counted(
 
 
 def test_nothing_is_drawn_unless_it_is_turned_on_nor_of_exact_hits(
-    face: Callable[..., Face], shelf: Callable[..., Shelf], client: redis.Redis, namespace: str
+    face: Callable[..., Face], store: Callable[..., Store], client: redis.Redis, namespace: str
 ) -> None:
-    shelf().add(CACHED, ANSWER)
+    store().add(CACHED, ANSWER)
     off, on = face(), face(verify_share=1.0, verify_model="openai/stub")
     assert off.warm_up()
     assert on.warm_up()
@@ -127,9 +127,9 @@ def test_nothing_is_drawn_unless_it_is_turned_on_nor_of_exact_hits(
 
 
 def test_a_share_of_the_hits_is_drawn(
-    face: Callable[..., Face], shelf: Callable[..., Shelf], client: redis.Redis, namespace: str
+    face: Callable[..., Face], store: Callable[..., Store], client: redis.Redis, namespace: str
 ) -> None:
-    shelf().add(CACHED, ANSWER)
+    store().add(CACHED, ANSWER)
     one = face(verify_share=0.3, verify_model="openai/stub")
     assert one.warm_up()
     hit(one)
@@ -143,9 +143,9 @@ def test_a_share_of_the_hits_is_drawn(
 
 
 def test_what_cannot_be_asked_again_or_sent_is_counted_and_harms_no_lookup(
-    face: Callable[..., Face], shelf: Callable[..., Shelf], tmp_path: Path
+    face: Callable[..., Face], store: Callable[..., Store], tmp_path: Path
 ) -> None:
-    here = shelf()
+    here = store()
     here.add(CACHED, ANSWER)
     here.add(CACHED, ANSWER, scope={"model": "openai/stub"})
     with ValkeyServer(tmp_path / "log", durable=True) as log:
@@ -164,7 +164,7 @@ def test_what_cannot_be_asked_again_or_sent_is_counted_and_harms_no_lookup(
     ("status", "reason", "asked"), [(500, "unavailable", MAX_TRIES), (429, "unavailable", MAX_TRIES), (401, "", 1)]
 )
 def test_a_model_that_does_not_answer_leaves_the_hit_unjudged(
-    shelf: Callable[..., Shelf],
+    store: Callable[..., Store],
     settings: Callable[..., Settings],
     plain_server: ValkeyServer,
     model: JudgingServer,
@@ -173,7 +173,7 @@ def test_a_model_that_does_not_answer_leaves_the_hit_unjudged(
     reason: str,
     asked: int,
 ) -> None:
-    shelf().add(CACHED, ANSWER)
+    store().add(CACHED, ANSWER)
     made = drawing(settings)
     one = face(verify_share=1.0, verify_model="openai/stub")
     assert one.warm_up()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nearhit_worker.stack import ValkeyServer, wait_until
 
 from nearhit import Hit, Miss, MissReason, Settings
-from tests.support.shelf import Shelf
+from tests.support.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +61,7 @@ def count(face: Face, name: str, **labels: str) -> float:
 def stocked(face: Face, settings: Settings) -> None:
     """Have one answer in the cache, and the cache warm."""
     assert face.warm_up()
-    shelf = Shelf(settings)
-    shelf.add("What is it?", "a thing")
-    shelf.close()
+    store = Store(settings)
+    store.add("What is it?", "a thing")
+    store.close()
     wait_until(lambda: bool(face.lookup("what is it")), 10, "the entry is found")

@@ -20,7 +20,7 @@ from tests.support import observability as seen
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tests.support.stage import Prometheus
+    from tests.support.monitored_stack import Prometheus
 
 SOURCES = seen.ROOT / "grafana" / "renderer"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")

@@ -12,7 +12,7 @@ from nearhit import MissReason
 from tests.support.delay import Delay
 from tests.support.faces import Face
 from tests.support.failures import reason
-from tests.support.shelf import Shelf
+from tests.support.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,9 +41,9 @@ def losing(share: float) -> Callable[[bytes], list[tuple[bytes, float]]]:
 def test_a_distant_cache_comes_to_hits_and_goes_on_to_hit(
     kind: str, own_server: ValkeyServer, own_settings: Callable[..., Settings], milliseconds: int, losses: float
 ) -> None:
-    shelf = Shelf(own_settings())
-    shelf.add("What is it?", "a thing")
-    shelf.close()
+    store = Store(own_settings())
+    store.add("What is it?", "a thing")
+    store.close()
     with Delay(own_server.port, milliseconds / 1000, losing(losses)) as distant:
         made = own_settings(url=f"valkey://127.0.0.1:{distant.port}", deadline_ms=250)
         with Face(kind, made) as cache:

@@ -12,7 +12,7 @@ import pytest
 from nearhit import AsyncSemanticCache, FillOutcome, Hit, Miss, MissReason
 from tests.support.failures import frozen, reason
 from tests.support.outcomes import NOTHING
-from tests.support.shelf import Shelf
+from tests.support.store import Store
 
 if TYPE_CHECKING:
     from nearhit_worker.stack import ValkeyServer
@@ -56,10 +56,10 @@ def test_a_cancelled_lookup_leaves_no_reply_behind_for_the_next_one(own_settings
     async def scene() -> list[Any]:
         cache = AsyncSemanticCache(own_settings(deadline_ms=2_000))
         assert await cache.warm_up()
-        shelf = Shelf(own_settings())
+        store = Store(own_settings())
         for number in range(20):
-            shelf.add(f"What is {number}?", number)
-        shelf.close()
+            store.add(f"What is {number}?", number)
+        store.close()
         for number in range(20):
             task = asyncio.create_task(cache.lookup("What is 0?"))
             await asyncio.sleep(0 if number % 2 else 0.0005)

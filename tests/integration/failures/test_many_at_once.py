@@ -12,7 +12,7 @@ import pytest
 from nearhit import AsyncSemanticCache, FillOutcome, Hit
 from tests.support.delay import Delay
 from tests.support.failures import frozen
-from tests.support.shelf import Shelf
+from tests.support.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,9 +25,9 @@ QUESTIONS = 64
 
 
 def stock(settings: Any) -> None:
-    shelf = Shelf(settings)
-    shelf.put(*(shelf.entry(f"What is the number {number}?", number) for number in range(QUESTIONS)))
-    shelf.close()
+    store = Store(settings)
+    store.put(*(store.entry(f"What is the number {number}?", number) for number in range(QUESTIONS)))
+    store.close()
 
 
 def in_cache(settings: Any, scene: Callable[[AsyncSemanticCache], Awaitable[Any]]) -> Any:

@@ -15,7 +15,7 @@ from nearhit import FillOutcome, Miss, MissReason, Settings
 from tests.support.faces import Face
 from tests.support.failures import DEADLINE_MS, MARGIN_SECONDS, count, frozen, in_time, reason, stocked, timed
 from tests.support.outcomes import NOTHING
-from tests.support.shelf import Shelf
+from tests.support.store import Store
 from tests.support.writer import written
 
 
@@ -36,9 +36,9 @@ def test_a_hung_server_is_a_miss_in_time_and_a_hit_when_it_wakes(
         cache = own_face()
         stocked(cache, own_settings())
     else:
-        shelf = Shelf(own_settings())
-        shelf.add("What is it?", "a thing")
-        shelf.close()
+        store = Store(own_settings())
+        store.add("What is it?", "a thing")
+        store.close()
         cache = own_face()
     with frozen(own_server):
         for _ in range(6):
@@ -111,10 +111,10 @@ def test_a_server_that_comes_back_empty_is_filled_anew(
     with own_server.client() as client:
         client.flushall()
     wait_until(lambda: not cache.lookup("what is it"), 10, "the entry is gone")
-    shelf = Shelf(own_settings())
-    shelf.add("What is it?", "another thing")
+    store = Store(own_settings())
+    store.add("What is it?", "another thing")
     wait_until(lambda: getattr(cache.lookup("what is it"), "answer", "") == "another thing", 10, "it is found again")
-    shelf.close()
+    store.close()
 
 
 class Slow:
@@ -181,8 +181,8 @@ def test_a_lookup_without_any_budget_left_is_a_miss(own_face: Any, own_settings:
     cache = own_face(deadline_ms=1)
     stocked_settings = own_settings()
     cache.warm_up()
-    shelf = Shelf(stocked_settings)
-    shelf.add("What is it?", "a thing")
-    shelf.close()
+    store = Store(stocked_settings)
+    store.add("What is it?", "a thing")
+    store.close()
     for _ in range(20):
         assert in_time(lambda: cache.lookup("What is it?"), 1) is not None

@@ -15,7 +15,7 @@ from nearhit.errors import EmbedderUnavailableError
 from nearhit.testing import HashEmbedder
 from nearhit.valkey.key_names import LogKeys
 from tests.support.failures import count, reason
-from tests.support.shelf import Shelf
+from tests.support.store import Store
 from tests.support.threads import no_threads
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def test_an_open_cache_answers_without_a_thread(
     """Refreshing and verifying want threads of their own, and get them later."""
     face = own_face(verify_share=1.0, verify_model="openai/stub", vector_cache_entries=0)
     assert face.warm_up()
-    shelf = Shelf(own_settings())
-    shelf.add("what is it good for today", "much", refresh=b"{}", fresh_until_ms=1)
-    shelf.close()
+    store = Store(own_settings())
+    store.add("what is it good for today", "much", refresh=b"{}", fresh_until_ms=1)
+    store.close()
     asked = "what was it good for today"
     wait_until(lambda: isinstance(face.lookup("What is it good for today"), Hit), 10, "the entry is found")
     keys = LogKeys(face.metrics.namespace)

@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
 
 
-class House:
+class Installed:
     """A cache in its place at ``litellm.cache``, and the worker that fills it."""
 
     def __init__(
@@ -119,24 +119,24 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture
-def open_house(
+def installs(
     settings: Callable[..., Settings], provider: ChatServer, runner: asyncio.Runner
-) -> Iterator[Callable[..., House]]:
+) -> Iterator[Callable[..., Installed]]:
     """Installs a cache; options and settings by keyword."""
     if LACKING:
         pytest.skip(f"LiteLLM needs {', '.join(LACKING)} here: nearhit[litellm-cache] and mcp")
-    houses: list[House] = []
+    made: list[Installed] = []
 
-    def make(options: Options | None = None, **changes: object) -> House:
-        houses.append(House(settings(**changes), provider, options, runner))
-        return houses[-1]
+    def make(options: Options | None = None, **changes: object) -> Installed:
+        made.append(Installed(settings(**changes), provider, options, runner))
+        return made[-1]
 
     yield make
-    for house in houses:
-        house.close()
+    for installed in made:
+        installed.close()
 
 
 @pytest.fixture
-def house(open_house: Callable[..., House]) -> House:
+def installed(installs: Callable[..., Installed]) -> Installed:
     """A cache with default options."""
-    return open_house()
+    return installs()

@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio"])
 def test_the_judges_calls_pass_the_cache_by(
-    open_house: Callable[..., Any], provider: ChatServer, monkeypatch: pytest.MonkeyPatch, kind: str
+    installs: Callable[..., Any], provider: ChatServer, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     import litellm
 
     monkeypatch.setenv("OPENAI_API_BASE", provider.url)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
     judge = {"judge": "litellm/openai/gpt-4o-mini", "judge_deadline_ms": 5_000, "deadline_ms": 6_000}
-    house = open_house(threshold=0.6, model="hash/256", **judge)
-    call = house.chat("how do i reset the password of my account")
+    installed = installs(threshold=0.6, model="hash/256", **judge)
+    call = installed.chat("how do i reset the password of my account")
     litellm.completion(**call)
-    house.settle()
-    lookups = house.count("nearhit_lookups_total", tier="none", outcome="empty")
+    installed.settle()
+    lookups = installed.count("nearhit_lookups_total", tier="none", outcome="empty")
     provider.text = SAME  # the next one that is asked is the judge
-    again = house.chat("how do i reset the password of my old account")
-    said = house.run(litellm.acompletion(**again)) if kind == "asyncio" else litellm.completion(**again)
+    again = installed.chat("how do i reset the password of my old account")
+    said = installed.run(litellm.acompletion(**again)) if kind == "asyncio" else litellm.completion(**again)
     assert said.choices[0].message.content == "answer 1"
     assert [len(body["messages"]) for _, body in provider.asked] == [1, 2]
     assert json.loads(provider.asked[-1][1]["messages"][-1]["content"])["asked"] == again["messages"][0]["content"]
-    assert house.count("nearhit_lookups_total", tier="none", outcome="empty") == lookups
-    assert house.count("nearhit_judgements_total", verdict="same", source="asked") == 1
-    assert house.accepted == 1
+    assert installed.count("nearhit_lookups_total", tier="none", outcome="empty") == lookups
+    assert installed.count("nearhit_judgements_total", verdict="same", source="asked") == 1
+    assert installed.accepted == 1

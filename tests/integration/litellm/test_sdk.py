@@ -9,7 +9,7 @@ import litellm
 import pytest
 
 if TYPE_CHECKING:
-    from tests.integration.litellm.conftest import House
+    from tests.integration.litellm.conftest import Installed
 
 ASKED = "how do I restore a backup of my database"
 AGAIN = "how do I restore the backup of my database"
@@ -25,22 +25,22 @@ class Call:
     def __repr__(self) -> str:
         return f"a{self.name}" if self.asynchronous else self.name
 
-    def ask(self, house: House, text: str, **more: Any) -> tuple[str, bool]:
+    def ask(self, installed: Installed, text: str, **more: Any) -> tuple[str, bool]:
         """Return the text of the answer, and whether it came from the cache."""
-        parameters = self.parameters(house, text, **more)
+        parameters = self.parameters(installed, text, **more)
         if self.asynchronous:
-            return house.run(self._ask_async(parameters))
+            return installed.run(self._ask_async(parameters))
         reply = getattr(litellm, self.name)(**parameters)
         if more.get("stream"):
             return self._joined(list(reply)), False
         return self._read(reply)
 
-    def parameters(self, house: House, text: str, **more: Any) -> dict[str, Any]:
+    def parameters(self, installed: Installed, text: str, **more: Any) -> dict[str, Any]:
         if self.name == "completion":
-            return house.chat(text, **more)
+            return installed.chat(text, **more)
         name = "prompt" if self.name == "text_completion" else "input"
         more = {"model": "text-completion-openai/gpt-4o-mini", **more} if name == "prompt" else more
-        return house.call(**{name: text, **more})
+        return installed.call(**{name: text, **more})
 
     async def _ask_async(self, parameters: dict[str, Any]) -> tuple[str, bool]:
         reply = await getattr(litellm, f"a{self.name}")(**parameters)
@@ -82,30 +82,30 @@ each_call = pytest.mark.parametrize("call", CALLS, ids=repr)
 
 
 @each_call
-def test_the_same_question_in_other_words_is_a_hit(house: House, call: Call) -> None:
-    first, hit = call.ask(house, ASKED)
+def test_the_same_question_in_other_words_is_a_hit(installed: Installed, call: Call) -> None:
+    first, hit = call.ask(installed, ASKED)
     assert (first, hit) == ("answer 1", False)
-    house.settle()
-    second, hit = call.ask(house, AGAIN)
+    installed.settle()
+    second, hit = call.ask(installed, AGAIN)
     assert (second, hit) == ("answer 1", True)
-    assert house.provider.answers == 1
-    assert house.count("nearhit_lookups_total", tier="semantic", outcome="hit") == 1
+    assert installed.provider.answers == 1
+    assert installed.count("nearhit_lookups_total", tier="semantic", outcome="hit") == 1
 
 
 @each_call
-def test_a_streamed_answer_is_stored_when_complete_and_replayed_as_a_stream(house: House, call: Call) -> None:
-    first, _ = call.ask(house, ASKED, stream=True)
+def test_a_streamed_answer_is_stored_when_complete_and_replayed_as_a_stream(installed: Installed, call: Call) -> None:
+    first, _ = call.ask(installed, ASKED, stream=True)
     assert first == "answer 1"
-    house.settle()
-    again, _ = call.ask(house, AGAIN, stream=True)
+    installed.settle()
+    again, _ = call.ask(installed, AGAIN, stream=True)
     assert again == "answer 1"
-    assert house.provider.answers == 1
+    assert installed.provider.answers == 1
 
 
 @each_call
-def test_streamed_and_whole_calls_share_an_entry(house: House, call: Call) -> None:
-    call.ask(house, ASKED, stream=True)
-    house.settle()
-    text, _ = call.ask(house, ASKED)
+def test_streamed_and_whole_calls_share_an_entry(installed: Installed, call: Call) -> None:
+    call.ask(installed, ASKED, stream=True)
+    installed.settle()
+    text, _ = call.ask(installed, ASKED)
     assert text == "answer 1"
-    assert house.provider.answers == 1
+    assert installed.provider.answers == 1

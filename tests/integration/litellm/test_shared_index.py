@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nearhit_worker.stack import ValkeyServer
 
     from nearhit.settings import Settings
-    from tests.integration.litellm.conftest import House
+    from tests.integration.litellm.conftest import Installed
 
 PYTHON = os.environ.get("NEARHIT_TEST_LITELLM_SEED_PYTHON", "")
 ASKED = "how do I restore a backup of my database"
@@ -97,9 +97,9 @@ def index(namespace: str) -> str:
 
 
 @pytest.fixture
-def shared(open_house: Callable[..., House], index: str) -> House:
+def shared(installs: Callable[..., Installed], index: str) -> Installed:
     """A cache in LiteLLM's layout."""
-    return open_house(layout="litellm", layout_index=index)
+    return installs(layout="litellm", layout_index=index)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def chat(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
 
 
-def test_litellms_own_class_serves_what_this_cache_wrote(shared: House, stock: Stock) -> None:
+def test_litellms_own_class_serves_what_this_cache_wrote(shared: Installed, stock: Stock) -> None:
     litellm.completion(**shared.chat(ASKED, temperature=0.5))
     shared.settle()
     found = stock.get(**shared.chat(AGAIN, temperature=0.5))
@@ -129,7 +129,7 @@ def test_litellms_own_class_serves_what_this_cache_wrote(shared: House, stock: S
     assert stock.get(**shared.chat(AGAIN, temperature=0.6)) is None
 
 
-def test_this_cache_serves_what_litellms_own_class_wrote(shared: House, stock: Stock) -> None:
+def test_this_cache_serves_what_litellms_own_class_wrote(shared: Installed, stock: Stock) -> None:
     stock.set(RESPONSE, **shared.chat(ASKED, temperature=0.5))
     reply = litellm.completion(**shared.chat(AGAIN, temperature=0.5))
     assert reply.choices[0].message.content == "it's stock's"
@@ -138,13 +138,13 @@ def test_this_cache_serves_what_litellms_own_class_wrote(shared: House, stock: S
     assert other.choices[0].message.content == "answer 1"
 
 
-def test_both_make_the_same_key_of_a_call(shared: House, stock: Stock) -> None:
+def test_both_make_the_same_key_of_a_call(shared: Installed, stock: Stock) -> None:
     call = shared.chat(ASKED, temperature=0.5, metadata={"user_api_key": "k1", "model_group": "fast"})
     assert shared.facade.stock_key(call) == stock.key(**call)
 
 
 def test_a_stock_proxy_is_warmed_by_answers_loaded_through_the_queue(
-    shared: House, stock: Stock, settings: Callable[..., Settings], index: str
+    shared: Installed, stock: Stock, settings: Callable[..., Settings], index: str
 ) -> None:
     call = {"model": "gpt-4o-mini", "messages": chat(AGAIN), "metadata": {"user_api_key": "k1"}}
     with SemanticCache(shared.settings, metrics=shared.metrics) as loader:
@@ -155,7 +155,7 @@ def test_a_stock_proxy_is_warmed_by_answers_loaded_through_the_queue(
     assert stock.get(**{**call, "metadata": {"user_api_key": "k2"}}) is None
 
 
-def test_an_entry_in_the_shared_index_has_litellms_fields_and_a_time_to_live(shared: House, index: str) -> None:
+def test_an_entry_in_the_shared_index_has_litellms_fields_and_a_time_to_live(shared: Installed, index: str) -> None:
     litellm.completion(**shared.chat(ASKED))
     shared.settle()
     with shared.settings.server().client() as client:
@@ -170,7 +170,7 @@ def test_an_entry_in_the_shared_index_has_litellms_fields_and_a_time_to_live(sha
     assert stored["timestamp"] > 1_700_000_000
 
 
-def test_a_lost_shared_index_is_made_again_and_finds_the_entries(shared: House, index: str) -> None:
+def test_a_lost_shared_index_is_made_again_and_finds_the_entries(shared: Installed, index: str) -> None:
     litellm.completion(**shared.chat(ASKED))
     shared.settle()
     with shared.settings.server().client() as client:
@@ -184,7 +184,7 @@ def test_a_lost_shared_index_is_made_again_and_finds_the_entries(shared: House, 
 
 
 def test_an_export_of_a_shared_index_loads_into_another_one(
-    shared: House, index: str, settings: Callable[..., Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shared: Installed, index: str, settings: Callable[..., Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     litellm.completion(**shared.chat(ASKED))
     shared.settle()
@@ -213,7 +213,7 @@ def test_an_export_of_a_shared_index_loads_into_another_one(
     runtime.close()
 
 
-def test_a_picture_is_left_alone_where_litellms_key_would_not_hold_it(shared: House) -> None:
+def test_a_picture_is_left_alone_where_litellms_key_would_not_hold_it(shared: Installed) -> None:
     part = {"type": "image_url", "image_url": {"url": "https://127.0.0.1/a.png"}}
     messages = [{"role": "user", "content": [{"type": "text", "text": ASKED}, part]}]
     litellm.completion(**shared.call(messages=messages))

@@ -51,7 +51,7 @@ class AsyncLog:
     async def close(self) -> None: ...
 
 
-class Bell:
+class CountingWakeUp:
     def __init__(self) -> None:
         self.rung: list[str] = []
 
@@ -63,11 +63,11 @@ class Bell:
     def end(self) -> None: ...
 
 
-class Desk:
+class Publishing:
     """A publisher of either kind with its surroundings."""
 
     def __init__(self, kind: str, **bounds: Any) -> None:
-        self.kind, self.log, self.bell, self.metrics = kind, Log(), Bell(), Metrics()
+        self.kind, self.log, self.bell, self.metrics = kind, Log(), CountingWakeUp(), Metrics()
         breaker = CircuitBreaker(cool_down_seconds=0.05)
         parts = (LogKeys("n"), self.log, self.bell, self.metrics, breaker)
         self.publisher = (
@@ -85,11 +85,11 @@ class Desk:
 
 
 @pytest.fixture
-def desk(kind: str) -> Iterator[Callable[..., Desk]]:
-    made: list[Desk] = []
+def desk(kind: str) -> Iterator[Callable[..., Publishing]]:
+    made: list[Publishing] = []
 
-    def make(**bounds: int) -> Desk:
-        made.append(Desk(kind, **bounds))
+    def make(**bounds: int) -> Publishing:
+        made.append(Publishing(kind, **bounds))
         return made[-1]
 
     yield make
@@ -97,13 +97,13 @@ def desk(kind: str) -> Iterator[Callable[..., Desk]]:
         one.publisher.close(0.1)
 
 
-def test_an_accepted_fill_is_in_the_log_and_wakes_a_worker(desk: Callable[..., Desk]) -> None:
+def test_an_accepted_fill_is_in_the_log_and_wakes_a_worker(desk: Callable[..., Publishing]) -> None:
     one = desk()
     assert one.fill(b"a") is FillOutcome.ACCEPTED
     assert (one.log.fills, one.bell.rung, one.count(FillOutcome.ACCEPTED)) == ([b"a"], ["interactive"], 1)
 
 
-def test_fills_of_an_outage_arrive_in_order_when_it_is_over(desk: Callable[..., Desk]) -> None:
+def test_fills_of_an_outage_arrive_in_order_when_it_is_over(desk: Callable[..., Publishing]) -> None:
     one = desk()
     one.log.up = False
     blobs = [b"%d" % number for number in range(200)]
@@ -119,7 +119,7 @@ def test_fills_of_an_outage_arrive_in_order_when_it_is_over(desk: Callable[..., 
 
 
 @pytest.mark.parametrize("reply", ["OOM command not allowed", "READONLY", "LOADING", "WRONGTYPE"])
-def test_a_fill_that_the_server_refuses_waits_in_memory(desk: Callable[..., Desk], reply: str) -> None:
+def test_a_fill_that_the_server_refuses_waits_in_memory(desk: Callable[..., Publishing], reply: str) -> None:
     one = desk()
     one.log.says = ReplyError(reply)
     assert one.fill(b"a") is FillOutcome.SPOOLED
@@ -127,7 +127,7 @@ def test_a_fill_that_the_server_refuses_waits_in_memory(desk: Callable[..., Desk
     wait_until(lambda: one.log.fills == [b"a"], 10, "the spool is sent")
 
 
-def test_the_oldest_fills_are_dropped_when_the_spool_is_full(desk: Callable[..., Desk]) -> None:
+def test_the_oldest_fills_are_dropped_when_the_spool_is_full(desk: Callable[..., Publishing]) -> None:
     one = desk(max_fills=3)
     one.log.up = False
     for number in range(5):
@@ -138,7 +138,7 @@ def test_the_oldest_fills_are_dropped_when_the_spool_is_full(desk: Callable[...,
     assert one.log.fills == [b"2", b"3", b"4"]
 
 
-def test_the_spool_is_bounded_in_bytes_too(desk: Callable[..., Desk]) -> None:
+def test_the_spool_is_bounded_in_bytes_too(desk: Callable[..., Publishing]) -> None:
     one = desk(max_bytes=10)
     one.log.up = False
     assert one.fill(b"x" * 8) is FillOutcome.SPOOLED
@@ -147,14 +147,14 @@ def test_the_spool_is_bounded_in_bytes_too(desk: Callable[..., Desk]) -> None:
     assert one.count(FillOutcome.DROPPED) == 2
 
 
-def test_without_a_spool_a_fill_of_an_outage_is_dropped(desk: Callable[..., Desk]) -> None:
+def test_without_a_spool_a_fill_of_an_outage_is_dropped(desk: Callable[..., Publishing]) -> None:
     one = desk(max_fills=0)
     one.log.up = False
     assert one.fill(b"a") is FillOutcome.DROPPED
     assert one.count(FillOutcome.DROPPED) == 1
 
 
-def test_what_is_left_at_the_end_is_counted_as_dropped(desk: Callable[..., Desk]) -> None:
+def test_what_is_left_at_the_end_is_counted_as_dropped(desk: Callable[..., Publishing]) -> None:
     one = desk()
     one.log.up = False
     one.fill(b"a")
@@ -162,7 +162,7 @@ def test_what_is_left_at_the_end_is_counted_as_dropped(desk: Callable[..., Desk]
     assert one.count(FillOutcome.DROPPED) == 1
 
 
-def test_closing_sends_what_can_be_sent(desk: Callable[..., Desk]) -> None:
+def test_closing_sends_what_can_be_sent(desk: Callable[..., Publishing]) -> None:
     one = desk()
     one.log.up = False
     one.fill(b"a")
@@ -172,7 +172,7 @@ def test_closing_sends_what_can_be_sent(desk: Callable[..., Desk]) -> None:
     assert one.count(FillOutcome.DROPPED) == 0
 
 
-def test_an_outage_costs_one_try_now_and_then_and_not_one_a_fill(desk: Callable[..., Desk]) -> None:
+def test_an_outage_costs_one_try_now_and_then_and_not_one_a_fill(desk: Callable[..., Publishing]) -> None:
     one = desk()
     one.log.up = False
     started = time.monotonic()
@@ -184,7 +184,7 @@ def test_an_outage_costs_one_try_now_and_then_and_not_one_a_fill(desk: Callable[
 
 
 def test_threads_lose_nothing_between_them(kind: str) -> None:
-    one = Desk(kind)
+    one = Publishing(kind)
     one.log.up = False
     threads = [
         threading.Thread(target=lambda start=start: [one.fill(b"%d" % number) for number in range(start, start + 50)])

@@ -1,4 +1,4 @@
-"""Shelf: puts entries into a cache as a worker does, without a queue, and takes them out again."""
+"""Store: puts entries into a cache as a worker does, without a queue, and takes them out again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from nearhit.valkey.key_names import CacheKeys
 
 
-class Shelf:
+class Store:
     """Writes entries of one namespace straight to its server."""
 
     def __init__(self, settings: Settings, embedder: Embedder | None = None) -> None:

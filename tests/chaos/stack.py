@@ -1,4 +1,4 @@
-"""Field: two real servers, real workers and a filler, for tests and measurements that kill them."""
+"""Stack: two real servers, real workers and a filler, for tests and measurements that kill them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def wait_for(true: Any, timeout_seconds: float, description: str) -> None:
     wait_until(holds, timeout_seconds, description)
 
 
-class Field:
+class Stack:
     """A cache server, a log server, and workers, each of which may be killed and started again.
 
     Args:

@@ -1,4 +1,4 @@
-"""Chosen: an embedder whose vectors a test chooses, and lookups that wait for a write."""
+"""ChosenVectors vectors: an embedder whose vectors a test chooses, and lookups that wait for a write."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tests.support.faces import Face
-    from tests.support.shelf import Shelf
+    from tests.support.store import Store
 
     Faces = Callable[..., Face]
-    Shelves = Callable[..., Shelf]
+    Stores = Callable[..., Store]
 
 DIMENSION = 32
 
 
-class Chosen:
+class ChosenVectors:
     """An embedder whose vectors the test chooses; of any other text it knows nothing."""
 
     name, in_process = "chosen/32", True

@@ -1,4 +1,4 @@
-"""Stage: everything that is watched, as real processes under load, and a real Prometheus that watches it."""
+"""Monitored stack: everything that is watched, as real processes under load, and a real Prometheus that watches it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Prometheus:
 
 
 @dataclass
-class Stage:
+class MonitoredStack:
     """Everything that runs."""
 
     cache: ValkeyServer
@@ -68,7 +68,7 @@ class Stage:
 
 
 @contextmanager
-def stage(folder: Path, module: str, changes: Mapping[str, str], per_second: int = 60) -> Iterator[Stage]:
+def stage(folder: Path, module: str, changes: Mapping[str, str], per_second: int = 60) -> Iterator[MonitoredStack]:
     """Start two servers, two workers, an application that asks, exporters and Prometheus; stop them at the end.
 
     Args:
@@ -98,7 +98,7 @@ def stage(folder: Path, module: str, changes: Mapping[str, str], per_second: int
         prometheus = _prometheus(folder / "prometheus", ports)
         children.append(prometheus.child)
         wait_until(prometheus.all_up, 60, "all targets are scraped")
-        yield Stage(cache, broker, workers, prometheus)
+        yield MonitoredStack(cache, broker, workers, prometheus)
     finally:
         for child in reversed(children):
             child.stop()

@@ -24,8 +24,8 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## Start a whole stack, fill it through the queue, ask it, and stop it again.
 	@$(BIN)/nearhit demo
 
-test: $(STAMP) ## Run the tests.
-	$(BIN)/python -m pytest
+test: $(STAMP) ## Run the tests, the files of two at a time.
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 CELL ?=
 chaos: $(STAMP) ## Kill and stop everything 450 times under load (CELL="tls cluster" runs these only), and churn the index.

@@ -12,6 +12,7 @@ from nearhit import ConfigError, EntryError, FillOutcome, Hit, Miss, MissReason,
 from nearhit.domain.fill_message import decode
 from nearhit.domain.vectors import to_bytes
 from tests.support import nonsense
+from tests.support.ids import stable
 from tests.support.outcomes import FAR, NOTHING
 from tests.support.writer import written
 
@@ -66,7 +67,7 @@ def log_of(client: redis.Redis, namespace: str) -> list[Any]:
         ((one for one in "abc"), MissReason.BYPASS_NOT_TEXT),
         ([{"role": "user", "content": [{"type": "hologram"}]}], MissReason.BYPASS_UNKNOWN_PART),
     ],
-    ids=lambda value: str(value)[:30],
+    ids=stable,
 )
 def test_a_prompt_that_cannot_be_cached_is_bypassed_by_name_and_counted(
     cache: Face, client: redis.Redis, namespace: str, prompt: Any, expected: MissReason
@@ -83,7 +84,7 @@ def test_a_prompt_that_cannot_be_cached_is_bypassed_by_name_and_counted(
 @pytest.mark.parametrize(
     "scope",
     [5, "acme", {"tenant": 5}, {"x": object()}, {"x": float("nan")}, {1: 2}, {"parameters": 5}, {"x": "\ud800"}, [1]],
-    ids=str,
+    ids=stable,
 )
 def test_a_scope_that_has_no_form_is_bypassed_by_name(
     cache: Face, client: redis.Redis, namespace: str, scope: Any
@@ -120,7 +121,7 @@ def test_scopes_of_punctuation_and_of_ten_kilobytes_never_share_an_answer(
 @pytest.mark.parametrize(
     "answer",
     [None, "", object(), {1, 2}, b"bytes", float("nan"), "\ud800", "x" * (8 * 1024 * 1024), {"a": [object()]}],
-    ids=lambda value: repr(value)[:20],
+    ids=stable,
 )
 def test_an_answer_that_cannot_be_stored_is_refused_and_counted(
     cache: Face, client: redis.Redis, namespace: str, answer: Any
@@ -153,7 +154,7 @@ def test_an_answer_that_is_little_is_an_answer(cache: Face, settings: Callable[.
         *({"fresh_seconds": -1}, {"lane": "fast"}, {"lane": []}, {"usage": {"prompt_tokens": 1}}, {"refresh": 5}),
         *({"refresh": {"model": object()}}, {"tll_seconds": 5}),
     ],
-    ids=str,
+    ids=stable,
 )
 def test_an_option_of_nonsense_is_refused(cache: Face, client: redis.Redis, namespace: str, options: Any) -> None:
     assert cache.fill("What is it?", "x", **options) is FillOutcome.REFUSED

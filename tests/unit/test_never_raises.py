@@ -11,6 +11,7 @@ import pytest
 from nearhit import AsyncSemanticCache, Miss, MissReason, SemanticCache, Settings
 from nearhit.domain.question import Question, read_question
 from tests.support import nonsense
+from tests.support.ids import stable
 
 SETTINGS = Settings(threshold=0.9, url="valkey://127.0.0.1:1", model="hash/64")
 COUNT = 200_000
@@ -56,7 +57,7 @@ def test_awaited_lookups_of_any_input_return() -> None:
 
 
 @pytest.mark.parametrize(
-    "prompts", [None, 5, "how are you", b"how are you", {"a": 1}, object(), nonsense.Raising()], ids=repr
+    "prompts", [None, 5, "how are you", b"how are you", {"a": 1}, object(), nonsense.Raising()], ids=stable
 )
 def test_lookup_many_of_what_is_no_list_says_so(prompts: Any) -> None:
     with SemanticCache(SETTINGS) as cache:

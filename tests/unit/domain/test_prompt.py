@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nearhit.domain.entry import MAX_PROMPT_CHARS
 from nearhit.domain.prompt import Bypass, PromptText, canonical_text, read_prompt
 from nearhit.domain.scope import Scope, scope_digest
+from tests.support.ids import stable
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.binary(max_size=8)
 KEYS = st.sampled_from(
@@ -164,7 +165,7 @@ def test_every_script_keeps_its_letters(text: str) -> None:
         ([{"role": "assistant", "tool_calls": [{"function": 5}]}, user("hi")], Bypass.UNKNOWN_PART),
         ([{"type": "item_reference", "id": "msg_1"}, user("hi")], Bypass.UNKNOWN_PART),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=stable,
 )
 def test_what_cannot_be_cached_is_bypassed_by_name(prompt: Any, reason: Bypass) -> None:
     assert read_prompt(prompt) is reason
@@ -182,7 +183,7 @@ def test_the_longest_text_is_still_a_question() -> None:
         [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "what is it"}]}],
         [user([Model(type="text", text="what is it")])],
     ],
-    ids=lambda value: str(value)[:40],
+    ids=stable,
 )
 def test_every_way_to_say_one_plain_question_is_one_question(prompt: Any) -> None:
     assert question(prompt).text == "what is it"
@@ -276,7 +277,7 @@ def test_function_calls_of_the_responses_api_split_as_tool_calls_do() -> None:
         ({"role": "assistant", "content": None, "audio": {"id": "a"}}, {"role": "assistant", "audio": {"id": "b"}}),
         ({"role": "assistant", "refusal": "no"}, {"role": "assistant", "refusal": "never"}),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=stable,
 )
 def test_what_else_a_turn_says_splits_the_cache(one: Any, other: Any) -> None:
     assert scope_of([user("A?"), one, user("B?")]) != scope_of([user("A?"), other, user("B?")])

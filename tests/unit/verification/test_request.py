@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nearhit.domain.scope import Scope
 from nearhit.errors import ContractError, MessageError
 from nearhit.verification.request import MAX_BYTES, VerificationRequest, decode, encode, recipe_of
+from tests.support.ids import stable
 
 USER = {"role": "user", "content": "why?"}
 
@@ -92,7 +93,7 @@ def test_a_conversation_is_asked_as_it_was() -> None:
         ([{"role": "user", "content": [{"type": "input_text", "text": "why?"}]}], Scope(model="m")),
         ([object()], Scope(model="m")),
     ],
-    ids=str,
+    ids=stable,
 )
 def test_what_cannot_be_asked_again_is_refused(prompt: Any, scope: Scope) -> None:
     with pytest.raises(ContractError):

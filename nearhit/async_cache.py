@@ -326,6 +326,14 @@ class AsyncSemanticCache:
         self.metrics.invalidated.labels(self.metrics.namespace, selection.by).inc(done.removed)
         return done
 
+    async def flush(self, timeout_seconds: float = 5.0) -> bool:
+        """Wait until the log has every fill that waits in memory; return whether it has.
+
+        For fills that were ``spooled``; one that was ``accepted`` needs no waiting.
+        """
+        await call_blocking_async(partial(self._publisher.flush, timeout_seconds))
+        return not self._publisher.spooled
+
     async def close(self) -> None:
         """Send what is spooled and close what this cache opened, within a second in all, whatever hangs."""
         self._closed = True

@@ -68,7 +68,7 @@ def run_threads(callers: list[Caller], pause: float, ended: threading.Event) -> 
             thread.start()
         for thread in threads:
             thread.join()
-        return cache._publisher.flush(FLUSH_SECONDS)  # noqa: SLF001 - no application needs it
+        return cache.flush(FLUSH_SECONDS)
 
 
 async def run_tasks(callers: list[Caller], pause: float, ended: threading.Event) -> bool:
@@ -84,7 +84,7 @@ async def run_tasks(callers: list[Caller], pause: float, ended: threading.Event)
                     return
 
         await asyncio.gather(*(fill(caller) for caller in callers))
-        return await asyncio.to_thread(cache._publisher.flush, FLUSH_SECONDS)  # noqa: SLF001 - the same
+        return await cache.flush(FLUSH_SECONDS)
 
 
 def main() -> int:

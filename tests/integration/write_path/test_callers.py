@@ -56,7 +56,7 @@ def test_a_log_server_that_hangs_holds_no_caller_beyond_its_deadline(
         assert set(outcomes) == {FillOutcome.SPOOLED}
         assert max(times) < 0.5  # 50 ms, and what a busy machine adds; a connect would take 3 s
         assert sum(times) < 1.0  # after three failures the breaker is open, and a fill waits for nothing
-        assert cache._publisher.flush(15)  # noqa: SLF001 - no public need
+        assert cache.flush(15)
         with own_server.client() as client:
             assert client.xlen(LogKeys(made.namespace).log("interactive")) >= 30 + warm
 
@@ -112,7 +112,7 @@ def test_the_asyncio_twin_blocks_its_loop_for_no_server(
             seconds = time.monotonic() - started
             beating.cancel()
             stop(own_server, signal.SIGCONT)
-            assert await asyncio.to_thread(cache._publisher.flush, 15)  # noqa: SLF001 - no public need
+            assert await cache.flush(15)
             return gaps, seconds, outcomes
 
     gaps, seconds, outcomes = asyncio.run(fill_all())
@@ -133,7 +133,7 @@ def test_the_spool_keeps_the_newest_and_counts_what_it_drops(
             "nearhit_fills_total", {"namespace": made.namespace, "outcome": "dropped"}
         )
         own_server.start()
-        assert cache._publisher.flush(15)  # noqa: SLF001 - no public need
+        assert cache.flush(15)
         runtime = hashed(made)
         drained(runtime, own_server)
         with own_server.client() as client:
@@ -168,7 +168,7 @@ def test_a_full_log_server_costs_no_fill(settings: Callable[..., Settings], own_
         client.config_set("maxmemory", 1)
         assert cache.fill("second", "answer") is FillOutcome.SPOOLED
         client.config_set("maxmemory", 0)
-        assert cache._publisher.flush(10)  # noqa: SLF001 - no public need
+        assert cache.flush(10)
         drained(hashed(made), own_server)
         assert cache.warm_up()
         assert cache.lookup("second")

@@ -323,4 +323,4 @@ def test_a_worker_that_cannot_start_ends_with_a_code_that_says_so(stack: Stack, 
             stack.folder,
             {**os.environ, **changes, "PYTHONPATH": os.getcwd()},  # noqa: PTH109 - the checkout, as for pytest
         )
-        assert child.process.wait(60) == 1
+        assert child.process.wait(60) == 2

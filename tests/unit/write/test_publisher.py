@@ -30,8 +30,10 @@ class Log:
         self.fills: list[bytes] = []
         self.says: Any = b"1-1"
         self.up = True
+        self.spool_tries = 0
 
     def send(self, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
+        self.spool_tries += threading.current_thread() is not threading.main_thread()
         if not self.up:
             raise StoreUnavailableError("no reply")
         if not isinstance(self.says, ReplyError):
@@ -142,6 +144,9 @@ def test_the_spool_is_bounded_in_bytes_too(desk: Callable[..., Publishing]) -> N
     one = desk(max_bytes=10)
     one.log.up = False
     assert one.fill(b"x" * 8) is FillOutcome.SPOOLED
+    wait_until(
+        lambda: one.log.spool_tries > 0, 10, "the spool has tried to send it"
+    )  # what is being sent is not pushed out
     assert one.fill(b"y" * 8) is FillOutcome.SPOOLED
     assert one.fill(b"z" * 11) is FillOutcome.DROPPED  # itself alone: it pushes nothing out
     assert one.count(FillOutcome.DROPPED) == 2

@@ -62,6 +62,7 @@ class ValkeySearchEngine:
         self._look_at = 0.0
         self.generation = 1
         self.backfilling = False
+        self._created = False
 
     @property
     def index(self) -> str:
@@ -89,16 +90,15 @@ class ValkeySearchEngine:
         """Create the index, or verify an existing one; any number of processes may do so at once.
 
         Returns:
-            Whether this call made it.
+            Whether this engine made it, in this call or in one before that failed later on.
 
         Raises:
             IndexMismatchError: the index has another dimension, metric, algorithm or prefix.
             ConfigError: the server has no search module, or the user may not use it.
         """
         reply = yield from self._find()
-        made = False
         if isinstance(reply, ReplyError):
-            made = yield from self.create(self.generation)
+            self._created = (yield from self.create(self.generation)) or self._created
             reply = yield from self._made()
         there = search_protocol.parse_info(reply)
         differences = search_protocol.mismatches(self._shape, there.shape)
@@ -110,8 +110,9 @@ class ValkeySearchEngine:
         if self._clustered:
             yield from self._check_coordinator()
         self.backfilling = there.backfilling
-        if there.backfilling and (made or not there.documents):
+        if there.backfilling and (self._created or not there.documents):
             self.backfilling = yield from self._still_backfilling()
+        made, self._created = self._created, False
         return made
 
     def create(self, generation: int) -> Flow[bool]:

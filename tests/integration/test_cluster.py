@@ -114,6 +114,11 @@ def test_shards_search_as_widely_for_one_entry_as_for_many(
     store = Store(settings())
     entries = [store.entry(f"{QUESTION} number {number} of {number * 7}") for number in range(200)]
     store.put(*entries)
+    name = store.keys.index(1).encode()
+    everywhere = [node.client() for node in nodes]
+    wait_until(
+        lambda: all(name in one.execute_command("FT._LIST") for one in everywhere), 10, "all nodes have the index"
+    )
     rows = np.stack([from_bytes(one.embedding) for one in entries])
     for row in rows + np.float32(0.02):
         unit = row / np.linalg.norm(row)

@@ -59,14 +59,15 @@ class Gate:
         self._late = metrics.loop_lag.labels(space)
         self._open = {part: metrics.breaker.labels(space, part) for part in self._breakers}
 
-    def enter(self, step: Step, remaining: float) -> None:
-        """Refuse a step whose part is known to be down, or for which there is no time left."""
+    def enter(self, step: Step, remaining: float) -> float:
+        """Refuse a step whose part is known to be down, or for which there is no time left; return when it began."""
         part = _part(step)
         error = _ERRORS[part]
         if remaining <= 0:
             raise error(f"the deadline has passed before {part}")
         if not self._breakers[part].allows():
             raise error(f"the breaker of {part} is open after failures in a row")
+        return time.monotonic()
 
     def succeeded(self, step: Step) -> None:
         """Close the breaker of the step's part."""
@@ -75,14 +76,20 @@ class Gate:
             self._open[_part(step)].set(0)
         breaker.succeeded()
 
-    def failed(self, step: Step, error: UnavailableError | ContractError) -> None:
-        """Count a failure; one of availability counts against the breaker, a lack of connections does not."""
+    def failed(self, step: Step, error: UnavailableError | ContractError, began: float | None = None) -> None:
+        """Count a failure; one of availability counts against the breaker, a lack of connections does not.
+
+        Args:
+            step: what failed.
+            error: how.
+            began: when it began; see ``CircuitBreaker.failed``.
+        """
         part = _part(step)
         self._metrics.count_error(_stage(step), error)
         if isinstance(error, BusyError):
             return
         if isinstance(error, UnavailableError) or part == "judge":  # one that only talks nonsense costs time, too
-            self._breakers[part].failed()
+            self._breakers[part].failed(began)
             if self._breakers[part].open:
                 self._open[part].set(1)
 

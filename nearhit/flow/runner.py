@@ -120,7 +120,7 @@ class Runner:
             return drive(flow, take)
 
     def _take(self, step: Step, remaining: float) -> Any:
-        self._gate.enter(step, remaining)
+        began = self._gate.enter(step, remaining)
         try:
             if isinstance(step, Send):
                 if step.after_seconds:
@@ -132,7 +132,7 @@ class Runner:
             else:
                 return self._gate.compared(step, self._compare(step, remaining))
         except (UnavailableError, ContractError) as error:
-            self._gate.failed(step, error)
+            self._gate.failed(step, error, began)
             raise
         self._gate.succeeded(step)
         return answer

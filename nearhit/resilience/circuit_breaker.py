@@ -32,6 +32,7 @@ class CircuitBreaker:
         self._lock = PerProcess(threading.Lock)
         self._failed = 0
         self._opened_at = 0.0
+        self._failed_at = float("-inf")
 
     @property
     def open(self) -> bool:
@@ -55,9 +56,17 @@ class CircuitBreaker:
             with self._lock.get():
                 self._failed = 0
 
-    def failed(self) -> None:
-        """Count a failure; the one that reaches the limit opens the breaker."""
+    def failed(self, began: float | None = None) -> None:
+        """Count a failure; the one that reaches the limit opens the breaker.
+
+        Args:
+            began: when the call began, by the breaker's clock. One that began before the last failure is no further
+                one: where calls share a connection, a single lost packet fails all that wait for it.
+        """
         with self._lock.get():
+            if began is not None and began < self._failed_at:
+                return
+            self._failed_at = self._clock()
             self._failed += 1
             if self._failed >= self._limit:
-                self._opened_at = self._clock()
+                self._opened_at = self._failed_at

@@ -32,3 +32,15 @@ def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_call_try() -> None
     assert breaker.allows()
     breaker.succeeded()
     assert [breaker.open, breaker.allows(), breaker.allows()] == [False, True, True]
+
+
+def test_calls_that_were_under_way_together_fail_as_one() -> None:
+    clock = Clock()
+    breaker = CircuitBreaker(failures=3, cool_down_seconds=1.0, clock=clock)
+    for expected in (False, False, True):
+        began = clock.now
+        clock.now += 0.25
+        for _ in range(200):
+            breaker.failed(began)
+        assert breaker.open is expected
+    assert not breaker.allows()

@@ -68,11 +68,10 @@ def lines(seconds: float) -> Iterator[Line]:
     with tempfile.TemporaryDirectory() as folder, ValkeyServer(Path(folder) / "valkey") as server:
         here = Settings(threshold=0.8, url=server.url, model="hash/64", guard=False, engine="local")
         store = Store(here)
-        store.add(QUESTION, "a thing")
-        store.close()
         for losses in LOSSES:
             for milliseconds in ROUND_TRIPS_MS:
                 for twin in ("", ", asyncio"):
+                    store.add(QUESTION, "a thing")  # each time: it lives for a minute
                     with Delay(server.port, milliseconds / 1000, losing(losses, milliseconds / 1000)) as distant:
                         there = Settings(
                             threshold=0.8,
@@ -83,6 +82,7 @@ def lines(seconds: float) -> Iterator[Line]:
                         )
                         seen = asyncio.run(_awaited(there, seconds)) if twin else _blocking(there, seconds)
                     yield line(f"round trip of {milliseconds} ms, {losses:.0%} lost{twin}", seen, GOALS[losses])
+        store.close()
 
 
 def line(where: str, seen: Seen, goal: float) -> Line:

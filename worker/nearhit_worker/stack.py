@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,8 +142,36 @@ class Child:
             raise UnavailableError(f"{self.name} ended with code {self.process.returncode}:\n{self.tail()}")
 
 
+class ChildHolder(ABC):
+    """What runs one child process, which is there from ``start`` to ``stop``."""
+
+    child: Child | None
+
+    @abstractmethod
+    def start(self) -> Self:
+        """Start it and wait until it is ready."""
+
+    def stop(self) -> None:
+        """Let it finish what it is doing, and stop it."""
+        if self.child is not None:
+            self.child.stop()
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self.child is not None:
+            self.child.kill()
+
+    def __enter__(self) -> Self:
+        return self if self.child is not None else self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
 @dataclass
-class ValkeyServer:
+class ValkeyServer(ChildHolder):
     """A private valkey-server on 127.0.0.1.
 
     Args:
@@ -198,24 +227,6 @@ class ValkeyServer:
             *(("--loadmodule", self.module) if self.module else ()),
         ]
 
-    def stop(self) -> None:
-        """Stop it."""
-        if self.child is not None:
-            self.child.stop()
-
-    def kill(self) -> None:
-        """End it at once, as a crash would."""
-        if self.child is not None:
-            self.child.kill()
-
-    def __enter__(self) -> Self:
-        return self if self.child is not None else self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
     def _answers(self) -> bool:
         if self.child is not None:
             self.child.check()
@@ -228,7 +239,7 @@ class ValkeyServer:
 
 
 @dataclass
-class Worker:
+class Worker(ChildHolder):
     """A worker process of its own, with /metrics and /health on a free port of 127.0.0.1.
 
     Args:
@@ -287,24 +298,6 @@ class Worker:
                 return int(answer.status) == 200
         except (URLError, OSError):
             return False
-
-    def stop(self) -> None:
-        """Let it finish what it is doing, and stop it."""
-        if self.child is not None:
-            self.child.stop()
-
-    def kill(self) -> None:
-        """End it at once, as a crash would."""
-        if self.child is not None:
-            self.child.kill()
-
-    def __enter__(self) -> Self:
-        return self if self.child is not None else self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 class Stack:

@@ -265,6 +265,10 @@ class Connection(asyncio.Protocol):
         sock = getattr(self.socket, "_sock", None)  # a loop of another make has none, and the collector closes its own
         if sock is not None:
             sock.close()
+            transport: Any = self._transport
+            if hasattr(transport, "_sock"):  # else its finalizer warns of a socket that is closed already
+                transport._sock = None  # noqa: SLF001 - asyncio closes a transport by its loop alone
+        self._transport = None
 
     def _flush(self) -> None:
         self._flushing = False

@@ -70,7 +70,7 @@ class AsyncPoolLink:
         """Have each loop close its connections; waits for nothing: the cache was dropped."""
         if self._pid != os.getpid():
             return
-        for loop, way in list(self._ways.items()):
+        for loop, way in self._known():
             try:
                 loop.call_soon_threadsafe(way.end)
             except RuntimeError:  # it has ended
@@ -92,5 +92,11 @@ class AsyncPoolLink:
 
     def _forget_ended(self) -> None:
         """Let go of loops that have ended: a connection holds its loop, so that the weak key alone would keep both."""
-        for ended in [known for known in self._ways if known.is_closed()]:
-            self._ways.pop(ended).abandon()
+        for loop, _ in self._known():
+            if loop.is_closed() and (way := self._ways.pop(loop, None)) is not None:  # loops of other threads look, too
+                way.abandon()
+
+    def _known(self) -> list[tuple[asyncio.AbstractEventLoop, AsyncSingle | AsyncCluster]]:
+        """Return the loops and their connections; threads may change the mapping meanwhile."""
+        loops = [loop for reference in self._ways.keyrefs() if (loop := reference()) is not None]
+        return [(loop, way) for loop in loops if (way := self._ways.get(loop)) is not None]

@@ -115,6 +115,9 @@ class AsyncCluster:
         except (RedisError, OSError) as error:
             self._failure = f"{type(error).__name__}: {error}"
             return
+        except Exception as error:  # noqa: BLE001 - a caller's own credential provider may raise anything
+            self._failure = f"connecting raised {type(error).__name__}"
+            return
         self._known, self._failure = True, ""
 
     def _refresh(self) -> None:
@@ -125,7 +128,7 @@ class AsyncCluster:
     async def _read_nodes(self) -> None:
         try:
             await self._client.nodes_manager.initialize()
-        except (RedisError, OSError):
+        except Exception:  # noqa: BLE001 - the same
             return  # the next failure tries again
         there = {node.name for node in self._client.get_nodes()}
         for gone in self._nodes.keys() - there:

@@ -146,10 +146,11 @@ class AsyncSingle:
         try:
             return await self._exchange(blob, len(commands), timeout_seconds)
         except ConnectionLost as lost:
-            if lost.sent and not all(command[0] in _READS for command in commands):
+            left = timeout_seconds - (time.monotonic() - started)
+            if left <= 0 or (lost.sent and not all(command[0] in _READS for command in commands)):
                 raise StoreUnavailableError(str(lost)) from lost
         try:
-            return await self._exchange(blob, len(commands), timeout_seconds - (time.monotonic() - started))
+            return await self._exchange(blob, len(commands), left)
         except ConnectionLost as lost:
             raise StoreUnavailableError(str(lost)) from lost
 

@@ -12,7 +12,6 @@ import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import redis
 from redis.exceptions import RedisError
@@ -173,9 +172,7 @@ class ClusterLink:
         self._own = own
         self._limit = max_connections
         self._resolver = Resolver()
-        self._sockets: PerProcess[WeakKeyDictionary[Any, ConnectionPool]] = PerProcess(
-            WeakKeyDictionary
-        )  # by a node's pool
+        self._sockets: PerProcess[dict[Any, ConnectionPool]] = PerProcess(dict)  # by a node's pool
         self._lock = PerProcess(threading.Lock)
         self._turn = itertools.count()
         self._refreshing = PerProcess(threading.Lock)
@@ -217,8 +214,9 @@ class ClusterLink:
                 held.append((sockets, sockets.take_quiet(deadline)))
                 held[-1][1].send(pack(share.commands), deadline)
             for share, (_, connection) in zip(asked, held, strict=True):
-                answers.append(connection.read(len(share.commands), deadline))
-                raise_lost(answers[-1])
+                replies = connection.read(len(share.commands), deadline)
+                raise_lost(replies)  # before it counts as read: such a connection must not be kept
+                answers.append(replies)
         except TimeoutError as error:
             failure = error
             raise
@@ -242,14 +240,20 @@ class ClusterLink:
     def _refresh(self, client: redis.RedisCluster) -> None:
         """Read slots and nodes anew in the background: a node that hangs must not cost a lookup its deadline."""
         turn = self._refreshing.get()
-        if turn.acquire(blocking=False) and not start_thread("nearhit-cluster", _read_nodes, client, turn):
+        if turn.acquire(blocking=False) and not start_thread("nearhit-cluster", self._read_nodes, client, turn):
             turn.release()  # the next failure tries again
 
-
-def _read_nodes(client: redis.RedisCluster, turn: threading.Lock) -> None:
-    try:
-        client.nodes_manager.initialize()
-    except (RedisError, OSError):
-        return  # the next failure tries again
-    finally:
-        turn.release()
+    def _read_nodes(self, client: redis.RedisCluster, turn: threading.Lock) -> None:
+        """Read slots and nodes, and close the connections to nodes that are gone."""
+        try:
+            client.nodes_manager.initialize()
+            there = {node.redis_connection.connection_pool for node in client.get_nodes() if node.redis_connection}
+            known = self._sockets.get()
+            with self._lock.get():
+                gone = [known.pop(pool) for pool in known.keys() - there]
+            for sockets in gone:
+                sockets.close()
+        except (RedisError, OSError):
+            return  # the next failure tries again
+        finally:
+            turn.release()

@@ -1,7 +1,7 @@
-"""Protocol: the commands of a lookup as arguments and their replies as values, for valkey-search 1.0 to 1.2.
+"""Search protocol: the commands of a lookup as arguments and their replies as values, for valkey-search 1.0 to 1.2.
 
-Everything goes over ``execute_command``: redis-py's own search client cannot read these replies under RESP3. Source of
-the shapes: recorded replies of valkey-search 1.2.1, replayed by ``tests/contract/test_protocol_replay.py``.
+Links send them as they are: redis-py's own search client cannot read these replies under RESP3. Source of the shapes:
+recorded replies of valkey-search 1.2.1, replayed by ``tests/contract/test_protocol_replay.py``.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
@@ -162,14 +162,10 @@ class Server:
 
     def _target(self) -> dict[str, Any]:
         if self.url:  # only a cluster comes here with a url: its clients take parts, not a url of another scheme
-            parts = urlsplit(self.plain_url)
-            return {
-                "host": parts.hostname or "127.0.0.1",
-                "port": parts.port or 6379,
-                "username": unquote(parts.username) if parts.username else None,
-                "password": unquote(parts.password) if parts.password else None,
-                **({"ssl": True} if parts.scheme == "rediss" else {}),
-            }
+            parts: dict[str, Any] = dict(parse_url(self.plain_url))
+            tls_class = parts.pop("connection_class", None)
+            parts.pop("db", None)
+            return {"host": "127.0.0.1", "port": 6379, **parts, **({"ssl": True} if tls_class else {})}
         where: dict[str, Any] = {"unix_socket_path": self.unix_socket} if self.unix_socket else {"host": self.host}
         if not self.unix_socket:
             where["port"] = self.port

@@ -148,3 +148,11 @@ def test_a_client_that_does_not_say_where_it_goes_is_refused() -> None:
         server_of(Sentinel([("h", 26379)]).master_for("main"))
     with pytest.raises(ConfigError, match="log_url"):
         server_of(object())
+
+
+def test_the_options_of_a_cluster_s_url_reach_its_client() -> None:
+    url = "valkeys+cluster://some%40one:p%2Fw@h:7001?ssl_ca_certs=/ca.pem&ssl_cert_reqs=none"
+    client = Server(url=url).async_client()
+    options = client.connection_kwargs  # type: ignore[union-attr]
+    assert (options["username"], options["password"]) == ("some@one", "p/w")
+    assert (options["ssl_ca_certs"], options["ssl_cert_reqs"]) == ("/ca.pem", "none")

@@ -115,6 +115,8 @@ class Publisher:
                 self._appended(self._direct.send(self._commands([fill], seconds), seconds), [fill])
             except StoreUnavailableError as error:
                 self._failed(error, state)
+                if not isinstance(error, BusyError):
+                    end = 0.0  # it has failed once: to wait for the spool as well would count it twice
             else:
                 self._succeeded(state)
                 return FillOutcome.ACCEPTED
@@ -201,6 +203,8 @@ class Publisher:
     def _outcome(self, fill: Spooled, state: _State) -> FillOutcome:
         if fill.sent:
             return FillOutcome.ACCEPTED
+        if fill.dropped:  # counted by the fill that pushed it out
+            return FillOutcome.DROPPED
         self._metrics.spooled.set(len(state.spool))
         self._metrics.fills[FillOutcome.SPOOLED].inc()
         return FillOutcome.SPOOLED

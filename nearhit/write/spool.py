@@ -32,6 +32,7 @@ class Spooled:
         blob: the message.
         queued_ms: when it was given, milliseconds since the epoch.
         sent: the log has it.
+        dropped: a newer one has pushed it out.
         settled: gets an item once it is sent, or once a try of the spool has failed since; see ``wait``.
         heard: called then, on the spool's thread; for callers that cannot wait.
     """
@@ -40,6 +41,7 @@ class Spooled:
     blob: bytes
     queued_ms: int
     sent: bool = False
+    dropped: bool = False
     settled: queue.SimpleQueue[None] = field(default_factory=queue.SimpleQueue)
     heard: Callable[[], None] | None = None
 
@@ -100,20 +102,22 @@ class Spool:
         """Add a fill; return whether it fits at all, and how many were dropped, itself or older ones."""
         if len(fill.blob) > self._max_bytes or not self._max_fills:
             return False, 1  # itself, and not all the others for it
-        dropped = 0
+        out: list[Spooled] = []
         with self._lock:
             self._waiting.append(fill)
             self._bytes += len(fill.blob)
             fits = True
             while self._waiting and (self._size() > self._max_fills or self._bytes > self._max_bytes):
-                oldest = self._waiting.popleft()
-                self._bytes -= len(oldest.blob)
-                dropped += 1
-                fits = oldest is not fill
+                out.append(self._waiting.popleft())
+                self._bytes -= len(out[-1].blob)
+                fits = out[-1] is not fill
             if self._thread is None or not self._thread.is_alive():
                 self._thread = new_thread("nearhit-spool", self._run)  # without one, the next fill tries again
             self._changed.notify()
-            return fits, dropped
+        for one in out:
+            one.dropped = True
+            one.settle()
+        return fits, len(out)
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until all is sent; returns whether it is."""

@@ -16,6 +16,7 @@ from nearhit.flow.steps import ReplyError
 from nearhit.resilience.circuit_breaker import CircuitBreaker
 from nearhit.valkey.key_names import LogKeys
 from nearhit.write.publisher import AsyncPublisher, Publisher
+from nearhit.write.spool import Spool, Spooled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -204,3 +205,24 @@ def test_threads_lose_nothing_between_them(kind: str) -> None:
     wait_until(lambda: len(one.log.fills) == 400, 10, "every fill is in the log")
     assert sorted(map(int, one.log.fills)) == list(range(400))
     one.publisher.close(0.1)
+
+
+def test_a_fill_that_was_pushed_out_is_told_so_and_counted_once(desk: Callable[..., Publishing]) -> None:
+    one = desk(max_fills=1)
+    one.log.up = False
+    one.fill(b"first")
+    wait_until(lambda: one.log.spool_tries > 0, 10, "the spool has tried to send it")
+    one.fill(b"second")
+    assert one.count(FillOutcome.SPOOLED) + one.count(FillOutcome.DROPPED) == 3  # the first is counted as both in turn
+    assert one.count(FillOutcome.DROPPED) == 1
+
+
+def test_a_spooled_fill_learns_that_a_newer_one_pushed_it_out() -> None:
+    spool = Spool(lambda _: False, max_fills=1, max_bytes=1_000)
+    first, second = Spooled("interactive", b"1", 0), Spooled("interactive", b"2", 0)
+    assert spool.keep(first) == (True, 0)
+    wait_until(lambda: spool.failing, 10, "the spool has tried to send it")
+    assert spool.keep(second) == (True, 1)
+    assert first.wait(0.0)
+    assert (first.dropped, second.dropped) == (True, False)
+    spool.close(0.1)

@@ -72,7 +72,7 @@ class Columns:
     scope: tuple[str, ...] = ()
 
     def fill_row(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a row as ``parts.fill_of`` takes it; columns that mean nothing to a fill are left out.
+        """Return a row as ``fill_of`` takes it; columns that mean nothing to a fill are left out.
 
         Raises:
             EntryError: there is no column for the prompt or the answer; the message names what there is.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nearhit.domain.vectors import checked_rows
 from nearhit.errors import (
+    BusyError,
     ContractError,
     EmbedderUnavailableError,
     JudgeUnavailableError,
@@ -123,8 +124,10 @@ class Runner:
         began = self._gate.enter(step, remaining)
         try:
             if isinstance(step, Send):
+                if step.after_seconds >= remaining:  # no failure of the server, so that no breaker may count it
+                    raise BusyError("no time is left for another try")
                 if step.after_seconds:
-                    time.sleep(min(step.after_seconds, remaining))
+                    time.sleep(step.after_seconds)
                 answer: Any = self._link.send(step.commands, remaining - step.after_seconds)
             elif isinstance(step, Embed):
                 answer = self._embed(step.texts, remaining)

@@ -97,7 +97,7 @@ class Acknowledger:
         flow = fill_log.dead_letter(self._keys, lane, row, reason, str(why))
         if self._runner.run(flow, self._limits.store_seconds):
             self._metrics.dead_letters.labels(self._metrics.namespace, reason).inc()
-            log.warning("fill given up", extra={"action": "bury", "reason": reason, "lane": lane})
+            log.warning("fill given up", extra={"action": "dead_letter", "reason": reason, "lane": lane})
 
     def _wait(self, waits: Sequence[tuple[Logged, float, int]], lane: str) -> None:
         if waits:

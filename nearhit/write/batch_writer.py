@@ -66,7 +66,7 @@ class BatchWriter:
         self._verification = SearchabilityProbe(cache, metrics)
 
     def write(self, rows: Sequence[Logged], lane: str, space: Space) -> int:
-        """Store what can be stored, put off what cannot now, bury what never can; return how many were stored.
+        """Store what can be stored, put off what cannot now, dead-letter what never can; return how many were stored.
 
         Raises:
             StoreUnavailableError: the log's server does not answer; what is unfinished is claimed again later.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nearhit.flow.steps import Flow, ReplyError, Send, ask
 from nearhit.valkey import server_scripts
@@ -19,20 +19,24 @@ def waiting(keys: LogKeys, lane: str) -> Flow[bytes | None]:
     """Return the id of the last fill that a worker took, while there are fills that none has; else ``None``."""
     log = keys.log(lane)
     groups, length, pending = yield Send((("XINFO", "GROUPS", log), ("XLEN", log), ("XPENDING", log, GROUP)))
-    if not isinstance(groups, list) or not groups or length <= (int(pending[0]) if pending else 0):
+    if not isinstance(groups, list) or not isinstance(length, int) or length <= _in_work(pending):
         return None
-    row = groups[0] if isinstance(groups[0], dict) else dict(zip(groups[0][::2], groups[0][1::2], strict=True))
-    return bytes(row[b"last-delivered-id"])
+    rows = [row if isinstance(row, dict) else dict(zip(row[::2], row[1::2], strict=True)) for row in groups]
+    return next((bytes(row[b"last-delivered-id"]) for row in rows if row[b"name"] == GROUP.encode()), None)
 
 
 def wants_help(keys: LogKeys, lane: str) -> Flow[bool]:
     """Return whether the caller is the one to wake another worker for fills that no worker has."""
     length, pending = yield Send((("XLEN", keys.log(lane)), ("XPENDING", keys.log(lane), GROUP)))
-    in_work = int(pending[0]) if isinstance(pending, list) and pending else 0
-    if not isinstance(length, int) or length <= in_work:
+    if not isinstance(length, int) or length <= _in_work(pending):
         return False
     reply = yield from ask(("SET", keys.wake(lane), 1, "NX", "PX", WAKE_MS))
     return reply is not None and not isinstance(reply, ReplyError)
+
+
+def _in_work(pending: Any) -> int:
+    """Return how many fills workers have, by a reply to XPENDING; 0 where the server does not say."""
+    return int(pending[0]) if isinstance(pending, list) and pending else 0
 
 
 def forget_consumers(keys: LogKeys, lane: str) -> Flow[int]:

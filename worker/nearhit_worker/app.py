@@ -176,7 +176,7 @@ def make_app(settings: Settings) -> Celery:
         # test_a_task_of_a_killed_worker_is_delivered_again
         task_acks_late=True,
         # With acks late alone, the message of a killed prefork child is acknowledged as a failure: lost 5 times of 5
-        # (Celery 5.7). test_a_task_of_a_killed_pool_child_is_delivered_again
+        # (Celery 5.7)
         task_reject_on_worker_lost=True,
         # One message a thread: a killed worker holds few that then wait for the visibility timeout.
         worker_prefetch_multiplier=1,

@@ -73,7 +73,7 @@ def fill_at(row: Mapping[str, Any], lifetimes: Lifetimes, now_ms: int) -> tuple[
     """Return the lane and the message of a row, for ``nearhit.fill``.
 
     Args:
-        row: as for ``parts.fill_of``, and ``created_seconds``; a time in the future counts as now, since no later
+        row: as for ``fill_of``, and ``created_seconds``; a time in the future counts as now, since no later
             answer could replace such an entry.
         lifetimes: for what the row does not say.
         now_ms: now, milliseconds since the epoch.

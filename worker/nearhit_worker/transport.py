@@ -1,7 +1,7 @@
 """Transport: kombu's connections to a broker, which deliver only messages that can be parsed.
 
 What kombu cannot take apart it raises out of the consumer's loop, which ends the worker (kombu 5.7, py-amqp 5.3).
-Such a message reaches the consumer as one that it refuses: see ``worker.envelope`` and ``worker.consumer``.
+Such a message reaches the consumer as one that it refuses: see ``nearhit_worker.envelope`` and ``consumer``.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def check_workers(servers: Servers, wait_seconds: float = _SEEN_SECONDS) -> Find
             time.sleep(0.1)
         dead = servers.dead()
     except StoreUnavailableError as error:
-        advice = server_checks.RIGHTS if server_checks.lacks_rights(str(error)) else "start the log's server"
+        advice = server_checks.advice_on(str(error), "start the log's server")
         return failed("workers", f"cannot be seen: {error}", advice)
     if not seen:
         advice = f"start one for namespace {servers.settings.namespace!r}: `nearhit worker`, or `nearhit up` for all"

@@ -33,7 +33,7 @@ def check_cache_server(servers: Servers) -> Iterator[Finding]:
         info = ask.info()
     except StoreUnavailableError as error:
         advice = "start it, or set NEARHIT_URL to where it is (`nearhit up` starts one)"
-        yield failed("cache server", str(error), RIGHTS if lacks_rights(str(error)) else advice)
+        yield failed("cache server", str(error), advice_on(str(error), advice))
         return
     yield _version(ask, info)
     yield _role(info)
@@ -51,12 +51,19 @@ def check_log_server(servers: Servers) -> Iterator[Finding]:
         info = ask.info()
     except StoreUnavailableError as error:
         advice = "set NEARHIT_LOG_URL to where one answers us; until then fills wait in memory"
-        yield failed("log server", str(error), RIGHTS if lacks_rights(str(error)) else advice)
+        yield failed("log server", str(error), advice_on(str(error), advice))
         return
     yield check_durability(servers, info)
     yield _log_memory(info, shared=servers.shared)
     if not servers.shared:
         yield from check_password("log server", *address_of(ask.server))
+
+
+def advice_on(text: str, otherwise: str) -> str:
+    """Return what to do about a server that answers with a refusal, or ``otherwise`` where it does not answer."""
+    if "authentication failed" in text:
+        return "correct the user and the password in the url"
+    return RIGHTS if lacks_rights(text) else otherwise
 
 
 def lacks_rights(text: str) -> bool:

@@ -7,6 +7,8 @@ import os
 from nearhit.cli import options
 from nearhit.cli.command import Arguments, argument, command
 from nearhit.cli.screen import Screen
+from nearhit.cli.servers import Servers
+from nearhit.errors import StoreUnavailableError
 
 EXAMPLES = """
 nearhit worker --url valkey://cache:6379 --log-url valkey://log:6379
@@ -20,9 +22,18 @@ nearhit worker -- --pool threads --concurrency 8
 def run(arguments: Arguments, screen: Screen) -> int:
     """Run one worker for the configured servers until it is told to stop.
 
-    Ctrl-C or SIGTERM lets it finish its batch. What follows -- goes to Celery's worker command.
+    Ctrl-C (then it ends with 130) or SIGTERM lets it finish its batch. What follows -- goes to Celery's worker command.
     """
     settings = options.settings_of(arguments, threshold_matters=False)
+    with Servers(settings) as servers:
+        for ask in (servers.cache, servers.log):
+            try:
+                ask.ping()
+            except (
+                StoreUnavailableError
+            ) as error:  # one that is away may come back; a wrong password does not mend itself
+                if "authentication failed" in str(error):
+                    raise
     # the worker reads its settings from the environment, as its own child processes must, too
     os.environ.update(options.variables_of(settings))
     screen.note(f"nearhit worker: namespace {settings.namespace!r}, cache {settings.server().label}; Ctrl-C stops it")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from nearhit_worker.stack import free_port
+from nearhit_worker.stack import free_port, wait_until
 
 from tests.support.terminal import Ended, Terminal, still_running
 
@@ -27,6 +27,13 @@ def entries(up: dict[str, Any]) -> set[bytes]:
     """Return the keys of all entries on the stack's server."""
     with redis.Redis.from_url(up["url"].replace("valkey://", "redis://")) as client:
         return set(client.scan_iter("nearhit:*:e:*", count=1000))
+
+
+def consumers(url: str) -> list[Any]:
+    """Return the workers that the fill log knows."""
+    with redis.Redis.from_url(url) as client:
+        logs = list(client.scan_iter("nearhit:*:log:interactive", count=1000))
+        return [one for log in logs for one in client.xinfo_consumers(log, "nearhit")]
 
 
 @pytest.fixture
@@ -201,3 +208,19 @@ def test_a_reader_that_goes_away_is_no_failure(terminal: Terminal) -> None:
     assert running.process.stderr is not None
     assert "Traceback" not in running.process.stderr.read()
     running.process.stderr.close()
+
+
+def test_a_worker_that_is_interrupted_ends_as_other_commands_do(beside: Terminal) -> None:
+    running = beside.start("worker", "--metrics-port", "0")
+    url = str(beside.env["NEARHIT_URL"]).replace("valkey://", "redis://")
+    wait_until(lambda: len(consumers(url)) > 1, 30, "a second worker looks at the log")
+    assert running.end(signal.SIGINT).code == 130
+
+
+def test_a_worker_that_is_refused_says_so_and_ends(beside: Terminal) -> None:
+    url = str(beside.env["NEARHIT_URL"]).replace("valkey://", "valkey://nobody:wrong@")
+    ended = beside.run("worker", "--url", url, "--log-url", url, "--metrics-port", "0")
+    assert ended.code == 3
+    assert "authentication failed" in ended.err
+    assert "wrong" not in ended.out + ended.err
+    assert "correct the user and the password" in beside.run("doctor", "--url", url, "--log-url", url).out

@@ -8,6 +8,8 @@ import shutil
 import sys
 import tempfile
 
+from click import Abort
+
 from nearhit.errors import ConfigError, UnavailableError
 from nearhit.settings import Settings
 from nearhit.telemetry.exposition import FOLDER_VARIABLE, clear, multiprocess_folder
@@ -34,7 +36,7 @@ def main(arguments: list[str]) -> int:
         print(f"nearhit: {error}", file=sys.stderr)  # noqa: T201 - said to the person at the terminal
         return 2
     _share_metrics(arguments)
-    from nearhit_worker.app import make_app  # noqa: PLC0415 - Celery is imported only when a worker really runs
+    from nearhit_worker.app import INTERRUPTED, make_app  # noqa: PLC0415 - Celery is imported only where it runs
 
     # One process, one model, one registry: embedding is a remote call, or runs outside of the interpreter's lock. The
     # pool is no setting of the app: Celery takes a configured one even where the command line says prefork (5.7).
@@ -45,6 +47,8 @@ def main(arguments: list[str]) -> int:
     app = make_app(settings)
     try:
         app.worker_main(["worker", *pool, *quiet, *arguments])
+    except (KeyboardInterrupt, Abort):  # before Celery has handlers of its own
+        return INTERRUPTED
     finally:
         folder = multiprocess_folder()
         if folder is not None and folder.name.startswith(_OWN_FOLDER):  # one that a person named is theirs to keep

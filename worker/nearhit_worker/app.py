@@ -48,6 +48,9 @@ that is lost leaves its message to be delivered again, which is safe.
 VISIBILITY_SECONDS = 60
 """How long a killed worker's Celery message waits for its next delivery, where the broker is a Valkey server."""
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as of every other command."""
+
 
 class Process:
     """One worker: its runtime, its threads and its HTTP endpoint, made when they are first needed.
@@ -63,6 +66,7 @@ class Process:
         self.settings = settings
         self.main_pid = os.getpid()
         self.exit_code = 0
+        self.interrupted = False
         self._runtime = PerProcess(self._make_runtime)
         self._ticker: Ticker | None = None
         self._telemetry: TelemetryServer | None = None
@@ -255,8 +259,9 @@ class _Receivers:
             log.exception("the worker cannot start", extra={"action": "start"})
             raise WorkerShutdown(1) from error
 
-    def shutting_down(self, **_: Any) -> None:
+    def shutting_down(self, sig: str = "", **_: Any) -> None:
         if not self._in_child:
+            self._process.interrupted = sig == "SIGINT"
             self._process.stop_taking()
             threading.Thread(target=self._leave_in_time, name="nearhit-exit", daemon=True).start()
 
@@ -270,6 +275,8 @@ class _Receivers:
         if getattr(sender, "app", None) is self._app:
             code = getattr(sender, "exitcode", 0) or 0  # Celery's worker_main keeps it for itself (5.7)
             self._process.exit_code = code if isinstance(code, int) else 1
+            if self._process.interrupted:  # Celery ends with 1 then, as where it fails
+                self._process.exit_code = INTERRUPTED
             self._process.stop()
 
     def child_started(self, **_: Any) -> None:

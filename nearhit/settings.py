@@ -45,7 +45,7 @@ class Settings:
         "", "Server of the fill log (AOF, `noeviction`); empty takes the cache server.", secret=True
     )
     broker_url: str = _setting(
-        "", "Celery broker: a Valkey server or `amqp://`; empty takes the log's server.", secret=True
+        "", "Celery broker: a Valkey server, written as above, or `amqp://`; empty takes the log's server.", secret=True
     )
     namespace: str = _setting("default", "Keeps caches apart that share a server.")
     engine: str = _setting("auto", "`valkey-search`, `local`, or `auto`: asks the server which one it can do.")

@@ -11,6 +11,9 @@ from nearhit.valkey.server_url import broker_problem
 if TYPE_CHECKING:
     from nearhit.valkey.server import Server
 
+_SCHEMES = {"valkey": "redis", "valkeys": "rediss", "unix": "redis+socket"}
+"""What kombu calls the schemes of a server's url; others are its own, such as ``amqp``."""
+
 
 def broker_of(url: str, log_server: Server) -> str:
     """Return the kombu url of the broker; empty where there is none.
@@ -25,14 +28,21 @@ def broker_of(url: str, log_server: Server) -> str:
     problem = broker_problem(url)
     if problem:
         raise ConfigError(f"broker_url cannot be read: {problem}")
-    return _checked(url or _url_of(log_server))
+    return ";".join(_checked(_for_kombu(one)) for one in (url or _url_of(log_server)).split(";"))
+
+
+def _for_kombu(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if scheme.endswith("+cluster"):
+        raise ConfigError("broker_url: a cluster cannot be Celery's broker; name a single server, or leave it empty")
+    return f"{_SCHEMES.get(scheme, scheme)}{separator}{rest}"
 
 
 def _url_of(server: Server) -> str:
     if server.is_cluster or "credential_provider" in server.options:
         return ""
     if server.url:
-        return server.plain_url.replace("unix://", "redis+socket://", 1)
+        return server.url
     who = f"{quote(server.username, safe='')}:{quote(server.password, safe='')}@" if server.password else ""
     if server.unix_socket:
         return f"redis+socket://{who}{server.unix_socket}"

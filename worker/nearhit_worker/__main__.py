@@ -32,10 +32,14 @@ def main(arguments: list[str]) -> int:
         settings = Settings.from_env()
         _check_durability(settings)
         check_address(settings.metrics_host, settings.metrics_port)  # Celery would show a traceback, and end with 0
+        _share_metrics(arguments)
+        return _run(settings, arguments)
     except ConfigError as error:
         print(f"nearhit: {error}", file=sys.stderr)  # noqa: T201 - said to the person at the terminal
         return 2
-    _share_metrics(arguments)
+
+
+def _run(settings: Settings, arguments: list[str]) -> int:
     from nearhit_worker.app import INTERRUPTED, make_app  # noqa: PLC0415 - Celery is imported only where it runs
 
     # One process, one model, one registry: embedding is a remote call, or runs outside of the interpreter's lock. The

@@ -20,8 +20,9 @@ from celery.signals import (
     worker_shutdown,
     worker_shutting_down,
 )
-from kombu import Exchange, Queue
+from kombu import Connection, Exchange, Queue
 
+from nearhit.errors import ConfigError
 from nearhit.resilience.per_process import PerProcess
 from nearhit.settings import Settings
 from nearhit.telemetry.metrics import Metrics
@@ -214,7 +215,12 @@ def make_app(settings: Settings) -> Celery:
 
 def _broker_of(settings: Settings) -> str:
     """Return the kombu url of the broker. A log on a cluster has none: the timers then find all work."""
-    return broker_of(settings.broker_url, settings.log_server()) or "memory://"
+    url = broker_of(settings.broker_url, settings.log_server()) or "memory://"
+    try:
+        Connection(url).get_transport_cls()
+    except (KeyError, ImportError) as error:  # what kombu calls them; of the url they hold the scheme alone
+        raise ConfigError(f"broker_url: Celery cannot use it: {error.args[0]}") from None
+    return url
 
 
 def _transport_options(broker: str) -> dict[str, Any]:

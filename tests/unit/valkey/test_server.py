@@ -93,6 +93,15 @@ def test_the_broker_url_is_one_that_kombu_knows() -> None:
     assert broker_of("", Server(unix_socket="/v.sock", password="p")) == "redis+socket://:p@/v.sock"
     assert broker_of("", Server(url="valkey+cluster://h")) == ""
     assert broker_of("amqp://h", Server(url="valkey+cluster://h")) == "amqp://h"
+    assert broker_of("amqp://a;amqp://b", Server()) == "amqp://a;amqp://b"
+
+
+def test_a_broker_url_may_be_written_as_that_of_a_server() -> None:
+    assert broker_of("valkey://:p@h:7/1", Server()) == "redis://:p@h:7/1"
+    assert broker_of("valkeys://h", Server()) == "rediss://h?ssl_cert_reqs=required"
+    assert broker_of("unix:///run/v.sock", Server()) == "redis+socket:///run/v.sock"
+    with pytest.raises(ConfigError, match="broker_url: a cluster cannot be Celery's broker"):
+        broker_of("valkey+cluster://h", Server())
 
 
 def test_a_broker_s_certificate_is_checked_unless_its_url_says_otherwise() -> None:

@@ -50,7 +50,7 @@ def measure(outcome: Hit | Miss) -> float:
 
     Neither is flattering: what other programs on the machine take is no part of what counting costs.
     """
-    count = Metrics(threshold=0.93).count_lookup
+    count = Metrics().count_lookup
     rounds = []
     for _ in range(ROUNDS):
         started = time.thread_time()

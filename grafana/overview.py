@@ -118,11 +118,10 @@ SIMILARITY = Row(
     (
         heatmap(
             "Similarity of the nearest neighbour",
-            "Each column: how near the nearest entry was, for semantic hits and for misses alike. The threshold is "
-            "itself a "
-            "bucket bound, drawn as the dashed line of the graph beside this one. Two clouds with a gap at the "
-            "threshold are "
-            "good; a cloud that lies across it means wrong hits and lost hits.",
+            "Each column: how near the nearest entry was, for semantic hits, misses and refused neighbours alike, in "
+            "equal steps of 0.01; the lowest row is all up to 0.5. The threshold is the dashed line of the graph "
+            "beside this one. Two clouds with a gap at the threshold are good; a cloud that lies across it means "
+            "wrong hits and lost hits.",
             f"sum by (le) (increase(nearhit_similarity_bucket{{{F}}}{RATE}))",
             unit="short",
             width=12,
@@ -131,12 +130,12 @@ SIMILARITY = Row(
         ),
         lines(
             "Similarity against the threshold",
-            "Median and lower tenth of hits, median and upper tenth of misses, and the threshold in force. Misses that "
-            "crowd "
-            "below the "
-            "threshold: calibrate. All lines moved at once: another embedding model or another public.",
+            "Median and lower tenth of hits, median and upper tenth of misses, median of the neighbours that the "
+            "guard or the judge refused, and the threshold in force. Misses that crowd below the threshold: "
+            "calibrate. All lines moved at once: another embedding model or another public.",
             Query(quantile(0.5, "nearhit_similarity", "le", f'outcome="hit",{F}'), "hits, median"),
             Query(quantile(0.1, "nearhit_similarity", "le", f'outcome="hit",{F}'), "hits, lower tenth"),
+            Query(quantile(0.5, "nearhit_similarity", "le", f'outcome="refused",{F}'), "refused, median"),
             Query(quantile(0.9, "nearhit_similarity", "le", f'outcome="miss",{F}'), "misses, upper tenth"),
             Query(quantile(0.5, "nearhit_similarity", "le", f'outcome="miss",{F}'), "misses, median"),
             Query(f"max(nearhit_threshold{{{F}}})", "threshold"),

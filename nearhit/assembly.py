@@ -103,7 +103,7 @@ def assemble(
 
         guard = Guard()
     embedder = within_deadline(embedder) if embedder is not None else embedder_for(settings.model)
-    metrics = metrics or Metrics(namespace=settings.namespace, threshold=settings.threshold)
+    metrics = metrics or Metrics(namespace=settings.namespace)
     metrics.describe("client", model=embedder.name, engine=settings.engine, threshold=settings.threshold)
     judging = _judging(settings, judge, metrics)
     judge_breaker = CircuitBreaker(cool_down_seconds=_JUDGE_SECONDS) if judging is not None else None

@@ -36,7 +36,9 @@ Series = TypeVar("Series", Counter, Gauge, Histogram)
 Mode = Literal["livemostrecent", "livemax", "livesum"]
 
 STAGES = ("exact", "embed", "search", "guard", "judge", "total")
-SIMILARITY_BUCKETS = (0.5, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0)
+SIMILARITY_BUCKETS = tuple(hundredth / 100 for hundredth in range(50, 101))
+"""The same in every process, whatever its threshold: a sum over buckets of different bounds means nothing."""
+
 LATENCY_BUCKETS = (
     *(0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
@@ -44,6 +46,7 @@ LATENCY_BUCKETS = (
 LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 AGE_BUCKETS = (1, 10, 60, 600, 3600, 21_600, 86_400, 604_800)
+SIMILARITY_OUTCOMES = ("hit", "miss", "refused")
 LANES = ("interactive", "bulk")
 SIDES = ("read", "write")
 DEAD_REASONS = (
@@ -72,15 +75,11 @@ class Metrics:
     Args:
         registry: where to register, for example the application's own; ``None`` makes one, reachable as ``registry``.
         namespace: value of the ``namespace`` label of every series.
-        threshold: made a bucket bound of the similarity histogram, where it is none already.
     """
 
-    def __init__(
-        self, registry: CollectorRegistry | None = None, namespace: str = "default", threshold: float | None = None
-    ) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None, namespace: str = "default") -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
         self.namespace = namespace
-        self._threshold = threshold
         self._made: dict[str, Any] = {}
         self._at_scrape = _AtScrape()
         self.registry.register(self._at_scrape)  # before any series: a registry collects in this order
@@ -102,7 +101,6 @@ class Metrics:
         other = object.__new__(Metrics)
         other.registry = self.registry
         other.namespace = namespace
-        other._threshold = self._threshold
         other._made = self._made
         other._at_scrape = self._at_scrape
         other._start()
@@ -156,9 +154,13 @@ class Metrics:
         )
         self._hits = {tier: lookups.labels(space, tier.value, "hit") for tier in Tier}
         self._misses = {reason: lookups.labels(space, "none", reason.value) for reason in MissReason}
-        bounds = sorted({*SIMILARITY_BUCKETS, *([self._threshold] if self._threshold else [])})
-        similarity = self._histogram("similarity", "Similarity of the nearest neighbour.", bounds, ("outcome",))
-        self._similar_hit, self._similar_miss = (similarity.labels(space, one) for one in ("hit", "miss"))
+        similarity = self._histogram(
+            "similarity",
+            "Similarity of the nearest neighbour; refused: above the threshold, and refused by the guard or the judge.",
+            SIMILARITY_BUCKETS,
+            ("outcome",),
+        )
+        self._similar = {one: similarity.labels(space, one) for one in SIMILARITY_OUTCOMES}
         self._threshold_gauge = self._gauge("threshold", "Similarity from which a neighbour is a hit, as it is now.")
         self.refused_thresholds = self._counter(
             "refused_thresholds_total", "Thresholds set at run time that were not taken as they are.", ("reason",)
@@ -303,7 +305,7 @@ class Metrics:
             self._hits[outcome.tier].inc()
             self._age.observe(outcome.age_seconds)
             if outcome.tier is Tier.SEMANTIC:
-                self._similar_hit.observe(outcome.similarity)
+                self._similar["hit"].observe(outcome.similarity)
             usage = outcome.usage
             if usage is not None:
                 self.saved_tokens.inc(usage.prompt_tokens + usage.completion_tokens)
@@ -312,7 +314,7 @@ class Metrics:
             self._misses[outcome.reason].inc()
             nearest = outcome.nearest
             if nearest is not None:
-                self._similar_miss.observe(nearest.similarity)
+                self._similar["refused" if nearest.refusal else "miss"].observe(nearest.similarity)
                 if nearest.refusal and outcome.reason is not MissReason.JUDGE:  # those are counted as judgements
                     self._refusals.of(nearest.refusal).inc()
         stages = self._stages

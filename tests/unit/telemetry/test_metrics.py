@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter
 
 from nearhit.domain.entry import Usage
 from nearhit.domain.outcome import Hit, Miss, MissReason, Nearest, Tier
 from nearhit.index.loss import LossReason
 from nearhit.index.rotation import Step
-from nearhit.telemetry.metrics import HEAL_REASONS, ROTATION_STEPS, SIMILARITY_BUCKETS, Metrics
+from nearhit.telemetry.metrics import HEAL_REASONS, ROTATION_STEPS, Metrics
 
 
 def hit(**changes: object) -> Hit:
@@ -60,7 +57,8 @@ def test_a_miss_is_counted_by_reason_with_its_nearest_neighbour() -> None:
     metrics = Metrics()
     metrics.count_lookup(Miss(reason=MissReason.GUARD, nearest=Nearest("p", 0.97, "number")))
     assert value(metrics, "lookups_total", tier="none", outcome="guard") == 1
-    assert value(metrics, "similarity_count", outcome="miss") == 1
+    assert value(metrics, "similarity_count", outcome="refused") == 1
+    assert value(metrics, "similarity_count", outcome="miss") == 0
     assert value(metrics, "guard_refusals_total", reason="number") == 1
 
 
@@ -87,22 +85,29 @@ def test_classes_of_errors_cannot_grow_without_bound() -> None:
     assert value(metrics, "errors_total", stage="other", kind="other") == 300 - 128
 
 
-def test_the_threshold_is_a_bucket_bound_and_a_gauge() -> None:
-    metrics = Metrics(threshold=0.873)
-    metrics.describe("client", model="hash/64", engine="auto", threshold=0.873)
-    assert value(metrics, "similarity_bucket", outcome="hit", le="0.873") == 0
-    assert value(metrics, "threshold") == 0.873
-    assert value(metrics, "info", role="client", model="hash/64", engine="auto") == 1
+def test_a_neighbour_below_the_threshold_is_a_miss_in_the_picture_of_similarity() -> None:
+    metrics = Metrics()
+    metrics.count_lookup(Miss(reason=MissReason.BELOW_THRESHOLD, nearest=Nearest("p", 0.714)))
+    assert value(metrics, "similarity_bucket", outcome="miss", le="0.71") == 0
+    assert value(metrics, "similarity_bucket", outcome="miss", le="0.72") == 1
+    assert value(metrics, "similarity_count", outcome="refused") == 0
 
 
-@given(st.floats(min_value=0.01, max_value=1.0))
-def test_similarity_buckets_stay_sorted_whatever_the_threshold(threshold: float) -> None:
-    metrics = Metrics(threshold=threshold)
+@pytest.mark.parametrize("threshold", [0.85, 0.873, 0.91])
+def test_similarity_has_the_same_equal_buckets_at_every_threshold_which_is_a_series_of_its_own(
+    threshold: float,
+) -> None:
+    metrics = Metrics()
+    metrics.describe("client", model="hash/64", engine="auto", threshold=threshold)
     family = next(one for one in metrics.registry.collect() if one.name == "nearhit_similarity")
-    bounds = [
-        float(one.labels["le"]) for one in family.samples if one.labels.get("outcome") == "hit" and "le" in one.labels
-    ]
-    assert bounds == [*sorted({*SIMILARITY_BUCKETS, threshold}), math.inf]
+    bounds: dict[str, list[str]] = {}
+    for one in family.samples:
+        if "le" in one.labels:
+            bounds.setdefault(one.labels["outcome"], []).append(one.labels["le"])
+    equal = [str(round(0.5 + 0.01 * step, 2)) for step in range(51)]
+    assert bounds == {outcome: [*equal, "+Inf"] for outcome in ("hit", "miss", "refused")}
+    assert value(metrics, "threshold") == threshold
+    assert value(metrics, "info", role="client", model="hash/64", engine="auto") == 1
 
 
 def test_the_applications_own_registry_holds_our_series_beside_its_own() -> None:

@@ -26,7 +26,7 @@ _LOOK_UP = """
 import os, sys
 from nearhit.telemetry.metrics import Metrics
 from nearhit.domain.outcome import Miss, MissReason
-metrics = Metrics(threshold=0.9)
+metrics = Metrics()
 metrics.describe("client", model="hash/64", engine="auto", threshold=0.9)
 """
 

@@ -35,6 +35,7 @@ def outcomes() -> dict[str, Hit | Miss]:
         "cached_prompt": "p",
         "key": "k",
         "age_seconds": 4000.0,
+        "lifetime_seconds": 86_400.0,
         "usage": usage,
     }
     return {

@@ -219,13 +219,14 @@ LATENCY = Row(
         ),
         lines(
             "Age of an entry at its hit",
-            "How old answers are when they are used. Far below the time to live: it could be shorter. Close to it: "
-            "longer.",
+            "How old answers are when they are used, as a share of their own time to live. Far below 100 %: it could "
+            "be shorter. Close to it: longer.",
             *(
-                Query(quantile(share, "nearhit_hit_age_seconds", "le"), name)
+                Query(quantile(share, "nearhit_hit_age_ratio", "le"), name)
                 for share, name in ((0.5, "p50"), (0.9, "p90"))
             ),
-            unit="s",
+            unit="percentunit",
+            most=1,
         ),
     ),
 )

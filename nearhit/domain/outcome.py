@@ -85,6 +85,7 @@ class Hit:
         cached_prompt: canonical text of the question that was answered.
         key: the entry's key on the server.
         age_seconds: how long ago the answer was given.
+        lifetime_seconds: how long after that it may be served; 0 where nobody said.
         fresh: False after the soft time to live: still right to serve. Asked again in the background where it is
             ``refreshable``; else it is served until its hard time to live, and the caller may fill it anew.
         refreshable: the entry says how to ask its model again.
@@ -109,6 +110,7 @@ class Hit:
     cached_prompt: str
     key: str
     age_seconds: float
+    lifetime_seconds: float = 0.0
     fresh: bool = True
     refreshable: bool = False
     usage: Usage | None = None

@@ -75,6 +75,7 @@ class Question:
             cached_prompt=found.prompt,
             key=chosen.key.decode(),
             age_seconds=max(0.0, now_seconds - found.created_us / 1e6),
+            lifetime_seconds=max(0.0, found.expires_ms / 1000 - found.created_us / 1e6),
             fresh=now_seconds * 1000 < found.fresh_until_ms,
             refreshable=bool(found.refresh),
             usage=found.usage,

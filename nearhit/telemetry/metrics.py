@@ -45,7 +45,9 @@ LATENCY_BUCKETS = (
 )
 LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-AGE_BUCKETS = (1, 10, 60, 600, 3600, 21_600, 86_400, 604_800)
+AGE_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Shares of the entry's own lifetime, so that they follow every time to live."""
+
 SIMILARITY_OUTCOMES = ("hit", "miss", "refused")
 LANES = ("interactive", "bulk")
 SIDES = ("read", "write")
@@ -182,7 +184,9 @@ class Metrics:
         self.judge_dollars = self._counter("judge_dollars_total", "Dollars spent on the judge.")
         self.saved_tokens = self._counter("saved_tokens_total", "Tokens that hits did not buy.").labels(space)
         self.saved_dollars = self._counter("saved_dollars_total", "Dollars that hits did not cost.").labels(space)
-        self._age = self._histogram("hit_age_seconds", "Age of the entry at a hit.", AGE_BUCKETS).labels(space)
+        self._age = self._histogram(
+            "hit_age_ratio", "Age of the entry at a hit, as a share of its lifetime.", AGE_BUCKETS
+        ).labels(space)
         self.loop_lag = self._histogram(
             "loop_lag_seconds", "How late an event loop came back to lookups that were under way.", LATENCY_BUCKETS
         )
@@ -303,7 +307,8 @@ class Metrics:
         """Count a finished lookup: outcome, similarity, stages, and what a hit saved."""
         if isinstance(outcome, Hit):
             self._hits[outcome.tier].inc()
-            self._age.observe(outcome.age_seconds)
+            if outcome.lifetime_seconds:
+                self._age.observe(outcome.age_seconds / outcome.lifetime_seconds)
             if outcome.tier is Tier.SEMANTIC:
                 self._similar["hit"].observe(outcome.similarity)
             usage = outcome.usage
@@ -323,11 +328,14 @@ class Metrics:
             if held is not None:
                 held.observe(seconds)
         if self._shared:
-            # write this process's gauges down: the scrape may be answered by another process
-            now = time.monotonic()
-            if now - self._refreshed_at >= _REFRESH_SECONDS:
-                self._refreshed_at = now
-                self._at_scrape.run()
+            self._write_gauges()
+
+    def _write_gauges(self) -> None:
+        """Write this process's gauges down now and then: the scrape may be answered by another process."""
+        now = time.monotonic()
+        if now - self._refreshed_at >= _REFRESH_SECONDS:
+            self._refreshed_at = now
+            self._at_scrape.run()
 
     def count_error(self, stage: str, error: BaseException) -> None:
         """Count a failure under the stage it happened in and the name of its class."""

@@ -21,7 +21,7 @@ from nearhit.domain.hit_policy import (
     settle,
 )
 from nearhit.domain.neighbour import Chosen, Neighbour
-from nearhit.domain.outcome import MissReason
+from nearhit.domain.outcome import MissReason, Tier
 from nearhit.domain.question import Question
 from nearhit.domain.sight import Sight
 from nearhit.errors import ConfigError
@@ -195,6 +195,14 @@ def test_the_guard_judges_excerpts_by_themselves_and_a_remote_embedder_is_not_as
     assert isinstance(
         choose([near(0.99, LONG + "What is that?")], asked, EMBEDDER, replace(rules, closer=False), NOW_MS), Chosen
     )
+
+
+def test_a_hit_says_how_old_its_answer_is_and_how_old_it_may_become() -> None:
+    stored = fields("what is it", created=str((NOW_MS - 30_000) * 1000), expires=str(NOW_MS + 90_000))
+    found = judge_exact(stored, ASKED, NOW_MS)
+    assert found is not None
+    hit = ASKED.hit(Tier.EXACT, Chosen(b"key", found, 1.0), NOW_MS / 1000, 0.9, {})
+    assert (hit.age_seconds, hit.lifetime_seconds) == (30.0, 120.0)
 
 
 @pytest.mark.parametrize(

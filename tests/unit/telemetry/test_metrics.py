@@ -23,6 +23,7 @@ def hit(**changes: object) -> Hit:
         "cached_prompt": "p",
         "key": "k",
         "age_seconds": 30.0,
+        "lifetime_seconds": 100.0,
         "stages": {"exact": 0.0001, "total": 0.002},
     }
     return Hit(**{**values, **changes})  # type: ignore[arg-type]
@@ -41,9 +42,18 @@ def test_a_hit_is_counted_by_tier_with_similarity_age_stages_and_what_it_saved()
     assert value(metrics, "similarity_bucket", outcome="hit", le="0.96") == 1
     assert value(metrics, "lookup_seconds_bucket", stage="exact", le="0.0001") == 1
     assert value(metrics, "lookup_seconds_count", stage="embed") == 0
-    assert value(metrics, "hit_age_seconds_bucket", le="60.0") == 1
     assert value(metrics, "saved_tokens_total") == 120
     assert value(metrics, "saved_dollars_total") == 0.5
+
+
+@pytest.mark.parametrize("lifetime_seconds", [60.0, 900.0, 86_400.0, 90 * 86_400.0])
+def test_the_age_of_a_hit_is_told_as_a_share_of_the_lifetime_whatever_that_is(lifetime_seconds: float) -> None:
+    metrics = Metrics()
+    metrics.count_lookup(hit(age_seconds=0.45 * lifetime_seconds, lifetime_seconds=lifetime_seconds))
+    assert value(metrics, "hit_age_ratio_bucket", le="0.4") == 0
+    assert value(metrics, "hit_age_ratio_bucket", le="0.5") == 1
+    metrics.count_lookup(hit(age_seconds=5.0, lifetime_seconds=0.0))
+    assert value(metrics, "hit_age_ratio_count") == 1
 
 
 def test_an_exact_hit_says_nothing_about_similarity() -> None:

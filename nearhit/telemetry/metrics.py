@@ -17,12 +17,13 @@ import weakref
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.registry import Collector
 
 from nearhit.domain.outcome import FillOutcome, Hit, MissReason, Stored, Tier
 from nearhit.domain.threshold_table import REFUSALS as THRESHOLD_REFUSALS
 from nearhit.telemetry.exposition import expose, multiprocess_folder
+from nearhit.telemetry.series import Counter, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from nearhit.domain.intervals import Share
     from nearhit.domain.outcome import Miss
 
-Series = TypeVar("Series", Counter, Gauge, Histogram)
+Made = TypeVar("Made", Counter, Gauge, Histogram)
 Mode = Literal["livemostrecent", "livemax", "livesum"]
 
 STAGES = ("exact", "embed", "search", "guard", "judge", "total")
@@ -143,10 +144,10 @@ class Metrics:
         names = ("namespace", *labels)
         return self._once(name, lambda full: Histogram(full, text, names, buckets=buckets, registry=self.registry))
 
-    def _once(self, name: str, make: Callable[[str], Series]) -> Series:
+    def _once(self, name: str, make: Callable[[str], Made]) -> Made:
         if name not in self._made:
             self._made[name] = make(f"nearhit_{name}")
-        made: Series = self._made[name]
+        made: Made = self._made[name]
         return made
 
     def _read_path(self) -> None:

@@ -202,6 +202,17 @@ def test_every_series_has_a_help_text_and_a_namespace() -> None:
         assert all(one.labels["namespace"] == "default" for one in family.samples)
 
 
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text;version=1.0.0"])
+def test_no_series_says_when_it_was_made_and_those_of_the_application_are_left_alone(accept: str) -> None:
+    registry = CollectorRegistry()
+    Counter("shop_orders", "Orders.", registry=registry).inc()
+    metrics = Metrics(registry)
+    metrics.describe("worker", model="hash/64", engine="auto", threshold=0.9)
+    metrics.count_lookup(hit())
+    made = [line.partition(" ")[0] for line in metrics.expose(accept)[1].decode().splitlines() if "_created" in line]
+    assert [name for name in made if name != "#"] == ["shop_orders_created"]
+
+
 @pytest.mark.parametrize(
     ("accept", "kind"),
     [

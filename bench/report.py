@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PARTS = ("lookups", "seed", "fills", "load", "distance", "growth")
 """The parts of the bench, in the order of the page."""
 
-PACKAGES = ("nearhit", "redis", "hiredis", "numpy", "celery", "kombu", "litellm", "msgpack", "prometheus-client")
+PACKAGES = ("nearhit", "redis", "hiredis", "numpy", "celery", "kombu", "litellm", "msgspec", "prometheus-client")
 
 
 @dataclass(frozen=True, slots=True)

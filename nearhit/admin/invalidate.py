@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+
+from msgspec import Meta, Struct, ValidationError, convert, structs
 
 from nearhit.domain import entry
 from nearhit.domain.prompt import Bypass, read_prompt
@@ -53,8 +55,10 @@ class Which(TypedDict, total=False):
     everything: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+Digest = Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{32})?\Z")]
+
+
+class Selection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``Which`` in digests alone, so that it can travel in a Celery message.
 
     Attributes:
@@ -68,15 +72,15 @@ class Selection:
     """
 
     by: str
-    scope: str = ""
-    text: str = ""
-    tenant: str = ""
+    scope: Digest = ""
+    text: Digest = ""
+    tenant: Digest = ""
     before_us: int = 0
-    embedder: str = ""
+    embedder: Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{12})?\Z")] = ""
 
     def to_message(self) -> dict[str, Any]:
         """Return it as JSON knows it."""
-        return asdict(self)
+        return structs.asdict(self)
 
     @classmethod
     def from_message(cls, row: Mapping[str, Any]) -> Selection:
@@ -86,18 +90,9 @@ class Selection:
             ContractError: it is something else; digests are checked, since they become a pattern.
         """
         try:
-            found = cls(**row)
-        except TypeError as error:
+            return convert(row, cls)
+        except ValidationError as error:
             raise ContractError(f"the selection cannot be read: {error}") from error
-        for name in ("scope", "text", "tenant"):
-            value = getattr(found, name)
-            if not isinstance(value, str) or not re.fullmatch(r"(?:[0-9a-f]{32})?", value):
-                raise ContractError(f"field {name!r} of the selection is no digest")
-        if found.embedder and not _EMBEDDER.fullmatch(found.embedder):
-            raise ContractError("field 'embedder' of the selection is no fingerprint")
-        if not isinstance(found.before_us, int):
-            raise ContractError("field 'before_us' of the selection is no time")
-        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-import msgpack
+from msgspec import Struct, msgpack, structs
 
 from nearhit.domain.entry import MAX_PROMPT_CHARS, MAX_RESPONSE_BYTES, MAX_WHOLE, Usage
 from nearhit.errors import EntryError, MessageError
 
-VERSION = 1
+VERSION: Literal[1] = 1
 MAX_MESSAGE_BYTES = MAX_RESPONSE_BYTES + 1024 * 1024
 """The largest fill message: the largest answer, the longest prompt, a vector of 32,768 dimensions, and room."""
 
@@ -29,8 +28,7 @@ FIELD = b"m"
 """The field of a log entry that holds the message."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fill:
+class Fill(Struct, frozen=True, kw_only=True):
     """An answer on its way into the cache.
 
     Attributes:
@@ -78,6 +76,35 @@ class Fill:
             raise MessageError(f"the fill lives {self.ttl_ms} ms, fresh {self.fresh_ms}; the limit is {MAX_LIFE_MS}")
 
 
+class _Message(Struct, rename=dict(zip(("version", *Fill.__struct_fields__), "vstprclfexua", strict=True))):
+    """A fill as it travels: other fields are passed over, none of these may lack."""
+
+    version: Literal[1]
+    scope: str
+    tenant: str
+    prompt: str
+    response: bytes
+    created_us: int
+    ttl_ms: int
+    fresh_ms: int
+    embedder: str
+    embedding: bytes
+    usage: tuple[int, int, float, str] | None
+    refresh: bytes
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a subclass, for example a float of numpy, as what it is."""
+    kind: Any = next((kind for kind in (str, bytes, int, float) if isinstance(value, kind)), None)
+    if kind is None:
+        raise TypeError(f"a fill holds no {type(value).__name__}")
+    return kind(value)
+
+
+_ENCODER = msgpack.Encoder(enc_hook=_plain)
+_DECODER = msgpack.Decoder(_Message)
+
+
 def encode(fill: Fill) -> bytes:
     """Return the message as bytes.
 
@@ -86,21 +113,12 @@ def encode(fill: Fill) -> bytes:
     """
     fill.check()
     usage = fill.usage
-    row = {
-        "v": VERSION,
-        "s": fill.scope,
-        "t": fill.tenant,
-        "p": fill.prompt,
-        "r": fill.response,
-        "c": fill.created_us,
-        "l": fill.ttl_ms,
-        "f": fill.fresh_ms,
-        "e": fill.embedder,
-        "x": fill.embedding,
-        "u": usage and (usage.prompt_tokens, usage.completion_tokens, usage.cost_dollars, usage.model),
-        "a": fill.refresh,
-    }
-    blob: bytes = msgpack.packb(row)
+    spent = (usage.prompt_tokens, usage.completion_tokens, usage.cost_dollars, usage.model) if usage else None
+    row = _Message(
+        *(VERSION, fill.scope, fill.tenant, fill.prompt, fill.response, fill.created_us, fill.ttl_ms, fill.fresh_ms),
+        *(fill.embedder, fill.embedding, spent, fill.refresh),
+    )
+    blob = _ENCODER.encode(row)
     if len(blob) > MAX_MESSAGE_BYTES:
         raise MessageError(f"the fill has {len(blob)} bytes, the limit is {MAX_MESSAGE_BYTES}")
     return blob
@@ -116,45 +134,12 @@ def decode(blob: bytes) -> Fill:
     if len(blob) > MAX_MESSAGE_BYTES:
         raise MessageError(f"the fill has {len(blob)} bytes, the limit is {MAX_MESSAGE_BYTES}")
     try:
-        row = msgpack.unpackb(blob)
-    except (ValueError, msgpack.UnpackException, RecursionError) as error:
-        raise MessageError(f"the fill of {len(blob)} bytes is not msgpack: {error}") from error
-    version = row.get("v") if isinstance(row, dict) else None
-    if version != VERSION or isinstance(version, bool):
-        raise MessageError(f"the fill has version {version!r}, this worker knows {VERSION}")
-    try:
-        return _read(row)
-    except KeyError as error:
-        raise MessageError(f"the fill has no field {error.args[0]!r}") from error
-
-
-def _read(row: dict[str, Any]) -> Fill:
-    usage = row["u"]
-    if usage is not None:
-        try:
-            prompt_tokens, completion_tokens, cost_dollars, model = usage
-            usage = Usage(prompt_tokens, completion_tokens, cost_dollars, str(model))
-        except (TypeError, ValueError, EntryError) as error:
-            raise MessageError(f"field 'u' of the fill is no usage: {error}") from error
-    fill = Fill(
-        scope=_typed(row, "s", str),
-        tenant=_typed(row, "t", str),
-        prompt=_typed(row, "p", str),
-        response=_typed(row, "r", bytes),
-        created_us=_typed(row, "c", int),
-        ttl_ms=_typed(row, "l", int),
-        fresh_ms=_typed(row, "f", int),
-        embedder=_typed(row, "e", str),
-        embedding=_typed(row, "x", bytes),
-        usage=usage,
-        refresh=_typed(row, "a", bytes),
-    )
+        row = structs.asdict(_DECODER.decode(blob))
+        usage = row["usage"] and Usage(*row["usage"])
+    except (EntryError, ValueError, RecursionError) as error:
+        problem = str(error).replace("`", "'")
+        raise MessageError(f"the fill of {len(blob)} bytes is none of version {VERSION}: {problem}") from error
+    del row["version"]
+    fill = Fill(**{**row, "usage": usage})
     fill.check()
     return fill
-
-
-def _typed(row: dict[str, Any], name: str, kind: type) -> Any:
-    value = row[name]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise MessageError(f"field {name!r} of the fill is {type(value).__name__}, expected {kind.__name__}")
-    return value

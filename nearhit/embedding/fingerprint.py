@@ -11,8 +11,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgpack
 import numpy as np
+from msgspec import msgpack
 
 from nearhit.domain.vectors import from_bytes, to_bytes, unit_rows
 from nearhit.errors import ContractError, VectorError
@@ -91,8 +91,7 @@ def encode_probe(record: ProbeRecord) -> bytes:
         "dimension": record.dimension,
         "probe": to_bytes(record.probe),
     }
-    packed: bytes = msgpack.packb(fields)
-    return packed
+    return msgpack.encode(fields)
 
 
 def decode_probe(blob: bytes) -> ProbeRecord:
@@ -104,8 +103,8 @@ def decode_probe(blob: bytes) -> ProbeRecord:
         ContractError: it is no such record, of a newer version, or its probe is no unit vector.
     """
     try:
-        fields = msgpack.unpackb(blob)
-    except (ValueError, msgpack.exceptions.UnpackException) as error:
+        fields = msgpack.decode(blob)
+    except (ValueError, RecursionError) as error:
         raise ContractError(f"a probe record of {len(blob)} bytes is not msgpack: {error}") from error
     match fields:
         case {"v": int(version)} if version != _VERSION:

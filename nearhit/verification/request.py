@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgpack
+from msgspec import Struct, convert, msgpack, structs
 
 from nearhit.errors import ContractError, MessageError
 
@@ -27,8 +26,7 @@ _UNLIKE = ("tools", "functions", "\0function")
 """Parameters with which an answer is no text, or no model's: with them a hit cannot be asked again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerificationRequest:
+class VerificationRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A semantic hit that is to be verified.
 
     Attributes:
@@ -62,9 +60,8 @@ def encode(request: VerificationRequest) -> bytes:
     Raises:
         MessageError: it is longer than ``MAX_BYTES``, or something in it has no place in a message.
     """
-    row = {name: getattr(request, name) for name in VerificationRequest.__slots__}
     try:
-        blob: bytes = msgpack.packb({"v": VERSION, **row, "recipe": json.dumps(request.recipe)})
+        blob = msgpack.encode({"v": VERSION, **structs.asdict(request), "recipe": json.dumps(request.recipe)})
     except (TypeError, ValueError) as error:
         raise MessageError(f"the verification of a hit cannot be written: {error}") from error
     if len(blob) > MAX_BYTES:
@@ -79,15 +76,12 @@ def decode(blob: bytes) -> VerificationRequest:
         MessageError: it is something else.
     """
     try:
-        row = msgpack.unpackb(blob)
+        row = msgpack.decode(blob, type=dict[str, Any])
         if row.pop("v") != VERSION:
             raise MessageError(f"the verification of {len(blob)} bytes has another version than {VERSION}")
-        request = VerificationRequest(**{**row, "recipe": json.loads(row["recipe"])})
-    except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
+        return convert({**row, "recipe": json.loads(row["recipe"])}, VerificationRequest)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise MessageError(f"the verification of {len(blob)} bytes cannot be read: {error}") from error
-    if not isinstance(request.recipe, dict) or not isinstance(request.similarity, float):
-        raise MessageError(f"the verification of {len(blob)} bytes has a field of another type")
-    return request
 
 
 def recipe_of(prompt: Any, scope: Scope, model: str = "") -> dict[str, Any]:

@@ -9,10 +9,11 @@ dead letter                 waits for its next try     waits for its next try
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import structs
 
 from nearhit.domain import fill_message, vectors
 from nearhit.domain.entry import Entry
@@ -89,7 +90,7 @@ class BatchWriter:
                 continue
             # No later answer could replace one from a clock that is ahead. The later of two clocks, ours and the log
             # server's, is the bound, so that one that is behind does no harm.
-            fill = replace(fill, created_us=min(fill.created_us, max(now_us, row.added_us)))
+            fill = structs.replace(fill, created_us=min(fill.created_us, max(now_us, row.added_us)))
             if not fill.response:
                 self._acknowledger.dead_letter(row, lane, "undecodable", "the fill has no answer")
             elif fill.created_us + fill.ttl_ms * 1000 <= now_us:

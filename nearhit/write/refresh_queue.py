@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-import msgpack
+from msgspec import Struct, msgpack
 
 from nearhit.domain.fill_message import FIELD
 from nearhit.errors import MessageError, StoreUnavailableError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nearhit.write.wakeup import WakeUp
 
 LANE = "refresh"
-VERSION = 1
+VERSION: Literal[1] = 1
 
 AGAIN_MS = 30_000
 """How long one refresh message stands for all stale hits of its entry."""
@@ -37,10 +37,16 @@ _MOST_WAITING = 256
 _SECONDS = 2.0
 
 
+class _Request(Struct):
+    """What a refresh message holds: a version and an entry's key."""
+
+    v: Literal[1]
+    k: str
+
+
 def encode_request(key: str) -> bytes:
     """Return the message that asks for a refresh of the entry at ``key``; it holds neither prompt nor answer."""
-    blob: bytes = msgpack.packb({"v": VERSION, "k": key})
-    return blob
+    return msgpack.encode(_Request(VERSION, key))
 
 
 def decode_request(blob: bytes) -> str:
@@ -50,13 +56,9 @@ def decode_request(blob: bytes) -> str:
         MessageError: it is something else.
     """
     try:
-        row = msgpack.unpackb(blob)
-    except (ValueError, msgpack.UnpackException) as error:
-        raise MessageError(f"the refresh of {len(blob)} bytes is not msgpack: {error}") from error
-    if not isinstance(row, dict) or row.get("v") != VERSION or not isinstance(row.get("k"), str):
-        raise MessageError(f"the refresh of {len(blob)} bytes has no key or another version than {VERSION}")
-    key: str = row["k"]
-    return key
+        return msgpack.decode(blob, type=_Request).k
+    except (ValueError, RecursionError) as error:
+        raise MessageError(f"the refresh of {len(blob)} bytes is none of version {VERSION}: {error}") from error
 
 
 def request(keys: LogKeys, key: str, queued_ms: int) -> Command:

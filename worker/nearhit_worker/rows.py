@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from nearhit.domain import fill_message
 from nearhit.errors import ConfigError, ContractError, EntryError
@@ -92,7 +94,7 @@ def fill_at(row: Mapping[str, Any], lifetimes: Lifetimes, now_ms: int) -> tuple[
     if not created > 0:
         raise EntryError(f"field {CREATED!r} of the row must be seconds since the epoch")
     fill = fill_message.decode(blob)
-    return lane, fill_message.encode(replace(fill, created_us=round(min(created, now_ms / 1e3) * 1e6)))
+    return lane, fill_message.encode(structs.replace(fill, created_us=round(min(created, now_ms / 1e3) * 1e6)))
 
 
 def _check_types(row: Mapping[str, Any]) -> None:

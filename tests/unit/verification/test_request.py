@@ -39,6 +39,15 @@ def test_what_is_sent_is_what_is_read(text: str, answer: bytes, similarity: floa
     assert decode(encode(sent)) == sent
 
 
+def test_the_bytes_of_a_request_stay_what_they_were() -> None:
+    recipe = b'\xa6recipe\xd9A{"model": "m", "messages": [{"role": "user", "content": "why?"}]}'
+    texts = b'\xa8question\xa4why?\xafcached_question\xacwhy is that?\xadcached_answer\xc4\t"because"'
+    numbers = b"\xaasimilarity\xcb?\xe0\0\0\0\0\0\0\xa9threshold\xcb?\xd0\0\0\0\0\0\0"
+    whose = b"\xa6origin\xa8settings\xa8since_ms\0\xa5scope\xd9 " + b"a" * 32 + b"\xa6tenant\xa0"
+    sent = request(similarity=0.5, threshold=0.25)
+    assert encode(sent) == b"\x8b\xa1v\x01" + recipe + texts + numbers + whose
+
+
 @pytest.mark.parametrize(
     "blob",
     [

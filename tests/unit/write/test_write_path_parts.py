@@ -47,6 +47,10 @@ def test_a_request_for_a_refresh_comes_back_as_its_key(key: str) -> None:
     assert decode_request(encode_request(key)) == key
 
 
+def test_the_bytes_of_a_request_for_a_refresh_stay_what_they_were() -> None:
+    assert encode_request("nearhit:a") == b"\x82\xa1v\x01\xa1k\xa9nearhit:a"
+
+
 @pytest.mark.parametrize("blob", [b"", b"\xc1", b"\x01", b"\x81\xa1v\x02", b"\x82\xa1v\x01\xa1k\x07"])
 def test_what_is_no_request_is_refused(blob: bytes) -> None:
     with pytest.raises(MessageError):

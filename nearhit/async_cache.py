@@ -323,7 +323,7 @@ class AsyncSemanticCache:
         while not done.finished:
             flow = sweep(self._components.settings.namespace, selection, done, dry_run=dry_run)
             done = await self._runner.run(flow, PAGE_SECONDS)
-        self.metrics.invalidated.labels(self.metrics.namespace, selection.by).inc(done.removed)
+        self.metrics.invalidated[selection.by].inc(done.removed)
         return done
 
     async def flush(self, timeout_seconds: float = 5.0) -> bool:

@@ -321,7 +321,7 @@ class SemanticCache:
         while not done.finished:
             flow = sweep(self._components.settings.namespace, selection, done, dry_run=dry_run)
             done = self._runner.run(flow, PAGE_SECONDS)
-        self.metrics.invalidated.labels(self.metrics.namespace, selection.by).inc(done.removed)
+        self.metrics.invalidated[selection.by].inc(done.removed)
         return done
 
     def flush(self, timeout_seconds: float = 5.0) -> bool:

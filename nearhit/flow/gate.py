@@ -51,13 +51,11 @@ class Gate:
     ) -> None:
         self._breakers = {"store": store, "embed": embed, **({"judge": judge} if judge is not None else {})}
         self._metrics = metrics
-        space = metrics.namespace
-        self._calls = metrics.embed_calls.labels(space, side)
-        self._texts = metrics.embed_texts.labels(space, side)
-        self._tokens = metrics.embed_tokens.labels(space, side)
-        self._dollars = metrics.embed_dollars.labels(space, side)
-        self._late = metrics.loop_lag.labels(space)
-        self._open = {part: metrics.breaker.labels(space, part) for part in self._breakers}
+        self._side = side
+        metrics.breaker.start(self._breakers)
+        metrics.loop_lag.start([()])
+        for series in (metrics.embed_calls, metrics.embed_texts, metrics.embed_tokens, metrics.embed_dollars):
+            series.start([side])
 
     def enter(self, step: Step, remaining: float) -> float:
         """Refuse a step whose part is known to be down, or for which there is no time left; return when it began."""
@@ -73,7 +71,7 @@ class Gate:
         """Close the breaker of the step's part."""
         breaker = self._breakers[_part(step)]
         if breaker.open:
-            self._open[_part(step)].set(0)
+            self._metrics.breaker[_part(step)].set(0)
         breaker.succeeded()
 
     def failed(self, step: Step, error: UnavailableError | ContractError, began: float | None = None) -> None:
@@ -91,19 +89,15 @@ class Gate:
         if isinstance(error, UnavailableError) or part == "judge":  # one that only talks nonsense costs time, too
             self._breakers[part].failed(began)
             if self._breakers[part].open:
-                self._open[part].set(1)
+                self._metrics.breaker[part].set(1)
 
     def came_late(self, seconds: float) -> None:
         """Count that the event loop came back late."""
-        self._late.observe(seconds)
+        self._metrics.loop_lag.observe(seconds)
 
     def embedded(self, made: Embeddings) -> None:
         """Count an embedding call."""
-        self._calls.inc()
-        self._texts.inc(len(made.vectors))
-        if made.tokens:
-            self._tokens.inc(made.tokens)
-            self._dollars.inc(made.cost_dollars)
+        self._metrics.count_embedding(self._side, len(made.vectors), made.tokens, made.cost_dollars)
 
     def compared(self, step: Compare, answers: list[Said]) -> list[Said]:
         """Count what a judge said and return it; one answer among errors shows that the judge is there."""
@@ -114,11 +108,10 @@ class Gate:
             self.succeeded(step)
         for error in errors:
             self._metrics.count_error("judge", error)
-        space = self._metrics.namespace
         for one in answers:
             if isinstance(one, Judgement) and one.tokens:
-                self._metrics.judge_tokens.labels(space).inc(one.tokens)
-                self._metrics.judge_dollars.labels(space).inc(one.cost_dollars)
+                self._metrics.judge_tokens.inc(one.tokens)
+                self._metrics.judge_dollars.inc(one.cost_dollars)
         return answers
 
 

@@ -57,12 +57,9 @@ class SecondStage:
         self._below = below
         self._accept_on_failure = accept_on_failure
         self._verdicts = VerdictCache()
-        self._counts = {
-            (verdict, source): metrics.judgements.labels(metrics.namespace, verdict, source)
-            for source in (ASKED, REMEMBERED)
-            for verdict in VERDICTS
-            if source == ASKED or verdict != FAILED
-        }
+        self._counts = metrics.judgements
+        self._counts.start((verdict, ASKED) for verdict in VERDICTS)
+        self._counts.start((verdict, REMEMBERED) for verdict in VERDICTS if verdict != FAILED)
 
     def warm_up(self) -> None:
         """Load the judge before the first lookup needs it; a failure is logged and counted."""

@@ -103,13 +103,13 @@ class LiveRules:
         table = read(rows, self._configured, self._floor)
         for field, reason in table.refused.items():
             if rows[field] != self._rows.get(field):  # once for each, however often it is read
-                self._metrics.refused_thresholds.labels(self._metrics.namespace, reason).inc()
+                self._metrics.refused_thresholds[reason].inc()
                 log.warning(
                     "threshold entry %s", reason, extra={"action": "thresholds", "field": field, "floor": self._floor}
                 )
         self._rows, self._table = rows, table
         whole = in_force(table.rules, "", "", self._configured)
-        self._metrics.show_threshold(whole.threshold)
+        self._metrics.threshold.set(whole.threshold)
         log.info("thresholds changed", extra={"action": "thresholds", "entries": len(table.rules)})
 
 

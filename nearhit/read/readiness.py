@@ -176,7 +176,7 @@ class Readiness:
 
     def _take(self, opened: Opened) -> None:
         if opened.healed is not None:  # otherwise it was never lost, or somebody else has made it again
-            self._metrics.heals.labels(self._metrics.namespace, opened.healed.value).inc()
+            self._metrics.heals[opened.healed].inc()
             log.warning("index made again", extra={"action": "heal", "reason": opened.healed.value})
         self.space = opened.space
         self._metrics.watch_engine(opened.space.engine)

@@ -102,8 +102,8 @@ class SingleFlight:
         self._breaker = CircuitBreaker(failures=1, cool_down_seconds=REST_SECONDS)
         self._held: PerProcess[set[Flight]] = PerProcess(set)
         self._thread: Background[Callable[[], list[Command]]] = Background("nearhit-flights", self._keep)
-        labels = ("led", "joined", "gave_up", "unavailable")
-        self._counts = {outcome: metrics.flights.labels(metrics.namespace, outcome) for outcome in labels}
+        self._counts = metrics.flights
+        self._counts.start(("led", "joined", "gave_up", "unavailable"))
 
     def join(self, miss: Miss) -> Flow[Joined | Flight | None]:
         """Return another process's answer, or the flight that the caller now leads; ``None``: it is on its own.

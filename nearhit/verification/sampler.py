@@ -148,4 +148,4 @@ class Sampler:
         )
 
     def _count(self, outcome: str) -> None:
-        self._metrics.verify_requests.labels(self._metrics.namespace, outcome).inc()
+        self._metrics.verify_requests[outcome].inc()

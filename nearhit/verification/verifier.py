@@ -137,11 +137,11 @@ class Verifier:
             )
             if not self._log.run(fill_log.exchange(self._keys, lane, row, kept), self._limits.store_seconds):
                 return  # another worker has taken it over, and counts it
-        self._metrics.verifications.labels(self._metrics.namespace, verdict + reason).inc()
+        self._metrics.verifications[verdict + reason].inc()
 
     def _spent(self, dollars: float) -> None:
         if dollars > 0:
-            self._metrics.verify_dollars.labels(self._metrics.namespace).inc(dollars)
+            self._metrics.verify_dollars.inc(dollars)
 
 
 def _sample(request: VerificationRequest, verdict: str) -> Sample:

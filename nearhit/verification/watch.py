@@ -59,14 +59,14 @@ class Watch:
             self._read()
             rows = self._runner.run(threshold_store.rows(self._keys), _SECONDS)
         except NearhitError:
-            self._metrics.forget_false_hits()
+            self._metrics.show_false_hits(None)
             raise
         entries = readable(rows)
         groups = in_force(self._seen, entries)
         found = tally([one for group in groups.values() for one in group])
         self._metrics.show_false_hits(found.false_share if found.false_share.total else None, self._budget.share)
         for verdict, count in zip(VERDICTS, (found.true, found.false, found.unjudged), strict=True):
-            self._metrics.verified_hits.labels(self._metrics.namespace, verdict).set(count)
+            self._metrics.verified_hits[verdict].set(count)
         for field, group in groups.items():
             wanted = raised(group, self._budget)
             if wanted is not None:
@@ -89,7 +89,7 @@ class Watch:
         now_ms = time.time_ns() // 1_000_000
         made = ThresholdEntry(field, wanted.after, WHO, now_ms, wanted.why, wanted.before, about)
         if self._runner.run(threshold_store.change(self._keys, made, blob), _SECONDS):  # else another worker was first
-            self._metrics.threshold_raises.labels(self._metrics.namespace).inc()
+            self._metrics.threshold_raises.inc()
             log.warning(
                 "threshold raised: %s",
                 wanted.why,

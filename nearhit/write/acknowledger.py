@@ -90,13 +90,13 @@ class Acknowledger:
             else:
                 waits.append((row, self._backoff.wait_seconds(tries, _chance(), retry_after), tries))
         self._wait(waits, lane)
-        self._metrics.retries.labels(self._metrics.namespace, reason).inc(len(waits))
+        self._metrics.retries[reason].inc(len(waits))
 
     def dead_letter(self, row: Logged, lane: str, reason: str, why: object) -> None:
         """Move a fill to the dead-letter log, count it, and say so; the log line holds neither prompt nor answer."""
         flow = fill_log.dead_letter(self._keys, lane, row, reason, str(why))
         if self._runner.run(flow, self._limits.store_seconds):
-            self._metrics.dead_letters.labels(self._metrics.namespace, reason).inc()
+            self._metrics.dead_letters[reason].inc()
             log.warning("fill given up", extra={"action": "dead_letter", "reason": reason, "lane": lane})
 
     def _wait(self, waits: Sequence[tuple[Logged, float, int]], lane: str) -> None:

@@ -72,7 +72,7 @@ class BatchWriter:
         Raises:
             StoreUnavailableError: the log's server does not answer; what is unfinished is claimed again later.
         """
-        self._metrics.batch.labels(self._metrics.namespace, lane).observe(len(rows))
+        self._metrics.batch[lane].observe(len(rows))
         works = self._open(rows, lane)
         works = self._with_vectors(works, lane, space)
         return self._store(works, lane, space)
@@ -181,14 +181,12 @@ class BatchWriter:
 
     def _acknowledge(self, works: list[Work], results: list[Stored], lane: str) -> int:
         now_ms = time.time_ns() // 1_000_000
-        space = self._metrics.namespace
         pairs = list(zip((work.row for work in works), results, strict=True))
         self._acknowledger.ack([row for row, result in pairs if result is not Stored.BUSY], lane)
-        lag = self._metrics.lag.labels(space, lane)
         for row, result in pairs:
-            self._metrics.upserts.labels(space, lane, result.value).inc()
+            self._metrics.upserts[lane, result].inc()
             if result is Stored.STORED and row.queued_ms:
-                lag.observe(max(0, now_ms - row.queued_ms) / 1000)
+                self._metrics.lag[lane].observe(max(0, now_ms - row.queued_ms) / 1000)
         self._acknowledger.busy([row for row, result in pairs if result is Stored.BUSY], lane)
         return sum(result is Stored.STORED for result in results)
 

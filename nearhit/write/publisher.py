@@ -94,7 +94,7 @@ class Publisher:
         self._wakeup = wakeup
         self._metrics = metrics
         self._breaker = breaker
-        self._open = metrics.breaker.labels(metrics.namespace, "log")
+        self._open = metrics.breaker["log"]
         self._spooling = max_fills > 0
         self._closed = False
         self._confirms = durability == FSYNC

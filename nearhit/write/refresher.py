@@ -96,7 +96,7 @@ class Refresher:
                 self._acknowledger.busy([row], lane)
                 return 0
             self._acknowledger.ack([row], lane)
-            self._metrics.upserts.labels(self._metrics.namespace, lane, result.value).inc()
+            self._metrics.upserts[lane, result].inc()
             return int(result is Stored.STORED)
         return 0
 

@@ -70,7 +70,7 @@ class SearchabilityProbe:
             found = self._runner.run(look_for(stored[-1], space), _SECONDS)
         except NearhitError:  # counted by the runner's gate; the entry itself is written
             found = ProbeResult.FAILED
-        self._metrics.write_verifications.labels(self._metrics.namespace, found.value).inc()
+        self._metrics.write_verifications[found].inc()
         if found is ProbeResult.MISSING:
             log.warning("a written entry is not searchable", extra={"action": "verify"})
 

@@ -72,7 +72,8 @@ class CeleryWakeUp:
     def __init__(self, broker_url: str, namespace: str, metrics: Metrics) -> None:
         self._url = broker_url
         self._namespace = namespace
-        self._sent = {name: metrics.wakeups.labels(metrics.namespace, name) for name in ("sent", "failed", "skipped")}
+        self._sent = metrics.wakeups
+        self._sent.start(("sent", "failed", "skipped"))
         self._thread: Background[str] = Background("nearhit-wakeup", self._run, _MOST_WAITING)
 
     def notify(self, lane: str) -> None:

@@ -111,7 +111,7 @@ def exported() -> dict[str, set[str]]:
     """Return the label names of every series that Nearhit exports, by its name with ``_total``."""
     metrics = Metrics()
     found = {}
-    for name, series in vars(metrics)["_made"].items():
+    for name, series in metrics.series.made.items():
         found[f"nearhit_{name}"] = set(series._labelnames)  # noqa: SLF001 - the library tells them nowhere else
     return found
 

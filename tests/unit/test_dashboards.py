@@ -152,7 +152,7 @@ def seen_worker_and_client() -> list[Any]:
     metrics.describe("worker", model="m", engine="auto", threshold=0.9)
     metrics.describe("client", model="m", engine="auto", threshold=0.9)
     for lane in ("interactive", "bulk"):
-        metrics.log_depth.labels("default", lane)
+        metrics.log_depth[lane]
     return list(metrics.registry.collect())
 
 

@@ -139,9 +139,9 @@ class Process:
 
     def _show_health(self) -> None:
         state, metrics = self.health(), self.runtime.metrics
-        metrics.worker_live.labels(metrics.namespace).set(state["live"])
-        metrics.worker_ready.labels(metrics.namespace).set(state["ready"])
-        metrics.worker_stuck.labels(metrics.namespace).set(state["seconds_without_progress"])
+        metrics.worker_live.set(state["live"])
+        metrics.worker_ready.set(state["ready"])
+        metrics.worker_stuck.set(state["seconds_without_progress"])
 
     def health(self) -> dict[str, Any]:
         """Return whether the process is live and ready. Progress counts, not being connected.

@@ -72,12 +72,12 @@ class LogGauges:
         return total
 
     def _set(self, lane: str, depth: Depth | None, now_ms: int) -> None:
-        metrics, space = self._metrics, self._metrics.namespace
+        metrics = self._metrics
         age = max(0, now_ms - depth.oldest_ms) / 1000 if depth and depth.oldest_ms else 0.0
-        metrics.log_depth.labels(space, lane).set(depth.fills if depth else UNKNOWN)
-        metrics.log_pending.labels(space, lane).set(depth.pending if depth else UNKNOWN)
-        metrics.retrying.labels(space, lane).set(depth.retrying if depth else UNKNOWN)
-        metrics.log_age.labels(space, lane).set(age if depth else UNKNOWN)
+        metrics.log_depth[lane].set(depth.fills if depth else UNKNOWN)
+        metrics.log_pending[lane].set(depth.pending if depth else UNKNOWN)
+        metrics.retrying[lane].set(depth.retrying if depth else UNKNOWN)
+        metrics.log_age[lane].set(age if depth else UNKNOWN)
 
 
 class IndexGauges:
@@ -103,15 +103,15 @@ class IndexGauges:
         """
         metrics = self._metrics
         info = self._cache.run(engine.info(), _SECONDS)
-        metrics.index_backfill.labels(metrics.namespace).set(info.backfill_share)
+        metrics.index_backfill.set(info.backfill_share)
         about = self._cache.run(server_info.section("search"), _SECONDS)
-        metrics.index_memory.labels(metrics.namespace).set(int(about.get("search_used_memory_bytes", 0)))
+        metrics.index_memory.set(int(about.get("search_used_memory_bytes", 0)))
         if time.monotonic() >= self._probe_at:
             self._probe_at = time.monotonic() + PROBE_SECONDS
             for scope, blob in self._cache.run(random_entries(keys), _SECONDS):
                 found = self._cache.run(engine.search(scope, vectors.from_bytes(blob), _NEIGHBOURS), _SECONDS)
                 outcome = "found" if any(one.similarity >= _SIMILAR for one in found) else "missed"
-                metrics.probes.labels(metrics.namespace, outcome).inc()
+                metrics.probes[outcome].inc()
 
     def forget(self) -> None:
         """Say of every gauge of the index that its state cannot be seen."""
@@ -120,7 +120,7 @@ class IndexGauges:
             *(metrics.entries, metrics.index_vector_bytes, metrics.index_memory, metrics.reclaimable),
             *(metrics.index_failures, metrics.index_backfill, metrics.generation),
         ):
-            gauge.labels(metrics.namespace).set(UNKNOWN)
+            gauge.set(UNKNOWN)
 
 
 def random_entries(keys: CacheKeys) -> Flow[list[tuple[str, bytes]]]:

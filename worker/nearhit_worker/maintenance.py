@@ -56,7 +56,7 @@ class Maintenance:
     def _look(self, space: Space) -> tuple[Space, bool]:
         watched = self._runner.run(loss.watch(space), _SECONDS)
         if watched.reason is not None:
-            self._metrics.heals.labels(self._metrics.namespace, watched.reason.value).inc()
+            self._metrics.heals[watched.reason].inc()
             log.warning("index made again", extra={"action": "heal", "reason": watched.reason.value})
         if isinstance(space.engine, ValkeySearchEngine):
             self._rotate(space, space.engine)
@@ -79,8 +79,8 @@ class Maintenance:
         engine.generation = seen.current
         step, about = rotation.decide(seen, self._wear)
         if self._runner.run(rotation.take(step, about, seen.current, engine, space.keys, self._wear), _SECONDS):
-            self._metrics.rotations.labels(self._metrics.namespace, step.value).inc()
-            self._metrics.generation.labels(self._metrics.namespace).set(engine.generation)
+            self._metrics.rotations[step].inc()
+            self._metrics.generation.set(engine.generation)
             log.info("index rotation", extra={"action": "rotate", "step": step.value, "generation": about})
         elif step is Step.NO_ROOM:
             self._say_once("the index is worn, and maxmemory leaves no room for another one beside it")
@@ -91,12 +91,11 @@ class Maintenance:
             log.warning(text, extra={"action": "rotate"})
 
     def _observe(self, seen: Survey) -> None:
-        space = self._metrics.namespace
-        self._metrics.generation.labels(space).set(seen.current)
+        self._metrics.generation.set(seen.current)
         current = seen.generations.get(seen.current)
         if current is not None:
-            self._metrics.entries.labels(space).set(current.info.documents)
+            self._metrics.entries.set(current.info.documents)
             bytes_each = 4 * current.info.shape.dimension
-            self._metrics.index_vector_bytes.labels(space).set(current.info.vectors * bytes_each)
-            self._metrics.reclaimable.labels(space).set(current.dead(seen.reclaimable_bytes) * bytes_each)
-            self._metrics.index_failures.labels(space).set(max(current.info.indexing_failures, current.skipped))
+            self._metrics.index_vector_bytes.set(current.info.vectors * bytes_each)
+            self._metrics.reclaimable.set(current.dead(seen.reclaimable_bytes) * bytes_each)
+            self._metrics.index_failures.set(max(current.info.indexing_failures, current.skipped))

@@ -169,7 +169,7 @@ class Runtime:
         flow = fill_log.take_in(self.keys, found.fills, found.refused, now_ms)
         fill_log.write(self.log, flow, _SECONDS, confirm=self.settings.durability == FSYNC)
         if found.refused:
-            self.metrics.dead_letters.labels(self.metrics.namespace, ROW_REASON).inc(len(found.refused))
+            self.metrics.dead_letters[ROW_REASON].inc(len(found.refused))
         for lane in {lane for lane, _ in found.fills}:
             # the log has them: an embedder that is down now must not make the task add them once more
             run_quietly(f"tick_{lane}", self, functools.partial(self.drain, lane))
@@ -183,7 +183,7 @@ class Runtime:
         """
         letter = [(raw[:MAX_REFUSED_BYTES], reason, detail)]
         self.log.run(fill_log.take_in(self.keys, [], letter, time.time_ns() // 1_000_000), _SECONDS)
-        self.metrics.dead_letters.labels(self.metrics.namespace, reason).inc()
+        self.metrics.dead_letters[reason].inc()
 
     def tick(self, lane: str) -> None:
         """Do what a lost wake-up, a silent worker or a waiting retry would leave undone.
@@ -256,7 +256,7 @@ class Runtime:
         done = Invalidated(cursor=cursor)
         while not done.finished and time.monotonic() < end:
             done = self._cache.run(sweep(self.settings.namespace, selection, done), PAGE_SECONDS)
-        self.metrics.invalidated.labels(self.metrics.namespace, selection.by).inc(done.removed)
+        self.metrics.invalidated[selection.by].inc(done.removed)
         return done
 
     def observe(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from dataclasses import Field, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, get_type_hints
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from nearhit.domain.hit_policy import Lifetimes, check_threshold
 from nearhit.errors import ConfigError
@@ -24,8 +26,20 @@ VERIFY_JUDGES = ("exact", "embedding", "llm")
 PREFIX = "NEARHIT_"
 
 
-def _setting(default: Any, text: str, *, secret: bool = False) -> Any:
-    return field(default=default, repr=not secret, metadata={"text": text})
+def _setting(group: str, default: Any, text: str, allowed: tuple[Any, ...] = (), *, secret: bool = False) -> Any:
+    """Return a field of a group; ``allowed`` are the least and the largest number, or the words to choose from."""
+    return field(default=default, repr=not secret, metadata={"group": group, "text": text, "allowed": allowed})
+
+
+_server = partial(_setting, "Servers")
+_hit = partial(_setting, "What is a hit")
+_judge = partial(_setting, "Second stage")
+_time = partial(_setting, "Time limits of callers")
+_life = partial(_setting, "Lifetime of entries")
+_index = partial(_setting, "Index")
+_fill = partial(_setting, "Fills")
+_verify = partial(_setting, "Verification")
+_worker = partial(_setting, "Worker process")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,93 +50,112 @@ class Settings:
     what a wrong answer costs.
     """
 
-    threshold: float = field(metadata={"text": "Smallest cosine similarity of a semantic hit, above 0 and at most 1."})
-    threshold_floor: float = _setting(
-        0.0, "Lowest threshold that may be set while processes run; 0 is `threshold`: it can only be raised."
-    )
-    url: str = _setting("", "Cache server: `valkey://`, `valkeys://`, `redis://`, `rediss://`, `unix://`.", secret=True)
-    log_url: str = _setting(
-        "", "Server of the fill log (AOF, `noeviction`); empty takes the cache server.", secret=True
-    )
-    broker_url: str = _setting(
+    url: str = _server("", "Cache server: `valkey://`, `valkeys://`, `redis://`, `rediss://`, `unix://`.", secret=True)
+    log_url: str = _server("", "Server of the fill log (AOF, `noeviction`); empty takes the cache server.", secret=True)
+    broker_url: str = _server(
         "", "Celery broker: a Valkey server, written as above, or `amqp://`; empty takes the log's server.", secret=True
     )
-    namespace: str = _setting("default", "Keeps caches apart that share a server.")
-    engine: str = _setting("auto", "`valkey-search`, `local`, or `auto`: asks the server which one it can do.")
-    layout: str = _setting("nearhit", "`litellm` shares entries with LiteLLM's own `valkey-semantic` cache.")
-    layout_index: str = _setting("litellm_semantic_cache_index", "Index that `layout=litellm` shares.")
-    model: str = _setting("local/minilm", "Embedding model: `local/minilm`, `hash/384`, or any LiteLLM model string.")
-    guard: bool = _setting(True, "Refuse near texts that mean something else.")
-    judge: str = _setting(
-        "", "Second stage, asked about what the guard accepted: `litellm/<model>` or `onnx:<folder>`; empty asks none."
-    )
-    judge_below: float = _setting(
-        1.0, "Only a neighbour to which the guard gives a smaller chance of a right answer is judged; 1 judges all."
-    )
-    judge_level: float = _setting(0.5, "Smallest probability with which the judge's `same` counts.")
-    judge_deadline_ms: int = _setting(150, "Longest time of all judging in a lookup, within `NEARHIT_DEADLINE_MS`.")
-    judge_on_failure: str = _setting("refuse", "When the judge fails: `refuse` the neighbour, or `accept` it.")
-    neighbours: int = _setting(4, "Neighbours looked at before a lookup is a miss.")
-    deadline_ms: int = _setting(250, "Longest time of a lookup; then it is a miss.")
-    enqueue_deadline_ms: int = _setting(50, "Longest time that `fill` holds its caller.")
-    embed_timeout_ms: int = _setting(10_000, "Longest time of an embedding call in a worker.")
-    durability: str = _setting(
-        "write", "What `accepted` says of a fill: `write`: the log's server has it; `fsync`: its disk has it."
-    )
-    connect_timeout_ms: int = _setting(1_000, "Longest time of a connect.")
-    max_connections: int = _setting(
+    namespace: str = _server("default", "Keeps caches apart that share a server.")
+    connect_timeout_ms: int = _server(1_000, "Longest time of a connect.", (1, 60_000))
+    max_connections: int = _server(
         64,
         "Connections of a process at most, to the cache server and to the log's; further threads wait for a free one. "
         "Each takes 17 KB of the server and one of its `maxclients`.",
+        (1, 10_000),
     )
-    ttl_seconds: float = _setting(86_400.0, "Hard time to live of an entry.")
-    fresh_seconds: float = _setting(0.0, "Soft time to live: a later hit is served and asked again; 0 is the hard one.")
-    ttl_jitter: float = _setting(0.1, "Share of the time to live that is taken off at random.")
-    hnsw_m: int = _setting(16, "HNSW links of a node.")
-    hnsw_ef_construction: int = _setting(200, "HNSW candidates while inserting.")
-    hnsw_ef_runtime: int = _setting(40, "HNSW candidates while searching.")
-    vector_cache_entries: int = _setting(4_096, "Vectors of recent texts kept in the process.")
-    local_max_entries: int = _setting(100_000, "Entries that the local engine holds.")
-    single_flight_ms: int = _setting(
-        30_000, "Longest wait of `get_or_create` for another process that asks the same; 0 asks at once."
+
+    threshold: float = field(
+        metadata=_hit(MISSING, "Smallest cosine similarity of a semantic hit, above 0 and at most 1.").metadata
     )
-    verify_share: float = _setting(0.0, "Share of semantic hits that are verified in the background; 0 is none.")
-    verify_model: str = _setting("", "LiteLLM model that is asked again; empty takes the one that the scope names.")
-    verify_judge: str = _setting("llm", "What compares the two answers: `exact`, `embedding` or `llm`.")
-    verify_judge_model: str = _setting("", "LiteLLM model of the judge `llm`; empty takes the model that was asked.")
-    verify_similarity: float = _setting(0.9, "Cosine from which two answers agree for the judge `embedding`.")
-    verify_budget: float = _setting(0.05, "Share of semantic hits that may be false.")
-    verify_ceiling: float = _setting(
-        0.99, "Highest threshold that a broken budget raises to; at or below the threshold it only measures."
+    threshold_floor: float = _hit(
+        0.0, "Lowest threshold that may be set while processes run; 0 is `threshold`: it can only be raised.", (0, 1)
     )
-    verify_window_seconds: float = _setting(604_800.0, "How long a verified hit counts.")
-    spool_max_fills: int = _setting(10_000, "Fills kept in memory while the log's server is down.")
-    batch_max_fills: int = _setting(64, "Fills gathered into one embedding call and one upsert.")
-    batch_wait_ms: int = _setting(20, "Longest time that a fill waits for others to join its batch.")
-    poll_seconds: float = _setting(1.0, "How often a worker looks at the log without being woken.")
-    claim_idle_ms: int = _setting(15_000, "After how long the fills of a silent worker are taken over.")
-    max_tries: int = _setting(100, "Tries of a fill, with growing waits, before it goes to the dead-letter log.")
-    max_deliveries: int = _setting(5, "Workers that may fall silent over a fill before it goes to the dead-letter log.")
-    retry_ceiling_seconds: float = _setting(60.0, "Longest wait before a fill is tried again.")
-    concurrency: int = _setting(4, "Threads of a worker.")
-    metrics_port: int = _setting(9464, "Port of a worker's /metrics and /health; 0 takes a free one.")
-    metrics_host: str = _setting("127.0.0.1", "Address of a worker's /metrics and /health.")
+    model: str = _hit("local/minilm", "Embedding model: `local/minilm`, `hash/384`, or any LiteLLM model string.")
+    guard: bool = _hit(True, "Refuse near texts that mean something else.")
+    neighbours: int = _hit(4, "Neighbours looked at before a lookup is a miss.", (1, 100))
+
+    judge: str = _judge(
+        "", "Second stage, asked about what the guard accepted: `litellm/<model>` or `onnx:<folder>`; empty asks none."
+    )
+    judge_below: float = _judge(
+        1.0,
+        "Only a neighbour to which the guard gives a smaller chance of a right answer is judged; 1 judges all.",
+        (0, 1),
+    )
+    judge_level: float = _judge(0.5, "Smallest probability with which the judge's `same` counts.", (0, 1))
+    judge_deadline_ms: int = _judge(
+        150, "Longest time of all judging in a lookup, within `NEARHIT_DEADLINE_MS`.", (1, 60_000)
+    )
+    judge_on_failure: str = _judge(
+        "refuse", "When the judge fails: `refuse` the neighbour, or `accept` it.", ON_FAILURE
+    )
+
+    deadline_ms: int = _time(250, "Longest time of a lookup; then it is a miss.", (1, 60_000))
+    enqueue_deadline_ms: int = _time(50, "Longest time that `fill` holds its caller.", (1, 60_000))
+    single_flight_ms: int = _time(
+        30_000, "Longest wait of `get_or_create` for another process that asks the same; 0 asks at once.", (0, 600_000)
+    )
+
+    ttl_seconds: float = _life(86_400.0, "Hard time to live of an entry.", (0.001, 366 * 86_400))
+    fresh_seconds: float = _life(
+        0.0, "Soft time to live: a later hit is served and asked again; 0 is the hard one.", (0, 366 * 86_400)
+    )
+    ttl_jitter: float = _life(0.1, "Share of the time to live that is taken off at random.", (0, 0.99))
+
+    engine: str = _index("auto", "`valkey-search`, `local`, or `auto`: asks the server which one it can do.", ENGINES)
+    layout: str = _index("nearhit", "`litellm` shares entries with LiteLLM's own `valkey-semantic` cache.", LAYOUTS)
+    layout_index: str = _index("litellm_semantic_cache_index", "Index that `layout=litellm` shares.")
+    hnsw_m: int = _index(16, "HNSW links of a node.", (2, 512))
+    hnsw_ef_construction: int = _index(200, "HNSW candidates while inserting.", (1, 4096))
+    hnsw_ef_runtime: int = _index(40, "HNSW candidates while searching.", (1, 4096))
+    local_max_entries: int = _index(100_000, "Entries that the local engine holds.", (1, 100_000_000))
+    vector_cache_entries: int = _index(4_096, "Vectors of recent texts kept in the process.", (0, 10_000_000))
+
+    durability: str = _fill(
+        "write",
+        "What `accepted` says of a fill: `write`: the log's server has it; `fsync`: its disk has it.",
+        DURABILITIES,
+    )
+    spool_max_fills: int = _fill(10_000, "Fills kept in memory while the log's server is down.", (0, 10_000_000))
+    embed_timeout_ms: int = _fill(10_000, "Longest time of an embedding call in a worker.", (1, 600_000))
+    batch_max_fills: int = _fill(64, "Fills gathered into one embedding call and one upsert.", (1, 4096))
+    batch_wait_ms: int = _fill(20, "Longest time that a fill waits for others to join its batch.", (0, 10_000))
+    poll_seconds: float = _fill(1.0, "How often a worker looks at the log without being woken.", (0.01, 3600))
+    claim_idle_ms: int = _fill(15_000, "After how long the fills of a silent worker are taken over.", (100, 3_600_000))
+    max_tries: int = _fill(
+        100, "Tries of a fill, with growing waits, before it goes to the dead-letter log.", (1, 1_000_000)
+    )
+    max_deliveries: int = _fill(
+        5, "Workers that may fall silent over a fill before it goes to the dead-letter log.", (1, 1000)
+    )
+    retry_ceiling_seconds: float = _fill(60.0, "Longest wait before a fill is tried again.", (0.01, 86_400))
+
+    verify_share: float = _verify(0.0, "Share of semantic hits that are verified in the background; 0 is none.", (0, 1))
+    verify_model: str = _verify("", "LiteLLM model that is asked again; empty takes the one that the scope names.")
+    verify_judge: str = _verify("llm", "What compares the two answers: `exact`, `embedding` or `llm`.", VERIFY_JUDGES)
+    verify_judge_model: str = _verify("", "LiteLLM model of the judge `llm`; empty takes the model that was asked.")
+    verify_similarity: float = _verify(0.9, "Cosine from which two answers agree for the judge `embedding`.", (-1, 1))
+    verify_budget: float = _verify(0.05, "Share of semantic hits that may be false.", (0.0001, 0.9999))
+    verify_ceiling: float = _verify(
+        0.99, "Highest threshold that a broken budget raises to; at or below the threshold it only measures.", (0, 1)
+    )
+    verify_window_seconds: float = _verify(604_800.0, "How long a verified hit counts.", (1, 366 * 86_400))
+
+    concurrency: int = _worker(4, "Threads of a worker.", (1, 1024))
+    metrics_port: int = _worker(9464, "Port of a worker's /metrics and /health; 0 takes a free one.", (0, 65_535))
+    metrics_host: str = _worker("127.0.0.1", "Address of a worker's /metrics and /health.")
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
         check_namespace(self.namespace)
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
         for one in fields(self):
-            _check_kind(one, getattr(self, one.name))
+            _check(one, getattr(self, one.name))
         if not self.model.strip():
             raise ConfigError("model must name an embedding model, not be empty")
-        for name, (least, most) in _RANGES.items():
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise ConfigError(f"{name} must be {least} to {most}, not {value!r}")
-        _check_floor(self.threshold_floor, self.threshold)
+        if self.threshold_floor > self.threshold:
+            raise ConfigError(
+                f"threshold_floor must be at most the threshold {self.threshold!r}, not {self.threshold_floor!r}"
+            )
         self._check_judge()
         self._check_urls()
 
@@ -162,12 +195,11 @@ class Settings:
             ConfigError: a value cannot be read or is out of range, or ``NEARHIT_THRESHOLD`` is missing.
         """
         source = os.environ if environ is None else environ
-        kinds = get_type_hints(cls)
         values: dict[str, Any] = {}
-        for name in setting_names():
-            text = source.get(PREFIX + name.upper())
-            if text is not None and text.strip():
-                values[name] = _read(PREFIX + name.upper(), text.strip(), kinds[name])
+        for one in fields(cls):
+            text = source.get(PREFIX + one.name.upper(), "").strip()
+            if text:
+                values[one.name] = _read(one, text)
         values.update(changes)
         if "threshold" not in values:
             raise ConfigError("NEARHIT_THRESHOLD is not set: the similarity threshold has no default")
@@ -209,70 +241,31 @@ class Settings:
         }
 
 
-_CHOICES = {
-    "engine": ENGINES,
-    "layout": LAYOUTS,
-    "judge_on_failure": ON_FAILURE,
-    "verify_judge": VERIFY_JUDGES,
-    "durability": DURABILITIES,
-}
-
-_RANGES: dict[str, tuple[float, float]] = {
-    "threshold_floor": (0, 1),
-    "judge_below": (0, 1),
-    "judge_level": (0, 1),
-    "judge_deadline_ms": (1, 60_000),
-    "neighbours": (1, 100),
-    "deadline_ms": (1, 60_000),
-    "enqueue_deadline_ms": (1, 60_000),
-    "embed_timeout_ms": (1, 600_000),
-    "connect_timeout_ms": (1, 60_000),
-    "max_connections": (1, 10_000),
-    "ttl_seconds": (0.001, 366 * 86_400),
-    "fresh_seconds": (0, 366 * 86_400),
-    "ttl_jitter": (0, 0.99),
-    "hnsw_m": (2, 512),
-    "hnsw_ef_construction": (1, 4096),
-    "hnsw_ef_runtime": (1, 4096),
-    "vector_cache_entries": (0, 10_000_000),
-    "local_max_entries": (1, 100_000_000),
-    "single_flight_ms": (0, 600_000),
-    "spool_max_fills": (0, 10_000_000),
-    "verify_share": (0, 1),
-    "verify_similarity": (-1, 1),
-    "verify_budget": (0.0001, 0.9999),
-    "verify_ceiling": (0, 1),
-    "verify_window_seconds": (1, 366 * 86_400),
-    "batch_max_fills": (1, 4096),
-    "batch_wait_ms": (0, 10_000),
-    "poll_seconds": (0.01, 3600),
-    "claim_idle_ms": (100, 3_600_000),
-    "max_tries": (1, 1_000_000),
-    "max_deliveries": (1, 1000),
-    "retry_ceiling_seconds": (0.01, 86_400),
-    "concurrency": (1, 1024),
-    "metrics_port": (0, 65_535),
-}
-
-
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "float": ((int, float), "a number"),
     "int": ((int,), "a whole number"),
     "str": ((str,), "text"),
-    "bool": ((bool,), "True or False"),
+    "bool": ((bool,), "true or false"),
 }
 
 
-def _check_kind(one: Field[Any], value: Any) -> None:
-    kinds, wanted = _KINDS[str(one.type)]
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+def _allowed(one: Field[Any]) -> str:
+    """Return in words what a setting may be."""
+    allowed = one.metadata["allowed"]
+    if one.type == "str":
+        return f"one of {', '.join(allowed)}" if allowed else "text"
+    return _KINDS[str(one.type)][1] + (f" from {allowed[0]} to {allowed[1]}" if allowed else "")
+
+
+def _check(one: Field[Any], value: Any) -> None:
+    kinds, _ = _KINDS[str(one.type)]
+    allowed = one.metadata["allowed"]
+    fits = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+    if fits and allowed:
+        fits = value in allowed if one.type == "str" else allowed[0] <= value <= allowed[1]
+    if not fits:
         shown = repr(value) if one.repr else type(value).__name__
-        raise ConfigError(f"{one.name} must be {wanted}, not {shown}")
-
-
-def _check_floor(floor: float, threshold: float) -> None:
-    if floor > threshold:
-        raise ConfigError(f"threshold_floor must be at most the threshold {threshold!r}, not {floor!r}")
+        raise ConfigError(f"{one.name} must be {_allowed(one)}, not {shown}")
 
 
 def setting_names() -> list[str]:
@@ -281,23 +274,27 @@ def setting_names() -> list[str]:
 
 
 def settings_table() -> str:
-    """Return the Markdown table of all variables; the README's is compared with it."""
-    rows = ["| variable | default | what it sets |", "|---|---|---|"]
-    for one in fields(Settings):
-        default = "required" if one.name == "threshold" else f"`{one.default}`" if one.default != "" else ""
-        rows.append(f"| `{PREFIX}{one.name.upper()}` | {default} | {one.metadata['text']} |")
-    return "\n".join(rows)
+    """Return the Markdown tables of all variables, one for each group; the README's are compared with them."""
+    rows: list[str] = []
+    for group, members in itertools.groupby(fields(Settings), lambda one: str(one.metadata["group"])):
+        rows += ["", f"**{group}**", "", "| variable | default | allowed | what it sets |", "|---|---|---|---|"]
+        for one in members:
+            default = "required" if one.name == "threshold" else f"`{one.default}`" if one.default != "" else ""
+            allowed = one.metadata["allowed"]
+            shown = ", ".join(f"`{each}`" for each in allowed) if one.type == "str" else " to ".join(map(str, allowed))
+            rows.append(f"| `{PREFIX}{one.name.upper()}` | {default} | {shown} | {one.metadata['text']} |")
+    return "\n".join(rows[1:])
 
 
-def _read(variable: str, text: str, kind: Any) -> Any:
-    if kind is bool:
-        if text.lower() in {"1", "true", "yes", "on"}:
-            return True
-        if text.lower() in {"0", "false", "no", "off"}:
-            return False
-        raise ConfigError(f"{variable} must be true or false, not {text!r}")
+_TRUTH = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+
+
+def _read(one: Field[Any], text: str) -> Any:
+    """Return what a variable of the environment says."""
     try:
-        return kind(text)
-    except ValueError:
-        wanted = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
-        raise ConfigError(f"{variable} must be {wanted}, not {text!r}") from None
+        return _TRUTH[text.lower()] if one.type == "bool" else _KINDS[str(one.type)][0][-1](text)
+    except (ValueError, KeyError):
+        raise ConfigError(f"{PREFIX}{one.name.upper()} must be {_allowed(one)}, not {text!r}") from None

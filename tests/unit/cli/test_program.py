@@ -116,4 +116,4 @@ def test_a_server_that_is_not_there_is_one_line_and_code_3(
 def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("NEARHIT_POLL_SECONDS", "often")
     assert main(["stats"]) == 2
-    assert capsys.readouterr().err == "nearhit: NEARHIT_POLL_SECONDS must be a number, not 'often'\n"
+    assert capsys.readouterr().err == "nearhit: NEARHIT_POLL_SECONDS must be a number from 0.01 to 3600, not 'often'\n"

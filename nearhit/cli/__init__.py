@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from nearhit.cli.program import main
-
-__all__ = ["command", "main"]
-
 
 def command() -> int:
     """Run ``nearhit`` with the words of the command line; return its exit code."""
+    if sys.argv[1:2] == ["worker"]:
+        from nearhit_worker.signals import end_when_told  # noqa: PLC0415 - other commands have no worker
+
+        end_when_told()
+    from nearhit.cli.program import main  # noqa: PLC0415 - a signal may come while it is imported
+
     return int(main(sys.argv[1:]))

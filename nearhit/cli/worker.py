@@ -37,6 +37,6 @@ def run(arguments: Arguments, screen: Screen) -> int:
     # the worker reads its settings from the environment, as its own child processes must, too
     os.environ.update(options.variables_of(settings))
     screen.note(f"nearhit worker: namespace {settings.namespace!r}, cache {settings.server().label}; Ctrl-C stops it")
-    from nearhit_worker.__main__ import main  # noqa: PLC0415 - Celery is imported only when a worker really runs
+    from nearhit_worker.program import main  # noqa: PLC0415 - Celery is imported only when a worker really runs
 
     return main(list(arguments.rest))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +18,6 @@ from nearhit.write.wakeup import TASK_FILL, queue_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from nearhit_worker.stack import ValkeyServer
 
@@ -24,12 +26,37 @@ pytestmark = pytest.mark.timeout(120)
 PLAIN = {"NEARHIT_THRESHOLD": "0.8", "NEARHIT_MODEL": "hash/64", "NEARHIT_GUARD": "0", "NEARHIT_METRICS_PORT": "0"}
 
 
+FIRST = {
+    "first process": ("unshare", "--pid", "--fork", "--kill-child"),
+    "ignoring": ("sh", "-c", 'trap \'\' TERM; exec "$0" "$@"'),
+}
+"""Surroundings in which SIGTERM does nothing by default: a container's first process, and what inherits that."""
+
+
+def environment(changes: Mapping[str, str]) -> dict[str, str]:
+    return {**os.environ, **PLAIN, **changes, "PYTHONPATH": os.getcwd()}  # noqa: PTH109 - the checkout, as for pytest
+
+
 def ended(changes: Mapping[str, str]) -> tuple[int, str]:
     """Return with which code a worker ended, and all that it said."""
-    env = {**os.environ, **PLAIN, **changes, "PYTHONPATH": os.getcwd()}  # noqa: PTH109 - the checkout, as for pytest
     command = [sys.executable, "-m", "nearhit_worker"]
+    env = environment(changes)
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
+
+
+def handles_sigterm(pid: int) -> bool:
+    lines = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    return bool(int(lines["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def python_of(process: subprocess.Popen[bytes], around: str) -> int:
+    """Return the process id of the worker itself."""
+    if around == "ignoring":
+        return process.pid
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    wait_until(lambda: bool(children.read_text().split()), 10, "the process namespace has its first process")
+    return int(children.read_text().split()[0])
 
 
 def test_a_worker_takes_tasks_from_a_broker_whose_url_is_that_of_a_server(
@@ -57,3 +84,27 @@ def test_a_broker_that_celery_cannot_use_is_one_line(plain_server: ValkeyServer,
     code, said = ended({"NEARHIT_URL": plain_server.url, "NEARHIT_BROKER_URL": url})
     assert (code, len(said.splitlines())) == (2, 1)
     assert says in said
+
+
+@pytest.mark.parametrize("after_seconds", [0.0, 0.4, 0.8, 1.5, 2.5, 5.0])
+@pytest.mark.parametrize(
+    ("around", "words"), [("first process", ("nearhit_worker",)), ("ignoring", ("nearhit", "worker"))]
+)
+def test_a_worker_that_is_told_to_stop_while_it_starts_ends_at_once(
+    plain_server: ValkeyServer, namespace: str, around: str, words: tuple[str, ...], after_seconds: float
+) -> None:
+    if subprocess.run((*FIRST[around], "true"), capture_output=True, check=False).returncode:
+        pytest.skip("no such resource: a process namespace of one's own")
+    env = environment({"NEARHIT_URL": plain_server.url, "NEARHIT_NAMESPACE": namespace})
+    with subprocess.Popen(
+        (*FIRST[around], sys.executable, "-m", *words), env=env, stdout=subprocess.DEVNULL
+    ) as process:
+        try:
+            pid = python_of(process, around)
+            wait_until(lambda: handles_sigterm(pid), 20, "the signal is handled")
+            assert after_seconds or "hiredis" not in Path(f"/proc/{pid}/maps").read_text(), "the imports came first"
+            threading.Event().wait(after_seconds)  # the moment itself is under test
+            os.kill(pid, signal.SIGTERM)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()

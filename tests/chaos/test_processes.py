@@ -43,7 +43,7 @@ class QuickWorker(Worker):
         self.child.kill()
         code = (
             f"import sys, nearhit_worker.app as app; app.VISIBILITY_SECONDS = {VISIBILITY_SECONDS}; "
-            "from nearhit_worker.__main__ import main; sys.exit(main(sys.argv[1:]))"
+            "from nearhit_worker.program import main; sys.exit(main(sys.argv[1:]))"
         )
         env = {**os.environ, **self.settings, "NEARHIT_METRICS_PORT": str(self.metrics_port)}
         env["PYTHONPATH"] = os.getcwd()  # noqa: PTH109 - the checkout, as for pytest

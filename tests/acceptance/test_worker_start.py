@@ -7,19 +7,21 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from celery import Celery
-from nearhit_worker.stack import Worker, wait_until
+from nearhit_worker.stack import ValkeyServer, Worker, free_port, wait_until
 
+from nearhit import SemanticCache, Settings
 from nearhit.write.wakeup import TASK_FILL, queue_name
+from tests.chaos.stack import metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from nearhit_worker.stack import ValkeyServer
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -43,6 +45,18 @@ def ended(changes: Mapping[str, str]) -> tuple[int, str]:
     env = environment(changes)
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
+
+
+def health(worker: Worker) -> tuple[int, str]:
+    """Return what a worker says of its health, and how."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{worker.metrics_port}/health", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
 
 
 def handles_sigterm(pid: int) -> bool:
@@ -108,3 +122,46 @@ def test_a_worker_that_is_told_to_stop_while_it_starts_ends_at_once(
             assert process.wait(20) == 0
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("pool", [(), ("--pool", "prefork")], ids=["threads", "prefork"])
+def test_a_worker_whose_broker_is_away_works_by_its_timers_and_can_be_seen(
+    plain_server: ValkeyServer, namespace: str, tmp_path: Path, pool: tuple[str, ...]
+) -> None:
+    places = {"NEARHIT_URL": plain_server.url, "NEARHIT_NAMESPACE": namespace}
+    away = {"NEARHIT_BROKER_URL": f"valkey://127.0.0.1:{free_port()}"}
+    with Worker(tmp_path, {**PLAIN, **places, **away}, pool) as worker:
+        with SemanticCache(Settings.from_env({**PLAIN, **places})) as cache:
+            assert cache.warm_up()
+            cache.fill("a question", "an answer")
+            wait_until(lambda: bool(cache.lookup("a question")), 20, "the fill is stored")
+        assert metric(worker, "nearhit_worker_ready") == 1
+        assert worker.child is not None
+        log = worker.child.log_path.read_text()
+        assert "Cannot connect" in log
+        address = f"http://127.0.0.1:{worker.metrics_port}/metrics"
+        about = f"namespace {namespace}, engine auto, model hash/64, queues nearhit-{namespace}-*, {address}"
+        assert f"ready: {about}\n" in log
+        assert "[config]" not in log, "Celery's banner"
+        worker.child.process.terminate()
+        assert worker.child.process.wait(30) == 0
+
+
+def test_a_worker_that_starts_before_its_servers_says_what_it_waits_for_and_then_works(tmp_path: Path) -> None:
+    with ValkeyServer(tmp_path / "valkey") as server:
+        server.stop()
+        worker = Worker(tmp_path, {**PLAIN, "NEARHIT_URL": server.url})
+        worker.spawn()
+        with worker:
+            wait_until(lambda: "ConnectionError" in health(worker)[1], 30, "it says what is away")
+            code, said = health(worker)
+            assert (code, '"live": true' in said) == (503, True)
+            server.start()
+            wait_until(worker.ready, 30, "it works")
+
+
+def test_a_port_that_is_taken_is_one_line(plain_server: ValkeyServer) -> None:
+    code, said = ended({"NEARHIT_URL": plain_server.url, "NEARHIT_METRICS_PORT": str(plain_server.port)})
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert f"127.0.0.1:{plain_server.port}: another program listens there; change" in said
+    assert "NEARHIT_METRICS_PORT" in said

@@ -11,15 +11,9 @@ import threading
 import time
 from typing import Any
 
-from celery import Celery
+from celery import Celery, bootsteps
 from celery.exceptions import WorkerShutdown
-from celery.signals import (
-    worker_process_init,
-    worker_process_shutdown,
-    worker_ready,
-    worker_shutdown,
-    worker_shutting_down,
-)
+from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown, worker_shutting_down
 from kombu import Connection, Exchange, Queue
 
 from nearhit.errors import ConfigError
@@ -93,14 +87,21 @@ class Process:
         Args:
             forks: the pool's children do the work.
         """
-        runtime = self.runtime
+        runtime, settings = self.runtime, self.settings
+        self._telemetry = TelemetryServer(
+            runtime.metrics.registry, self.health, settings.metrics_host, settings.metrics_port
+        )
         self._ticker = Ticker(runtime, Ticker.watching(runtime) if forks else Ticker.all_of(runtime))
         self._ticker.start()
-        host, port = self.settings.metrics_host, self.settings.metrics_port
         runtime.metrics.at_scrape(self._show_health)
-        self._telemetry = TelemetryServer(runtime.metrics.registry, self.health, host, port)
         self._telemetry.start()
-        log.info("worker ready", extra={"action": "ready", "port": self._telemetry.port})
+        host = f"[{settings.metrics_host}]" if ":" in settings.metrics_host else settings.metrics_host
+        log.info(
+            "ready: namespace %s, engine %s, model %s, queues %s, http://%s:%d/metrics",
+            *(settings.namespace, settings.engine, settings.model, queue_name(settings.namespace, "*")),
+            *(host, self._telemetry.port),
+            extra={"action": "ready"},
+        )
 
     def start_child(self) -> None:
         """Start the threads of a pool's child."""
@@ -110,7 +111,8 @@ class Process:
 
     def stop_taking(self) -> None:
         """Let the batches in progress be the last ones, so that the process ends in bounded time."""
-        self.runtime.stop_taking()
+        if self._ticker is not None:  # else the signal came in the middle of the start, and nothing was taken yet
+            self.runtime.stop_taking()
 
     def stop(self) -> None:
         """Stop what ``start`` or ``start_child`` started."""
@@ -209,6 +211,7 @@ def make_app(settings: Settings) -> Celery:
     keep_texts_out()
     process = Process(settings)
     app.nearhit = process
+    app.steps["worker"].add(StartProcess)
     app.nearhit_receivers = _Receivers(app, process)
     return app
 
@@ -240,13 +243,32 @@ def _transport_options(broker: str) -> dict[str, Any]:
     }
 
 
+class StartProcess(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """Starts the timers and the endpoint once the pool has forked, and before Celery's consumer waits for its broker.
+
+    The log may well be there while the broker is not: the timers find its work.
+    """
+
+    requires = ("celery.worker.components:Pool",)
+
+    def start(self, parent: Any) -> None:
+        """Start them, or end the worker."""
+        try:
+            parent.app.nearhit.start(forks="prefork" in type(parent.pool).__module__)
+        except ConfigError as error:  # a port that was free a moment ago
+            log.error("the worker cannot start: %s", error, extra={"action": "start"})  # noqa: TRY400 - one line says it
+            raise WorkerShutdown(2) from error
+        except Exception as error:  # Celery would end, too, but without a word of ours
+            log.exception("the worker cannot start", extra={"action": "start"})
+            raise WorkerShutdown(1) from error
+
+
 class _Receivers:
     """What the process does at Celery's signals; a signal holds its receivers weakly, so that the app keeps this."""
 
     def __init__(self, app: Celery, process: Process) -> None:
         self._app = app
         self._process = process
-        worker_ready.connect(self.ready)
         worker_shutting_down.connect(self.shutting_down)
         worker_shutdown.connect(self.shut_down)
         worker_process_init.connect(self.child_started)
@@ -255,15 +277,6 @@ class _Receivers:
     @property
     def _in_child(self) -> bool:
         return os.getpid() != self._process.main_pid
-
-    def ready(self, sender: Any = None, **_: Any) -> None:
-        if getattr(sender, "app", None) is not self._app:
-            return
-        try:
-            self._process.start(forks="prefork" in type(getattr(sender, "pool", None)).__module__)
-        except Exception as error:  # Celery only logs what a signal's receiver raises, and would go on without us
-            log.exception("the worker cannot start", extra={"action": "start"})
-            raise WorkerShutdown(1) from error
 
     def shutting_down(self, sig: str = "", **_: Any) -> None:
         if not self._in_child:

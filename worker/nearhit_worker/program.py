@@ -28,6 +28,7 @@ def main(arguments: list[str]) -> int:
         arguments: passed on to Celery's ``worker`` command, for example ``--pool prefork``.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("nearhit").setLevel(logging.INFO)  # Celery raises the level of all others
     try:
         settings = Settings.from_env()
         _check_durability(settings)
@@ -50,7 +51,7 @@ def _run(settings: Settings, arguments: list[str]) -> int:
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
     app = make_app(settings)
     try:
-        app.worker_main(["worker", *pool, *quiet, *arguments])
+        app.worker_main(["--quiet", "worker", *pool, *quiet, *arguments])  # one line of ours says more than its banner
     except (KeyboardInterrupt, Abort):  # before Celery has handlers of its own
         return INTERRUPTED
     finally:

@@ -27,6 +27,7 @@ from nearhit.read.readiness import OPEN_SECONDS, Readiness, closed
 from nearhit.read.single_flight import FORGET_SECONDS, JOIN_SECONDS, Joined, SingleFlight
 from nearhit.resilience.background import end_all
 from nearhit.resilience.closing import Closing
+from nearhit.resilience.undo import unless_finished
 from nearhit.settings import Settings
 from nearhit.valkey.links import AsyncLinks
 from nearhit.write import task_request
@@ -251,11 +252,8 @@ class AsyncSemanticCache:
         flight = await run_sends_async(self._flights.join(outcome), self._links.log, JOIN_SECONDS)
         if isinstance(flight, Joined):
             return flight.answer
-        try:
+        with unless_finished(lambda: self._flights.abandon(flight)):
             answer = await create()
-        except BaseException:
-            self._flights.abandon(flight)
-            raise
         await self.fill(outcome, answer, **options)
         self._flights.land(flight, answer, life_of(self._components.lifetimes, options))
         return answer

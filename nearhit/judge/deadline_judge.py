@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nearhit.errors import ConfigError, ContractError, JudgeUnavailableError, NearhitError, UnavailableError
@@ -9,6 +10,8 @@ from nearhit.flow.ports import Judgement, Sameness
 from nearhit.resilience.deadline import BoundedCalls
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nearhit.flow.ports import PairJudge
 
 
@@ -36,14 +39,9 @@ class DeadlineJudge:
             NearhitError: it cannot be loaded.
         """
         load = getattr(self.inner, "load", None)  # no part of the port: a judge of the caller's need not have it
-        if load is None:
-            return
-        try:
-            load()
-        except NearhitError:
-            raise
-        except Exception as error:
-            raise self._unavailable(error) from error
+        if load is not None:
+            with self._translated(NearhitError):
+                load()
 
     def judge(self, prompt: str, candidate: str, timeout_seconds: float) -> Judgement:
         """Return what the inner judge says.
@@ -52,29 +50,28 @@ class DeadlineJudge:
             ContractError: it gave what is no judgement.
             JudgeUnavailableError: it raised anything else, or nothing came within ``timeout_seconds``.
         """
-        try:
+        with self._translated(UnavailableError, ContractError):
             said = self._calls.run(lambda: self.inner.judge(prompt, candidate, timeout_seconds), timeout_seconds)
-        except (UnavailableError, ContractError):
-            raise
-        except Exception as error:
-            raise self._unavailable(error) from error
         return self._checked(said)
 
     async def judge_async(self, prompt: str, candidate: str, timeout_seconds: float) -> Judgement:
         """Return what ``judge`` returns without blocking the event loop; raises as ``judge`` does."""
-        try:
+        with self._translated(UnavailableError, ContractError):
             call = self.inner.judge_async(prompt, candidate, timeout_seconds)
             said = await self._calls.run_async(call, timeout_seconds)
-        except (UnavailableError, ContractError):
-            raise
-        except Exception as error:
-            raise self._unavailable(error) from error
         return self._checked(said)
 
-    def _unavailable(self, error: Exception) -> JudgeUnavailableError:
-        if isinstance(error, ConfigError):
-            return JudgeUnavailableError(str(error))
-        return JudgeUnavailableError(f"judge {self.name} raised {type(error).__name__}")
+    @contextmanager
+    def _translated(self, *known: type[Exception]) -> Iterator[None]:
+        """Let what is known through; whatever else the judge raises is an unavailability."""
+        try:
+            yield
+        except known:
+            raise
+        except ConfigError as error:
+            raise JudgeUnavailableError(str(error)) from error
+        except Exception as error:
+            raise JudgeUnavailableError(f"judge {self.name} raised {type(error).__name__}") from error
 
     def _checked(self, said: Any) -> Judgement:
         if isinstance(said, Judgement) and isinstance(said.verdict, Sameness) and 0.0 <= said.probability <= 1.0:

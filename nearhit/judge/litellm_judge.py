@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nearhit.errors import ConfigError, JudgeUnavailableError, NearhitError
 from nearhit.judge.judge_prompt import SYSTEM, judgement, messages
-from nearhit.llm.client import NoRetries, client_timeout, error_types, load_litellm, translate
+from nearhit.llm.client import NoRetries, client_timeout, error_types, load_litellm, price, translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,13 +97,11 @@ class LiteLLMJudge:
     def price(self, tokens_in: int, tokens_out: int) -> float | None:
         """Return what that many tokens cost in dollars by litellm's own table; ``None`` where it has no price."""
         self.load()
-        try:
-            costs = self._litellm.cost_per_token(
-                model=self.model, prompt_tokens=tokens_in, completion_tokens=tokens_out
-            )
-        except Exception:  # noqa: BLE001 - litellm raises a bare Exception for a model without a price
-            return None
-        return float(sum(costs))
+        count = partial(
+            self._litellm.cost_per_token, model=self.model, prompt_tokens=tokens_in, completion_tokens=tokens_out
+        )
+        costs = price(count)
+        return None if costs is None else float(sum(costs))
 
     def estimate(self, pairs: Sequence[tuple[str, str]]) -> tuple[int, float | None]:
         """Return about how many tokens judging the pairs takes, four characters each, and what they cost in dollars."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nearhit.errors import ConfigError, ContractError, EmbedderUnavailableError, NearhitError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _MESSAGE_LENGTH = 300
 _RETRY_LATER = frozenset({408, 409, 425, 429})
@@ -42,6 +42,14 @@ def client_timeout(seconds: float) -> float:
     Whoever calls ends the wait at the deadline. Watched by the test that counts connections.
     """
     return float(2.0 ** math.ceil(math.log2(max(seconds, 0.001))))
+
+
+def price(count: Callable[[], Any]) -> Any:
+    """Return what litellm's ``count`` says that something costs; ``None`` for a model without a price."""
+    try:
+        return count()
+    except Exception:  # noqa: BLE001 - litellm raises a bare Exception then
+        return None
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from nearhit.errors import IndexLostError, NearhitError, UnavailableError
@@ -18,6 +19,8 @@ from nearhit.resilience.background import off_loop, start_thread
 from nearhit.valkey.async_link import keep_inherited
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nearhit.index.opening import Plan
     from nearhit.index.space import Space
     from nearhit.judge.second_stage import SecondStage
@@ -69,13 +72,22 @@ class _Opening(Generic[R]):
         if not self._live.start():
             raise UnavailableError("no thread can be started")
 
-    def _failed(self, error: BaseException, turn: int) -> None:
-        if isinstance(error, NearhitError):
-            self._readiness.failed(error, turn)
-            return
-        if isinstance(error, Exception):  # a bug must not end the opening unseen
+    @contextmanager
+    def _noted(self, turn: int) -> Iterator[None]:
+        """Note how an opening fails, so that a later lookup opens again; only what ends its thread or task goes on."""
+        failed: NearhitError = IndexLostError("the opening was ended")
+        opened = False
+        try:
+            yield
+            opened = True
+        except NearhitError as error:
+            failed = error
+        except Exception as error:  # noqa: BLE001 - the caller's own embedder and judge are called; a bug is seen, too
             self._failsafe.lookup_broke(error, None)
-        self._readiness.failed(IndexLostError(f"opening failed: {type(error).__name__}"), turn)
+            failed = IndexLostError(f"opening failed: {type(error).__name__}")
+        finally:
+            if not opened:
+                self._readiness.failed(failed, turn)
 
 
 class Opener(_Opening[Runner]):
@@ -103,17 +115,13 @@ class Opener(_Opening[Runner]):
                 self._readiness.failed(UnavailableError("no thread can be started"), turn)
 
     def _open(self, turn: int) -> None:
-        try:
+        with self._noted(turn):
             self._begin()
             opened = self._runner.run(open_space(self._plan, self._readiness.space), OPEN_SECONDS)
             self._live.wait()
             if self._judging is not None:
                 self._judging.warm_up()
             self._readiness.opened(opened, turn)
-        except BaseException as error:
-            self._failed(error, turn)
-            if not isinstance(error, Exception):
-                raise
 
 
 class AsyncOpener(_Opening[AsyncRunner]):
@@ -150,14 +158,10 @@ class AsyncOpener(_Opening[AsyncRunner]):
             self._readiness.failed(IndexLostError("the event loop ended while the cache was opening"), turn)
 
     async def _open(self, turn: int) -> None:
-        try:
+        with self._noted(turn):  # a loop may end before the opening does: the next loop opens again
             self._begin()
             opened = await self._runner.run(open_space(self._plan, self._readiness.space), OPEN_SECONDS)
             await off_loop(self._live.wait)
             if self._judging is not None:
                 await asyncio.to_thread(self._judging.warm_up)
             self._readiness.opened(opened, turn)
-        except BaseException as error:
-            self._failed(error, turn)
-            if not isinstance(error, Exception):  # the loop ends before the opening does: the next loop opens again
-                raise

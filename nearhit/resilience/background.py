@@ -11,6 +11,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from nearhit.resilience.per_process import PerProcess
+from nearhit.resilience.undo import unless_finished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,12 +186,10 @@ class Background(Generic[T]):
             return True
         try:
             if inbox.thread is None:
-                inbox.thread = threading.Thread(target=self._run, args=(inbox,), name=self._name, daemon=True)
-                try:
-                    inbox.thread.start()
-                except BaseException:
-                    inbox.thread = None
-                    raise
+                thread = threading.Thread(target=self._run, args=(inbox,), name=self._name, daemon=True)
+                with unless_finished(lambda: setattr(inbox, "thread", None)):
+                    inbox.thread = thread
+                    thread.start()
         except RuntimeError:  # the machine gives this process no more threads, or the interpreter is ending
             return False
         finally:

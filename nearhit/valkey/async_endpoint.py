@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from nearhit.errors import StoreUnavailableError
 from nearhit.resilience.loop_clock import LoopClock
+from nearhit.resilience.undo import unless_finished
 from nearhit.valkey.async_connection import Connection
 from nearhit.valkey.handshake import Handshake, handshake_of
 from nearhit.valkey.packed_command import pack
@@ -104,14 +105,11 @@ class Endpoint:
 
     async def _greet(self, connection: Connection) -> None:
         provider = self._described.credential_provider
-        try:
+        with unless_finished(lambda: connection.abort("the handshake failed")):
             credentials = await provider.get_credentials_async() if provider is not None else None
             handshake: Handshake | None = handshake_of(self._described, credentials)
             while handshake is not None and (commands := handshake.commands()):
                 handshake = handshake.after(await connection.send(pack(commands), len(commands), self._seconds))
-        except BaseException:
-            connection.abort("the handshake failed")
-            raise
 
 
 def _asks(function: Any) -> bool:

@@ -12,6 +12,7 @@ from redis.connection import Connection, SSLConnection
 from redis.exceptions import ConnectionError as ConnectionLostError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from nearhit.resilience.undo import unless_finished
 from nearhit.valkey.handshake import Handshake, handshake_of
 from nearhit.valkey.open_connection import OpenConnection
 from nearhit.valkey.packed_command import pack
@@ -65,11 +66,8 @@ class Connector:
         except OSError as error:
             raise ConnectionLostError(connection._error_message(error)) from error  # noqa: SLF001 - names the server
         made = OpenConnection(sock)
-        try:
+        with unless_finished(made.close):
             self._greet(connection, made, sock, handshake_of(connection, credentials), end)
-        except BaseException:
-            made.close()
-            raise
         return made
 
     def _greet(self, connection: Any, made: OpenConnection, sock: socket.socket, first: Handshake, end: float) -> None:
@@ -101,13 +99,10 @@ class Connector:
         plain = _first_that_answers(connection, found, end)
         if not isinstance(connection, SSLConnection):
             return plain
-        try:
+        with unless_finished(plain.close):
             plain.settimeout(max(0.001, end - time.monotonic()))
-            made = connection._wrap_socket_with_ssl(plain)  # noqa: SLF001 - redis-py's own options of TLS
-        except BaseException:
-            plain.close()
-            raise
-        return made
+            wrapped: socket.socket = connection._wrap_socket_with_ssl(plain)  # noqa: SLF001 - redis-py's options of TLS
+        return wrapped
 
 
 def _first_that_answers(connection: Any, found: list[Address], end: float) -> socket.socket:
@@ -116,21 +111,17 @@ def _first_that_answers(connection: Any, found: list[Address], end: float) -> so
     for place, (family, kind, protocol, _, address) in enumerate(found):
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if connection.socket_keepalive:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                for option, value in (connection.socket_keepalive_options or {}).items():
-                    sock.setsockopt(socket.IPPROTO_TCP, option, value)
-            sock.settimeout(max(0.001, (end - time.monotonic()) / (len(found) - place)))
-            sock.connect(address)
+            with unless_finished(sock.close):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if connection.socket_keepalive:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                    for option, value in (connection.socket_keepalive_options or {}).items():
+                        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+                sock.settimeout(max(0.001, (end - time.monotonic()) / (len(found) - place)))
+                sock.connect(address)
+                return sock
         except OSError as error:
             failure = error
-            sock.close()
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
     raise failure if failure is not None else OSError("the name has no address")
 
 

@@ -85,15 +85,18 @@ class PoolLink:
 
 
 def _talk(sockets: ConnectionPool, connection: OpenConnection, blob: bytes, count: int, deadline: float) -> list[Any]:
+    late: TimeoutError | None = None
+    sound = False
     try:
         replies = connection.talk(blob, count, deadline)
         raise_lost(replies)
+        sound = True
     except TimeoutError as error:
-        sockets.drop(connection, error)
+        late = error
         raise
-    except BaseException:
-        sockets.drop(connection)
-        raise
+    finally:
+        if not sound:
+            sockets.drop(connection, late)
     sockets.keep(connection)
     return replies
 

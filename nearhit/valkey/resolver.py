@@ -84,7 +84,7 @@ class Resolver:
         host, port, family = place
         try:
             found = self._look_up(host, port, family, socket.SOCK_STREAM)
-        except BaseException as error:  # noqa: BLE001 - raised again in the waiting caller
+        except (OSError, ValueError) as error:  # a name that is no name is a UnicodeError
             waiting.pop(place, None)
             asked.set_exception(error)
         else:

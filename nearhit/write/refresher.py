@@ -13,7 +13,7 @@ from nearhit.domain.entry import Entry, Usage
 from nearhit.domain.outcome import Stored
 from nearhit.errors import ConfigError, ContractError, EntryError, MessageError, UnavailableError
 from nearhit.flow.steps import Flow, accepted
-from nearhit.llm.client import NoRetries, error_types, load_litellm, translate
+from nearhit.llm.client import NoRetries, error_types, load_litellm, price, translate
 from nearhit.valkey import entry_reader
 from nearhit.write import refresh_queue
 from nearhit.write.upsert import upsert
@@ -145,10 +145,7 @@ def _usage(litellm: Any, reply: Any) -> Usage | None:
     counted = getattr(reply, "usage", None)
     if counted is None:
         return None
-    try:
-        dollars = float(litellm.completion_cost(completion_response=reply))
-    except Exception:  # noqa: BLE001 - litellm raises a bare Exception for a model without a price
-        dollars = 0.0
+    dollars = float(price(lambda: litellm.completion_cost(completion_response=reply)) or 0.0)
     return Usage(int(counted.prompt_tokens), int(counted.completion_tokens), dollars, str(reply.model))
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.request
 from abc import ABC, abstractmethod
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -21,6 +21,7 @@ from urllib.error import URLError
 import redis
 
 from nearhit.errors import ConfigError, UnavailableError
+from nearhit.resilience.undo import unless_finished
 from nearhit_worker.signals import held_back
 
 if TYPE_CHECKING:
@@ -115,13 +116,9 @@ class Child:
         """Ask the process to end, and end it if it does not."""
         if self.running:
             self.process.terminate()
-            try:
+            # a second Ctrl-C: whoever insists is not kept waiting, and nothing is left running
+            with suppress(subprocess.TimeoutExpired), unless_finished(self.kill):
                 self.process.wait(timeout_seconds)
-            except subprocess.TimeoutExpired:
-                self.kill()
-            except BaseException:  # a second Ctrl-C: whoever insists is not kept waiting, and nothing is left running
-                self.kill()
-                raise
 
     def kill(self) -> None:
         """End the process at once, as a crash would."""
@@ -209,13 +206,10 @@ class ValkeyServer(ChildHolder):
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = self.port or free_port()
-        try:
+        with unless_finished(self.stop):  # nobody else knows of the child yet
             with held_back():
                 self.child = Child("valkey", self.command(), self.folder)
             wait_until(self._answers, timeout_seconds, f"valkey-server on port {self.port}")
-        except BaseException:  # Ctrl-C, too: nobody else knows of the child yet
-            self.stop()
-            raise
         return self
 
     def command(self) -> list[str]:
@@ -267,15 +261,12 @@ class Worker(ChildHolder):
             UnavailableError: it ended, or was not ready in time.
         """
         try:
-            self.spawn()
-            wait_until(self.ready, timeout_seconds, f"{self.name} is not ready")
+            with unless_finished(self.stop):  # nobody else knows of the child yet
+                self.spawn()
+                wait_until(self.ready, timeout_seconds, f"{self.name} is not ready")
         except UnavailableError as error:
-            self.stop()
             said = self.child.tail() if self.child is not None else ""
             raise UnavailableError(f"{error}\n{said}".rstrip()) from error
-        except BaseException:  # Ctrl-C, too: nobody else knows of the child yet
-            self.stop()
-            raise
         return self
 
     def spawn(self) -> None:
@@ -338,13 +329,10 @@ class Stack:
             ConfigError: there is no valkey-server on this machine.
             UnavailableError: one of them does not start.
         """
-        try:
+        with unless_finished(self.stop):
             self.server.start()
             self.worker = Worker(self.folder / "worker", self.settings)
             self.worker.start()
-        except BaseException:
-            self.stop()
-            raise
         return self
 
     def check(self) -> None:

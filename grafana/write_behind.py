@@ -13,12 +13,10 @@ BROKER = 'job="valkey-broker"'
 LIVE = f"sum(nearhit_worker_live{{{F}}})"
 AWAY = 'count(up{job="nearhit-worker",instance=~"$instance"} == 0)'
 UNREADY = f"count(nearhit_worker_ready{{{F}}} == 0)"
-LOGGED = f"max by (namespace, lane) {known(f'nearhit_log_depth{{{F}}}')}"
+DEPTH = f"sum(max by (namespace, lane) {known(f'nearhit_log_depth{{{F}}}')})"
 RETRYING = f"max by (namespace, lane) {known(f'nearhit_log_retrying{{{F}}}')}"
-DEPTH = f"sum({LOGGED} > {RETRYING} or {RETRYING} or {LOGGED})"
-"""Fills that are not searchable: never fewer than wait for a retry, whether or not the depth of the log holds those."""
-
 STREAMS = f'sum(redis_stream_length{{{BROKER},stream=~"nearhit:.($namespace).:log:(interactive|bulk)"}})'
+WAITING = f'sum(redis_key_size{{{BROKER},key=~"nearhit:.($namespace).:retry:(interactive|bulk)"}})'
 DEAD = f"sum(increase(nearhit_dead_letters_total{{{F}}}[$__range]))"
 
 NOW = Row(
@@ -45,9 +43,9 @@ NOW = Row(
         stat(
             "In the log",
             "Fills that are not searchable yet. Every worker sees the same log, so that this is a maximum, not a sum. "
-            "While no worker reports, the length of the streams as redis_exporter sees it. No data: nobody reaches the "
-            "log's server.",
-            f"{DEPTH} or {STREAMS}",
+            "While no worker reports, what redis_exporter sees, fills that wait for a retry included. No data: nobody "
+            "reaches the log's server.",
+            f"{DEPTH} or ({STREAMS} + ({WAITING} or vector(0)))",
             steps=((0, GREEN), (1_000, YELLOW), (100_000, RED)),
             width=3,
             missing=RED,
@@ -64,7 +62,8 @@ NOW = Row(
         ),
         stat(
             "Oldest fill",
-            "Age of the oldest fill of users in the log. No data: no worker sees the log.",
+            "Age of the oldest fill of users that is not searchable, however often it was tried. No data: no worker "
+            "sees the log.",
             "max" + known(f'nearhit_log_age_seconds{{lane="interactive",{F}}}'),
             unit="s",
             steps=((0, GREEN), (10, YELLOW), (60, RED)),
@@ -107,7 +106,8 @@ QUEUE = Row(
     (
         lines(
             "Depth of the logs",
-            "Fills that are not searchable yet, by lane. Bulk may be deep for as long as it shrinks.",
+            "Fills that are not searchable yet, by lane, those that wait for a retry included. Bulk may be deep for as "
+            "long as it shrinks.",
             Query(f"max by (lane) (nearhit_log_depth{{{F}}})", "{{lane}}"),
             runbook="write-lag",
         ),
@@ -276,8 +276,10 @@ SERVER = Row(
         ),
         lines(
             "Streams",
-            "Length of the streams as the server sees them: true even with no worker to report.",
+            "Length of the streams, and of what waits for a retry, as the server sees them: true even with no worker "
+            "to report.",
             Query(f"redis_stream_length{{{BROKER}}}", "{{stream}}"),
+            Query(f"redis_key_size{{{BROKER}}}", "{{key}}"),
             runbook="no-workers",
         ),
         lines(

@@ -150,7 +150,7 @@ class Reindex:
 
     def waiting(self) -> int:
         """Return how many fills the bulk lane holds; a run waits while they are more than ``MAX_QUEUED``."""
-        return self._log.run(fill_log.depth(self._log_keys, "bulk"), PAGE_SECONDS).unfinished
+        return self._log.run(fill_log.depth(self._log_keys, "bulk"), PAGE_SECONDS).fills
 
     def compare(self) -> Compared:
         """Return what of the old index is in the new one; reads all entries of the old one.

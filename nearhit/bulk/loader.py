@@ -130,7 +130,7 @@ class Loader:
         Raises:
             StoreUnavailableError: the log's server does not answer.
         """
-        return self._runner.run(fill_log.depth(self._keys, LANE), _SECONDS).unfinished
+        return self._runner.run(fill_log.depth(self._keys, LANE), _SECONDS).fills
 
     def _messages(self, batch: list[Row], rejects: IO[str], progress: LoadProgress) -> Iterator[bytes]:
         for row in batch:

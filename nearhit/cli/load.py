@@ -113,8 +113,7 @@ class LoadReporter:
         """Return once no fill of the lane is waiting any more."""
         with Servers(settings) as servers:
             while True:
-                depth = servers.depth("bulk")
-                waiting = depth.fills + depth.retrying
+                waiting = servers.depth("bulk").fills
                 if not waiting:
                     return
                 if time.monotonic() - self._shown_at >= self._every:

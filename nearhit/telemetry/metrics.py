@@ -188,9 +188,9 @@ class Metrics:
         self.fills = self._counter("fills_total", "Fills by what became of them at the caller.", ("outcome",))
         self.fills.start(FillOutcome)
         self.spooled = self._gauge("spool_fills", "Fills that wait in memory for the log's server.", (), "livesum")[()]
-        self.log_depth = self._gauge("log_depth", "Fills in a log, those in work included.", ("lane",))
+        self.log_depth = self._gauge("log_depth", "Fills that are neither stored nor given up.", ("lane",))
         self.log_pending = self._gauge("log_pending", "Fills of a log that are in work.", ("lane",))
-        self.log_age = self._gauge("log_age_seconds", "Age of the oldest fill in a log.", ("lane",))
+        self.log_age = self._gauge("log_age_seconds", "Age of the oldest of those, retries or not.", ("lane",))
         self.retrying = self._gauge("log_retrying", "Fills that wait for their next try.", ("lane",))
         self.dead = self._gauge("dead_log_depth", "Fills in the dead-letter log.")
         self.upserts = self._counter(

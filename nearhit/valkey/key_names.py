@@ -41,6 +41,10 @@ class LogKeys:
         """Return the sorted set of fills of a lane that wait for their next try, by due time in milliseconds."""
         return f"nearhit:{{{self.namespace}}}:retry:{lane}"
 
+    def late(self, lane: str) -> str:
+        """Return the sorted set of fills of a lane that failed and are not done: log ids by when they were accepted."""
+        return f"nearhit:{{{self.namespace}}}:late:{lane}"
+
     @property
     def dead(self) -> str:
         """The dead-letter log."""

@@ -6,7 +6,7 @@ is still where it was. Commands are EVAL and not EVALSHA: see docs/decisions.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -184,16 +184,21 @@ return gone
 """,
 )
 _PROMOTE = _Script(
-    "waiting log dead",
+    "waiting log dead late",
     "now_ms count most_bytes most_dead lane",
     """
 local looked, bytes, due = 0, 0, {}
 repeat
   due = redis.call('ZRANGEBYSCORE', waiting, '-inf', now_ms, 'LIMIT', 0, 16)
   for _, member in ipairs(due) do
-    local _, stop, tries, queued = string.find(member, '^[^|]*|(%d+)|(%d+)|')
+    local _, stop, id, tries, queued = string.find(member, '^([^|]*)|(%d+)|(%d+)|')
     if stop then
-      redis.call('XADD', log, '*', 'm', string.sub(member, stop + 1), 'n', tries, 'q', queued)
+      local new = redis.call('XADD', log, '*', 'm', string.sub(member, stop + 1), 'n', tries, 'q', queued)
+      local since = redis.call('ZSCORE', late, id)
+      if since then
+        redis.call('ZADD', late, since, new)
+        redis.call('ZREM', late, id)
+      end
     else
       redis.call('XADD', dead, 'MAXLEN', '~', most_dead, '*', 'm', string.sub(member, 1, 65536), 'n', 0, 'q', now_ms,
         'lane', lane, 'reason', 'undecodable', 'detail', 'what waited for its next try is no fill')
@@ -203,6 +208,7 @@ repeat
     bytes = bytes + #member
   end
 until #due == 0 or looked >= tonumber(count) or bytes >= tonumber(most_bytes)
+if redis.call('XLEN', log) == 0 and redis.call('ZCARD', waiting) == 0 then redis.call('DEL', late) end
 return looked
 """,
 )
@@ -244,6 +250,7 @@ class Due:
 def promote(keys: LogKeys, lane: str, due: Due) -> Command:
     """Put messages whose wait is over back into the log; replies how many.
 
+    Each stays marked as late under its new id; marks that outlived their messages go once the lane is empty.
     What is no fill becomes a dead letter: left where it is, it would block everything that is due later.
     Messages are read a few at a time, since each may be as large as the largest answer.
     """
@@ -251,6 +258,7 @@ def promote(keys: LogKeys, lane: str, due: Due) -> Command:
         waiting=keys.retry(lane),
         log=keys.log(lane),
         dead=keys.dead,
+        late=keys.late(lane),
         now_ms=due.now_ms,
         count=due.count,
         most_bytes=due.most_bytes,
@@ -288,22 +296,26 @@ return kept
 """,
 )
 _DEAD_LETTER = _Script(
-    "log dead",
+    "log late dead",
     "group consumer id most *letter",
     _MINE + "if not mine(id) then return 0 end\n"
-    "redis.call('XADD', dead, 'MAXLEN', '~', most, '*', unpack(letter))" + _TAKE_OUT,
+    "redis.call('XADD', dead, 'MAXLEN', '~', most, '*', unpack(letter))\n"
+    "redis.call('ZREM', late, id)" + _TAKE_OUT,
 )
 _EXCHANGE = _Script(
-    "log kept",
+    "log late kept",
     "group consumer id most life_ms *fields",
     _MINE + "if not mine(id) then return 0 end\n"
     "redis.call('XADD', kept, 'MAXLEN', '~', most, '*', unpack(fields))\n"
-    "redis.call('PEXPIRE', kept, life_ms)" + _TAKE_OUT,
+    "redis.call('PEXPIRE', kept, life_ms)\n"
+    "redis.call('ZREM', late, id)" + _TAKE_OUT,
 )
 _RETRY_LATER = _Script(
-    "log waiting",
-    "group consumer id due_ms member",
-    _MINE + "if not mine(id) then return 0 end\nredis.call('ZADD', waiting, due_ms, member)" + _TAKE_OUT,
+    "log late waiting",
+    "group consumer id since_ms due_ms member",
+    _MINE + "if not mine(id) then return 0 end\n"
+    "redis.call('ZADD', waiting, due_ms, member)\n"
+    "redis.call('ZADD', late, since_ms, id)" + _TAKE_OUT,
 )
 
 
@@ -316,6 +328,7 @@ class Held:
     """
 
     log: str
+    late: str
     group: str
     consumer: str
     id: bytes
@@ -323,7 +336,7 @@ class Held:
     @property
     def names(self) -> dict[str, Word]:
         """The same as arguments of a script."""
-        return {"log": self.log, "group": self.group, "consumer": self.consumer, "id": self.id}
+        return asdict(self)
 
 
 def keep(log: str, group: str, consumer: str, ids: Iterable[bytes]) -> Command:
@@ -341,6 +354,14 @@ def exchange(held: Held, kept: str, most: int, life_ms: int, fields: Command) ->
     return _EXCHANGE(*fields, **held.names, kept=kept, most=most, life_ms=life_ms)
 
 
-def retry_later(held: Held, waiting: str, due_ms: int, member: bytes) -> Command:
-    """Move a message to the sorted set of those that wait for their next try, due at ``due_ms``."""
-    return _RETRY_LATER(**held.names, waiting=waiting, due_ms=due_ms, member=member)
+def retry_later(held: Held, waiting: str, since_ms: int, due_ms: int, member: bytes) -> Command:
+    """Move a message to the sorted set of those that wait for their next try, and mark it as late.
+
+    Args:
+        held: which one.
+        waiting: the sorted set.
+        since_ms: when it was accepted, for the mark.
+        due_ms: when its wait is over.
+        member: the message.
+    """
+    return _RETRY_LATER(**held.names, waiting=waiting, since_ms=since_ms, due_ms=due_ms, member=member)

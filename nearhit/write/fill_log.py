@@ -1,8 +1,8 @@
 """Fill log: a Valkey Stream with a consumer group that keeps a fill until it is stored or given up.
 
 Layout on the log's server, for one namespace: a stream for each lane, a sorted set of fills that wait for their next
-try, and one dead-letter stream. An entry of a log has the fields ``m`` (the message), ``n`` (tries so far) and ``q``
-(milliseconds since the epoch when ``fill`` accepted it).
+try, one of the ids of those that failed and are not done, by age, and one dead-letter stream. An entry of a log has the
+fields ``m`` (the message), ``n`` (tries so far) and ``q`` (milliseconds since the epoch when ``fill`` accepted it).
 """
 
 from __future__ import annotations
@@ -84,17 +84,19 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How full a log is: all fills, those in progress, those that wait for a next try, and the oldest one's age."""
+    """How full a lane is.
+
+    Attributes:
+        fills: all that are neither stored nor given up, those that wait for a next try included.
+        pending: those in progress.
+        retrying: those that wait for a next try.
+        oldest_ms: when the oldest of all was accepted, however often it was tried since; ``None`` without any.
+    """
 
     fills: int
     pending: int
     retrying: int
     oldest_ms: int | None
-
-    @property
-    def unfinished(self) -> int:
-        """How many fills are neither stored nor given up."""
-        return self.fills + self.retrying
 
 
 def append(keys: LogKeys, lane: str, blob: bytes, queued_ms: int) -> tuple[Command, Command]:
@@ -169,7 +171,7 @@ def ack(keys: LogKeys, lane: str, rows: Sequence[Logged]) -> Flow[None]:
     if rows:
         ids = tuple(row.id for row in rows)
         log = keys.log(lane)
-        yield from _transaction((("XACK", log, GROUP, *ids), ("XDEL", log, *ids)))
+        yield from _transaction((("XACK", log, GROUP, *ids), ("XDEL", log, *ids), ("ZREM", keys.late(lane), *ids)))
 
 
 def exchange(keys: LogKeys, lane: str, row: Logged, kept: Kept) -> Flow[int]:
@@ -193,7 +195,8 @@ def retry_later(keys: LogKeys, lane: str, waits: Sequence[tuple[Logged, int, int
     for row, due_ms, tries in waits:
         # no msgpack here: the server's reader of it, which takes the fill out again, knows no binary strings
         blob = b"%b|%d|%d|%b" % (row.id, tries, row.queued_ms, row.blob)
-        commands.append(server_scripts.retry_later(_held(keys, lane, row), keys.retry(lane), due_ms, blob))
+        since_ms = row.queued_ms or row.added_us // 1000
+        commands.append(server_scripts.retry_later(_held(keys, lane, row), keys.retry(lane), since_ms, due_ms, blob))
     return (yield from _moved(commands, keys.retry(lane)))
 
 
@@ -275,19 +278,24 @@ def depth(keys: LogKeys, lane: str) -> Flow[Depth]:
         ("XPENDING", log, GROUP),
         ("ZCARD", keys.retry(lane)),
         ("XRANGE", log, "-", "+", "COUNT", 1),
+        ("ZRANGE", keys.late(lane), 0, 0, "WITHSCORES"),
     )
-    length, pending, retrying, oldest = yield Send(commands)
-    first = oldest[0][0] if isinstance(oldest, list) and oldest else None
+    length, pending, retrying, oldest, late = yield Send(commands)
+    waiting = retrying if isinstance(retrying, int) else 0
+    fills = waiting + (length if isinstance(length, int) else 0)
+    since = [int(row[0].split(b"-")[0]) for row in oldest] if isinstance(oldest, list) else []
+    if isinstance(late, list) and late:
+        since.append(int(float(late[0][1] if isinstance(late[0], list) else late[1])))  # RESP3 sends pairs
     return Depth(
-        fills=length if isinstance(length, int) else 0,
+        fills=fills,
         pending=int(pending[0]) if isinstance(pending, list) and pending else 0,
-        retrying=retrying if isinstance(retrying, int) else 0,
-        oldest_ms=int(first.split(b"-")[0]) if first else None,
+        retrying=waiting,
+        oldest_ms=min(since) if fills and since else None,
     )
 
 
 def _held(keys: LogKeys, lane: str, row: Logged) -> server_scripts.Held:
-    return server_scripts.Held(keys.log(lane), GROUP, row.owner, row.id)
+    return server_scripts.Held(keys.log(lane), keys.late(lane), GROUP, row.owner, row.id)
 
 
 def _fields(blob: bytes, tries: int, queued_ms: int) -> Command:

@@ -200,6 +200,19 @@ def test_every_stat_tells_the_truth_in_four_states(stage: Watched) -> None:
         agree(met)
 
 
+def test_write_lag_fires_while_the_cache_is_away_and_ends_with_that(stage: Watched) -> None:
+    def firing(name: str) -> bool:
+        return bool(stage.prometheus.values(f'ALERTS{{alertname="{name}",alertstate="firing"}}'))
+
+    wait_until(lambda: not firing("NearhitWriteLag"), 120, "all fills are stored")
+    stage.cache.stop()
+    wait_until(lambda: firing("NearhitFillsWaitForRetry"), 30, "fills that wait for a retry are told")
+    wait_until(lambda: firing("NearhitWriteLag"), 60, "fills that grow old are told")
+    stage.cache.start()
+    wait_until(lambda: not firing("NearhitWriteLag"), 120, "old fills are stored")
+    wait_until(lambda: not firing("NearhitFillsWaitForRetry"), 60, "no fill waits for a retry")
+
+
 def stat_values(prometheus: monitored_stack.Prometheus) -> dict[str, tuple[dict[str, Any], list[float]]]:
     """Return every stat panel and the values that it is given now, by dashboard and heading."""
     found = {}

@@ -107,7 +107,9 @@ def stage(folder: Path, module: str, changes: Mapping[str, str], per_second: int
 def _exporter(job: str, server_port: int, port: int, folder: Path) -> Child:
     keys = LogKeys(NAMESPACE)
     streams = ",".join([*(keys.log(lane) for lane in LANES), keys.dead])
+    waiting = ",".join(keys.retry(lane) for lane in LANES)
     command = [seen.program("redis_exporter", "prometheus-redis-exporter"), "-check-single-streams", streams]
+    command += ["-check-single-keys", waiting]
     command += ["-redis.addr", f"redis://127.0.0.1:{server_port}", "-web.listen-address", f"127.0.0.1:{port}"]
     return Child(job, command, folder)
 

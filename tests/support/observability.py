@@ -22,7 +22,8 @@ RULE_TESTS = sorted((ROOT / "prometheus" / "tests").glob("*.yml"))
 REDIS_EXPORTER = {
     *("redis_aof_enabled", "redis_aof_last_write_status", "redis_blocked_clients", "redis_commands_failed_calls_total"),
     *("redis_commands_processed_total", "redis_connected_clients", "redis_evicted_keys_total"),
-    *("redis_expired_keys_total", "redis_memory_max_bytes", "redis_memory_used_bytes", "redis_stream_length"),
+    *("redis_expired_keys_total", "redis_key_size", "redis_memory_max_bytes", "redis_memory_used_bytes"),
+    "redis_stream_length",
     "redis_up",
 }
 """Series of redis_exporter that are used; the proof against a real one asks for each of them."""

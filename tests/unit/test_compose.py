@@ -201,6 +201,10 @@ def test_exporters_ask_the_servers_and_watch_the_streams_of_the_log() -> None:
     keys = LogKeys(SERVICES["worker"]["environment"]["NEARHIT_NAMESPACE"])
     streams = SERVICES["broker-exporter"]["environment"]["REDIS_EXPORTER_CHECK_SINGLE_STREAMS"].split(",")
     assert streams == [*(keys.log(lane) for lane in WORK_LANES), keys.dead]
+    assert SERVICES["broker-exporter"]["command"] == [
+        "-check-single-keys",
+        ",".join(keys.retry(lane) for lane in WORK_LANES),
+    ]
 
 
 def test_the_image_runs_without_root_and_says_whether_it_lives() -> None:
@@ -239,8 +243,15 @@ def test_the_kubernetes_example_is_about_settings_streams_and_probes_that_exist(
     assert container["image"] == OURS["worker"]["image"]
     assert container["livenessProbe"]["httpGet"]["path"] == "/health/live"
     assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
-    streams = [one["metadata"]["stream"] for one in scaled["spec"]["triggers"]]
-    assert streams == [LogKeys("default").log(lane) for lane in LANES]
+    found = {one["name"]: one["metadata"] for one in scaled["spec"]["triggers"]}
+    keys = LogKeys("default")
+    for lane in LANES:
+        assert found.pop(lane)["stream"] == keys.log(lane)
+        assert found.pop(f"{lane}_retry")["listName"] == keys.retry(lane)
+    assert not found
+    formula = scaled["spec"]["advanced"]["scalingModifiers"]["formula"]
+    depths = {"interactive": 500, "interactive_retry": 500, "bulk": 5_000, "bulk_retry": 5_000}
+    assert eval(formula, {}, depths) == 4  # noqa: S307 - our own page; KEDA's formulas are arithmetic as here
 
 
 def test_settings_that_the_operations_page_names_exist() -> None:

@@ -13,6 +13,7 @@ from nearhit.cache import SemanticCache
 from nearhit.cli import server_checks
 from nearhit.cli.finding import Finding, address_of_url, failed, passed, warned
 from nearhit.cli.ready_cache import wait_until_ready
+from nearhit.cli.rights_checks import check_broker_rights
 from nearhit.cli.server_checks import check_password
 from nearhit.domain.outcome import FillOutcome, Hit, Miss, MissReason
 from nearhit.embedding.fingerprint import PROBE_TEXT
@@ -63,6 +64,8 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
     yield passed("broker", f"{kind} on {host} answers")
     if settings.broker_url:
         yield from check_password("broker", host, with_password)
+    if kind == "redis":
+        yield check_broker_rights(settings)
 
 
 def check_workers(servers: Servers, wait_seconds: float = _SEEN_SECONDS) -> Finding:

@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING
 
 from nearhit.cli.durability_checks import check_durability
 from nearhit.cli.finding import Finding, address_of, failed, is_loopback, passed, warned
+from nearhit.cli.rights_checks import check_cache_rights, check_log_rights
 from nearhit.errors import StoreUnavailableError
-from nearhit.flow.steps import ReplyError
 from nearhit.index.opening import choose_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from nearhit.cli.servers import Ask, Servers
 
 FIRST_GOOD_SEARCH = (1, 2, 1)
 FIRST_SERVER = (7, 2)
-_SEARCH_COMMANDS = ("FT.CREATE", "FT.SEARCH", "FT.INFO", "FT.DROPINDEX", "FT._LIST")
-RIGHTS = "give the user the rights that docs/index.md names: ACL SETUSER NAME …"
+RIGHTS = "give the user the rights that docs/operations.md names: ACL SETUSER NAME …"
 _SKEW_SECONDS = 1.0
 _NEARLY_FULL = 0.9
 
@@ -34,12 +33,15 @@ def check_cache_server(servers: Servers) -> Iterator[Finding]:
     except StoreUnavailableError as error:
         advice = "start it, or set NEARHIT_URL to where it is (`nearhit up` starts one)"
         yield failed("cache server", str(error), advice_on(str(error), advice))
+        if lacks_rights(str(error)):
+            yield check_cache_rights(servers.settings, search=False)
         return
     yield _version(ask, info)
     yield _role(info)
     yield _cache_memory(info)
-    yield from _search(servers, info)
+    search = yield from _search(servers, info)
     yield _clock(ask)
+    yield check_cache_rights(servers.settings, search=search)
     yield from check_password("cache server", *address_of(ask.server))
 
 
@@ -52,9 +54,12 @@ def check_log_server(servers: Servers) -> Iterator[Finding]:
     except StoreUnavailableError as error:
         advice = "set NEARHIT_LOG_URL to where one answers us; until then fills wait in memory"
         yield failed("log server", str(error), advice_on(str(error), advice))
+        if lacks_rights(str(error)):
+            yield check_log_rights(servers.settings)
         return
     yield check_durability(servers, info)
     yield _log_memory(info, shared=servers.shared)
+    yield check_log_rights(servers.settings)
     if not servers.shared:
         yield from check_password("log server", *address_of(ask.server))
 
@@ -110,25 +115,24 @@ def _cache_memory(info: dict[str, str]) -> Finding:
     return passed("memory", text)
 
 
-def _search(servers: Servers, info: dict[str, str]) -> Iterator[Finding]:
+def _search(servers: Servers, info: dict[str, str]) -> Generator[Finding, None, bool]:
+    """Give what is found of the search module; return whether it is used."""
     engine = servers.settings.engine
     try:
         there = servers.cache.run(choose_engine()) == "valkey-search"
     except StoreUnavailableError as error:
         yield failed("search module", str(error), "set NEARHIT_ENGINE, or let the user run COMMAND")
-        return
-    if not there:
-        if engine == "valkey-search":
-            advice = "load valkey-search 1.2.1 or newer into the server, or set NEARHIT_ENGINE to auto or local"
-            yield failed("search module", "the server has none, and the engine is set to valkey-search", advice)
-        else:
-            yield passed("search module", "none: the local engine searches in each reader's process")
-        return
-    if engine == "local":
+        return False
+    if there and engine != "local":
+        yield judge_search_version(info.get("module:search", ""))
+    elif there:
         yield passed("search module", "there is one; the engine is set to local")
-        return
-    yield judge_search_version(info.get("module:search", ""))
-    yield _search_rights(servers.cache)
+    elif engine == "valkey-search":
+        advice = "load valkey-search 1.2.1 or newer into the server, or set NEARHIT_ENGINE to auto or local"
+        yield failed("search module", "the server has none, and the engine is set to valkey-search", advice)
+    else:
+        yield passed("search module", "none: the local engine searches in each reader's process")
+    return there and engine != "local"
 
 
 def judge_search_version(packed: str) -> Finding:
@@ -145,19 +149,6 @@ def judge_search_version(packed: str) -> Finding:
         )
         return warned("search module", text, advice)
     return passed("search module", text)
-
-
-def _search_rights(ask: Ask) -> Finding:
-    """Call each command without arguments: a user without the right hears so first, and nothing happens."""
-    missing = []
-    for command in _SEARCH_COMMANDS:
-        reply = ask(command)
-        if isinstance(reply, ReplyError) and "permission" in f"{reply.kind} {reply.text}".lower():
-            missing.append(command)
-    if missing:
-        advice = "give the user +@search, for example: ACL SETUSER NAME +@search"
-        return failed("search rights", f"the user may not run {', '.join(missing)}", advice)
-    return passed("search rights", "the user may run every FT command")
 
 
 def _clock(ask: Ask) -> Finding:

@@ -176,7 +176,7 @@ def test_a_search_engine_that_is_asked_for_and_not_there_is_a_failure(plain_serv
 def test_the_search_module_is_named_with_its_version(search_server: ValkeyServer) -> None:
     found = cache_findings(search_server.url)
     assert found["search module"].text.startswith("valkey-search 1.")
-    assert found["search rights"].status is Status.PASS
+    assert found["cache rights"].status is Status.PASS
 
 
 def test_a_user_without_search_rights_is_told_which_are_missing(search_server: ValkeyServer) -> None:
@@ -184,9 +184,9 @@ def test_a_user_without_search_rights_is_told_which_are_missing(search_server: V
         client.acl_setuser(
             "reader", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-FT.CREATE", "-FT.DROPINDEX"]
         )
-    found = cache_findings(f"valkey://reader:pw@127.0.0.1:{search_server.port}")["search rights"]
+    found = cache_findings(f"valkey://reader:pw@127.0.0.1:{search_server.port}")["cache rights"]
     assert found.status is Status.FAIL
-    assert found.text == "the user may not run FT.CREATE, FT.DROPINDEX"
+    assert found.text == "the user reader lacks +ft.create, +ft.dropindex"
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_an_embedder_for_tests_is_warned_of(servers: Servers) -> None:
 def test_a_broker_that_is_away_is_a_failure_and_one_that_answers_passes(servers: Servers) -> None:
     there = list(path_checks.check_broker(servers.settings))
     away = list(path_checks.check_broker(replace(servers.settings, broker_url="redis://127.0.0.1:1/0")))
-    assert [one.status for one in (*there, *away)] == [Status.PASS, Status.FAIL]
+    assert [one.status for one in (*there, *away)] == [Status.PASS, Status.PASS, Status.FAIL]
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ The tokenizer of a hosted model is not at hand, so this is assumed:
 - it reads Latin letters alone: all others, and embedders of your own that say nothing.
 
 `litellm.register_model({"name": {"max_input_tokens": 2048}})` tells it the limit of a model that is not in the table.
-An embedder of your own says what it reads with a method `sight(text)` that returns a `nearhit.embedding.sight.Sight`.
+An embedder of your own says what it reads with a method `sight(text)` that returns a `nearhit.domain.sight.Sight`.
 
 ### The same context before another question
 

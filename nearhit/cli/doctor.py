@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nearhit.cli import exits, options
 from nearhit.cli.command import Arguments, command
-from nearhit.cli.screen import Screen, literal
+from nearhit.cli.screen import Screen, counted, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
         screen.marked(f"{_MARKS[finding.status.value]}  {finding.check:15}  {literal(finding.text)}")
         if finding.advice:
             screen.marked(f"      [dim]{'':15}[/]  → {literal(finding.advice)}")
-    screen.line(f"\n{counts['pass']} passed, {counts['warn']} warnings, {counts['fail']} failed")
+    screen.line(f"\n{counts['pass']} passed, {counted(counts['warn'], 'warning')}, {counts['fail']} failed")
     return exits.MISS if counts["fail"] else exits.OK
 
 

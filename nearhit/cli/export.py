@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 from nearhit.bulk.export import Chosen, exported
 from nearhit.cli import exits, options
 from nearhit.cli.command import FLOAT, PATH, Arguments, command, option
-from nearhit.cli.screen import Screen
+from nearhit.cli.screen import Screen, counted
 from nearhit.cli.servers import Servers
 from nearhit.domain.scope import Scope, scope_digest, tenant_digest
 from nearhit.errors import ConfigError
@@ -56,7 +56,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
             for count, row in enumerate(rows, 1):  # noqa: B007 - its last value is the number of rows
                 target.write(json.dumps(row, ensure_ascii=False) + "\n")
     screen.end_progress()
-    screen.note(f"nearhit: exported {count} entries")
+    screen.note(f"nearhit: exported {counted(count, 'entry', 'entries')}")
     return exits.OK
 
 
@@ -89,7 +89,7 @@ def exported_rows(arguments: Arguments, settings: Settings, screen: Screen) -> I
         for record in servers.embedders():
             if record.model != settings.model:
                 continue
-            keys = keys_of(settings.namespace, record.fingerprint.id, settings.shared_index)
+            keys = keys_of(settings.namespace, record.id, settings.shared_index)
             total = sum(1 for _ in servers.cache.names(f"{keys.prefix}*")) if shown and whole else None
             for count, row in enumerate(exported(servers.cache.run, keys, chosen), 1):
                 if shown and count % _PROGRESS_ROWS == 0:

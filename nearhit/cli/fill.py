@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nearhit.cli import exits, options
 from nearhit.cli.command import FLOAT, Arguments, argument, command, option
 from nearhit.cli.screen import Screen
-from nearhit.errors import ConfigError, ContractError, UnavailableError
+from nearhit.errors import ConfigError, ContractError, EntryError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
+    from nearhit.bulk.rows import Row
     from nearhit.cache import SemanticCache
-    from nearhit.settings import Settings
 
 EXAMPLES = """
 nearhit fill "How much is the Solo plan?" "Solo is $4 a month." --wait
@@ -37,12 +37,8 @@ class Tally:
         waiting: prompt, scope and answer of the accepted ones.
     """
 
-    outcomes: dict[str, int] = field(default_factory=dict)
+    outcomes: Counter[str] = field(default_factory=Counter)
     waiting: list[tuple[str, Any, Any]] = field(default_factory=list)
-
-    def add(self, outcome: str) -> None:
-        """Count a row."""
-        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
     @property
     def code(self) -> int:
@@ -69,93 +65,94 @@ def run(arguments: Arguments, screen: Screen) -> int:
     or a row is not searchable in time.
     """
     settings = options.settings_of(arguments, enqueue_deadline_ms=_ENQUEUE_MS)
-    rows = _rows(arguments, options.scope_of(arguments))
+    shared, rows = options.scope_of(arguments), given_rows(arguments)
     from nearhit.cache import SemanticCache  # noqa: PLC0415 - mistakes in the arguments are said without loading it
 
     started = time.monotonic()
     with SemanticCache(settings) as cache:
-        tally = _fill(cache, settings, rows, screen)
-        if arguments.wait and tally.waiting:
-            _wait(cache, settings, tally, arguments.timeout)
+        tally = fill_all(cache, rows, shared, arguments.ttl_seconds, screen)
+        searchable = bool(arguments.wait and tally.waiting)
+        if searchable:
+            wait_until_searchable(cache, tally, arguments.timeout)
     seconds = time.monotonic() - started
-    searchable = bool(arguments.wait and tally.waiting)
-    screen.line(_summary(tally, seconds, searchable=searchable))
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(tally.outcomes.items()))
+    after = "; what was accepted is searchable" if searchable else ""
+    screen.line(f"{counts}{after} ({seconds:.2f} s)" if counts else "nothing to fill")
     screen.document({"fills": tally.outcomes, "searchable": searchable, "seconds": round(seconds, 3)})
     if tally.code == exits.UNAVAILABLE:
         raise UnavailableError(f"the log's server {settings.log_server().label} does not take fills")
     return tally.code
 
 
-def _rows(arguments: Arguments, scope: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Return numbered rows; one that cannot be read is the text that says why."""
-    shared: dict[str, Any] = {"scope": scope} if scope else {}
-    if arguments.ttl_seconds is not None:
-        shared["ttl_seconds"] = arguments.ttl_seconds
+def given_rows(arguments: Arguments) -> Iterator[Row]:
+    """Return the row of the command line, or those of stdin.
+
+    Raises:
+        ConfigError: there are neither.
+    """
+    from nearhit.bulk.rows import STDIN, Row, read_rows  # noqa: PLC0415 - help needs none of it
+
     if arguments.prompt is not None:
         if arguments.answer is None:
             raise ConfigError("fill takes PROMPT and ANSWER, or JSON lines from stdin; ANSWER is missing")
-        return iter([(0, {**shared, "prompt": arguments.prompt, "answer": arguments.answer})])
+        return iter([Row("", 0, {"prompt": arguments.prompt, "answer": arguments.answer})])
     if sys.stdin.isatty():
         raise ConfigError("fill takes PROMPT and ANSWER, or JSON lines from stdin")
-    return _lines(sys.stdin, shared)
+    return read_rows(STDIN, "jsonl")
 
 
-def _lines(lines: Iterable[str], shared: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            yield number, f"not JSON: {error}"
-            continue
-        if not isinstance(row, dict):
-            yield number, f"a row is an object, not {type(row).__name__}"
-            continue
-        scope = {**(row.get("scope") or {}), **shared.get("scope", {})}
-        yield number, {**shared, **row, **({"scope": scope} if scope else {})}
-
-
-def _fill(
-    cache: SemanticCache, settings: Settings, rows: Iterator[tuple[int, dict[str, Any] | str]], screen: Screen
+def fill_all(
+    cache: SemanticCache, rows: Iterator[Row], shared: dict[str, Any], ttl_seconds: float | None, screen: Screen
 ) -> Tally:
-    from nearhit.write.fill_encoding import fill_of  # noqa: PLC0415 - help needs none of it
+    """Fill every row and say which are bad; ends early where the server is away.
 
-    tally, lifetimes = Tally(), settings.lifetimes()
-    for number, row in rows:
+    Args:
+        cache: takes the fills.
+        rows: what to fill.
+        shared: scope of all rows; it goes before what a row says itself.
+        ttl_seconds: of rows that say nothing themselves.
+        screen: is told what is wrong with a row.
+    """
+    from nearhit.domain.entry import Usage  # noqa: PLC0415 - help needs none of it
+    from nearhit.write.fill_encoding import fill_of  # noqa: PLC0415 - the same
+
+    tally, lifetimes = Tally(), cache.settings.lifetimes()
+    for row in rows:
+        scope = row.values.get("scope") or {}
+        scope = {**scope, **shared} if isinstance(scope, dict) else scope
+        values = {"ttl_seconds": ttl_seconds, **row.values, "scope": scope or None}
         try:
-            if isinstance(row, str):
-                raise ContractError(row)  # noqa: TRY301 - one place says what is wrong with a row
-            fill_of(row, lifetimes)  # says what is wrong with a row, which the outcome of `fill` does not
+            if row.problem:
+                raise EntryError(row.problem)
+            fill_of(values, lifetimes)  # says what is wrong with a row, which the outcome of `fill` does not
         except (ConfigError, ContractError) as error:
-            screen.note(f"nearhit: {f'line {number}: ' if number else ''}{error}")
-            tally.add("bad")
+            screen.note(f"nearhit: {f'line {row.number}: ' if row.number else ''}{error}")
+            tally.outcomes["bad"] += 1
             continue
-        outcome = _send(cache, row)
-        tally.add(outcome)
+        if values.get("usage") is not None:
+            values["usage"] = Usage(**values["usage"])
+        asked = values.pop("prompt"), values.pop("answer"), values.pop("scope")
+        outcome = cache.fill(*asked, **values)
+        tally.outcomes[outcome.value] += 1
         if outcome == "accepted":
-            tally.waiting.append((row["prompt"], row.get("scope"), row["answer"]))
+            tally.waiting.append(asked)
         if outcome in {"spooled", "dropped"}:
             break  # the server is away: what follows would only pile up in this process
     return tally
 
 
-def _send(cache: SemanticCache, row: dict[str, Any]) -> str:
-    from nearhit.domain.entry import Usage  # noqa: PLC0415 - help needs none of it
+def wait_until_searchable(cache: SemanticCache, tally: Tally, timeout_seconds: float) -> None:
+    """Return once every accepted row is an exact hit.
 
-    rest: Any = {name: value for name, value in row.items() if name not in {"prompt", "answer", "scope"}}
-    if rest.get("usage") is not None:
-        rest["usage"] = Usage(**rest["usage"])
-    return cache.fill(row["prompt"], row["answer"], row.get("scope"), **rest).value
-
-
-def _wait(cache: SemanticCache, settings: Settings, tally: Tally, timeout_seconds: float) -> None:
-    from nearhit.cli.ready_cache import wait_until_ready  # noqa: PLC0415 - the same
-    from nearhit.domain.outcome import Hit, Tier  # noqa: PLC0415 - help needs none of it
+    Raises:
+        UnavailableError: that takes too long, or a server does not answer.
+    """
+    from nearhit.cli.ready_cache import wait_until_ready  # noqa: PLC0415 - help needs none of it
+    from nearhit.domain.outcome import Hit, Tier  # noqa: PLC0415 - the same
 
     end = time.monotonic() + timeout_seconds
-    wait_until_ready(cache, settings)
-    for done, (prompt, scope, answer) in enumerate(tally.waiting):
+    wait_until_ready(cache, cache.settings)
+    for done, (prompt, answer, scope) in enumerate(tally.waiting):
         while True:
             outcome = cache.lookup(prompt, scope)
             if isinstance(outcome, Hit) and outcome.tier is Tier.EXACT and outcome.answer == answer:
@@ -164,14 +161,6 @@ def _wait(cache: SemanticCache, settings: Settings, tally: Tally, timeout_second
                 left = len(tally.waiting) - done
                 raise UnavailableError(
                     f"{left} of {len(tally.waiting)} fills not searchable after {timeout_seconds:g} s; they are "
-                    f"safe in the log: is a worker running for namespace {settings.namespace!r}? (nearhit doctor)"
+                    f"safe in the log: is a worker running for namespace {cache.settings.namespace!r}? (nearhit doctor)"
                 )
             time.sleep(0.01)
-
-
-def _summary(tally: Tally, seconds: float, *, searchable: bool) -> str:
-    if not tally.outcomes:
-        return "nothing to fill"
-    counts = ", ".join(f"{count} {name}" for name, count in sorted(tally.outcomes.items()))
-    after = "; what was accepted is searchable" if searchable else ""
-    return f"{counts}{after} ({seconds:.2f} s)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nearhit.cache import SemanticCache
 from nearhit.cli import exits, options
 from nearhit.cli.command import FLOAT, Arguments, command, option
-from nearhit.cli.screen import Screen
+from nearhit.cli.screen import Screen, counted
 from nearhit.errors import ConfigError
 
 EXAMPLES = """
@@ -59,8 +59,8 @@ def run(arguments: Arguments, screen: Screen) -> int:
     screen.document({"matched": done.matched, "removed": done.removed, "queued": done.queued})
     if done.queued:
         screen.line("a worker removes them; nearhit stats shows what is left")
+    elif arguments.dry_run:
+        screen.line(f"{counted(done.matched, 'entry', 'entries')} would be removed")
     else:
-        screen.line(
-            f"{done.matched} entries would be removed" if arguments.dry_run else f"{done.removed} entries removed"
-        )
+        screen.line(f"{counted(done.removed, 'entry', 'entries')} removed")
     return exits.OK

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nearhit.bulk.checkpoint import Checkpoint, LoadProgress
 from nearhit.bulk.estimate import estimate
 from nearhit.bulk.load import LoadOptions, find_files, load_files
-from nearhit.bulk.loader import Loader, Pace
+from nearhit.bulk.loader import LANE, Pace
 from nearhit.bulk.rows import STDIN, Columns, format_of, read_rows
 from nearhit.cli import exits, options
 from nearhit.cli.command import FLOAT, INT, PATH, Arguments, Choice, argument, command, option
-from nearhit.cli.screen import Screen
+from nearhit.cli.screen import Screen, counted
 from nearhit.cli.servers import Servers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nearhit.settings import Settings
 
 EXAMPLES = """
@@ -73,14 +76,13 @@ def load(arguments: Arguments, settings: Settings, columns: Any, screen: Screen)
     pace = Pace(max_depth=arguments.max_depth, max_bad_share=arguments.max_bad)
     reporter = LoadReporter(screen, Checkpoint(checkpoint, files).load().accepted, total)
     how = LoadOptions(format=kind, columns=columns, pace=pace, checkpoint=checkpoint, rejects=rejects)
-    progress = load_files(settings, arguments.files, how, reporter.report)
-    if not arguments.no_wait:
-        reporter.wait(settings, progress)
-    reporter.end(progress)
+    progress = load_files(settings, arguments.files, how, lambda done, loader: reporter.report(done, loader.waiting))
+    reporter.end(settings, progress, wait=not arguments.no_wait)
     if not progress.rejected:
         rejects.unlink(missing_ok=True)
         return exits.OK
-    screen.note(f"nearhit: {progress.rejected} rows were bad; see {rejects}")
+    bad = "1 row was" if progress.rejected == 1 else f"{progress.rejected} rows were"
+    screen.note(f"nearhit: {bad} bad; see {rejects}")
     return exits.MISS
 
 
@@ -97,36 +99,28 @@ class LoadReporter:
         self._screen = screen
         self._before = before
         self._total = total
-        self._started = time.monotonic()
-        self._shown_at = 0.0
+        self._started = self._shown_at = self._moved = time.monotonic()
         self._live = screen.watched and not screen.json_wanted
         self._every = _LIVE_SECONDS if self._live else _LINE_SECONDS
         self._stored = 0
-        self._moved = time.monotonic()
 
-    def report(self, progress: LoadProgress, loader: Loader) -> None:
-        """Show the progress, at most twice a second."""
+    def report(self, progress: LoadProgress, waiting: Callable[[], int]) -> None:
+        """Show the progress, at most twice a second; ``waiting`` asks how many fills the lane holds."""
         if time.monotonic() - self._shown_at >= self._every:
-            self.show(progress, loader.waiting())
+            self.show(progress, waiting())
 
-    def wait(self, settings: Settings, progress: LoadProgress) -> None:
-        """Return once no fill of the lane is waiting any more."""
+    def end(self, settings: Settings, progress: LoadProgress, *, wait: bool) -> None:
+        """Show the end: with ``wait`` once workers have stored all that the lane holds, else at once."""
         with Servers(settings) as servers:
-            while True:
-                waiting = servers.depth("bulk").fills
-                if not waiting:
-                    return
-                if time.monotonic() - self._shown_at >= self._every:
-                    self.show(progress, waiting)
+            while (left := servers.lane(LANE)["fills"]) and wait:
+                self.report(progress, partial(int, left))
                 time.sleep(0.05)
-
-    def end(self, progress: LoadProgress) -> None:
-        """Show the end."""
         self._screen.end_progress()
-        values = self.values(progress, 0)
+        values = self.values(progress, left)
         self._screen.document({**values, "finished": True})
+        done = f"on the queue, {left} of them not stored yet" if left else "stored and searchable"
         self._screen.line(
-            f"{progress.accepted} rows loaded, {progress.rejected} bad, in {values['seconds']:.1f} s "
+            f"{counted(progress.accepted, 'row')} {done}, {progress.rejected} bad, in {values['seconds']:.1f} s "
             f"({values['rows_per_second']:.0f} rows/s)"
         )
 

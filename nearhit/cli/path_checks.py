@@ -14,6 +14,7 @@ from nearhit.cli import server_checks
 from nearhit.cli.finding import Finding, address_of_url, failed, passed, warned
 from nearhit.cli.ready_cache import wait_until_ready
 from nearhit.cli.rights_checks import check_broker_rights
+from nearhit.cli.screen import counted
 from nearhit.cli.server_checks import check_password
 from nearhit.domain.outcome import FillOutcome, Hit, Miss, MissReason
 from nearhit.embedding.fingerprint import PROBE_TEXT
@@ -83,7 +84,7 @@ def check_workers(servers: Servers, wait_seconds: float = _SEEN_SECONDS) -> Find
     if not seen:
         advice = f"start one for namespace {servers.settings.namespace!r}: `nearhit worker`, or `nearhit up` for all"
         return failed("workers", "none looks at the log: fills wait", advice)
-    text = f"{len(seen)} at work" + (f", {dead} dead letters" if dead else "")
+    text = f"{len(seen)} at work" + (f", {counted(dead, 'dead letter')}" if dead else "")
     if dead:
         return warned("workers", text, "look at what was given up, and why: `nearhit dead`")
     return passed("workers", text)

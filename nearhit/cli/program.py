@@ -14,6 +14,7 @@ import click
 
 from nearhit.cli import exits, options
 from nearhit.cli.command import EXITS, complaint
+from nearhit.cli.screen import Screen
 from nearhit.errors import ConfigError, ContractError, NearhitError
 
 
@@ -110,7 +111,7 @@ def main(argv: list[str]) -> int:
     else:  # log lines stay off the terminal, where results and one line of error belong
         logging.getLogger("nearhit").addHandler(logging.NullHandler())
     try:
-        return _run(argv)
+        return run(argv, debug=debug)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else exits.OK
     except KeyboardInterrupt:
@@ -120,19 +121,11 @@ def main(argv: list[str]) -> int:
         # the reader went away, as `head` does; without this Python complains while it flushes at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.OK
-    except (NearhitError, OSError) as error:
-        if debug:
-            raise
-        text = str(error)
-        if isinstance(error, OSError) and error.strerror:  # the file comes first
-            text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        sys.stderr.write(f"nearhit: {text}\n")
-        wrong_use = isinstance(error, ConfigError | ContractError | FileNotFoundError | IsADirectoryError)
-        return exits.USAGE if wrong_use else exits.UNAVAILABLE
 
 
-def _run(argv: list[str]) -> int:
-    """Run a command; the mistakes that click finds are one line."""
+def run(argv: list[str], *, debug: bool) -> int:
+    """Run a command and return its exit code; what is wrong is one line, and with ``--json`` a document, too."""
+    screen = Screen(json_wanted="--json" in argv[1:])
     if argv[:1] == ["help"]:
         argv = [*argv[1:2], "--help"]
     try:
@@ -141,16 +134,22 @@ def _run(argv: list[str]) -> int:
             return int(code or exits.OK)
     except click.exceptions.Exit as stop:  # after help or version
         return stop.exit_code if argv else exits.USAGE
-    except click.NoSuchOption as error:
-        if error.ctx is not None and error.ctx.command is _NEARHIT:
-            raise ConfigError(f"options come after the command: nearhit COMMAND {error.option_name} …") from None
-        return _wrong(error)
     except click.ClickException as error:
-        return _wrong(error)
-
-
-def _wrong(error: click.ClickException) -> int:
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    path = context.command_path if context is not None else "nearhit"
-    sys.stderr.write(f"{path}: {complaint(error)} (see {path} --help)\n")
-    return exits.USAGE
+        place = error.ctx if isinstance(error, click.UsageError) else None
+        path = place.command_path if place is not None else "nearhit"
+        text = f"{complaint(error)} (see {path} --help)"
+        if isinstance(error, click.NoSuchOption) and path == "nearhit":
+            text = f"options come after the command: nearhit COMMAND {error.option_name} …"
+        screen.error(text, path)
+        return exits.USAGE
+    except BrokenPipeError:
+        raise
+    except (NearhitError, OSError) as error:
+        if debug:
+            raise
+        text = str(error)
+        if isinstance(error, OSError) and error.strerror:  # the file comes first
+            text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        screen.error(text)
+        wrong_use = isinstance(error, ConfigError | ContractError | FileNotFoundError | IsADirectoryError)
+        return exits.USAGE if wrong_use else exits.UNAVAILABLE

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from types import TracebackType
 
     from rich.console import Console, RenderableType
     from rich.live import Live
@@ -128,12 +127,15 @@ class Screen:
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
 
+    def error(self, text: str, command: str = "nearhit") -> None:
+        """Say what went wrong: on stderr, and where JSON is wanted as ``{"error": …}`` on stdout, too."""
+        self.document({"error": text})
+        self.note(f"{command}: {text}")
+
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end_progress()
         if self._live is not None:
             self._live.stop()
@@ -156,6 +158,11 @@ def literal(text: str) -> str:
     from rich.markup import escape  # noqa: PLC0415 - help and JSON need no rich
 
     return escape(text)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, for example ``1 entry`` or ``2 rows``."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 def milliseconds(seconds: float) -> str:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from nearhit.embedding.fingerprint import ProbeRecord, decode_probe
+from nearhit.embedding import registry
 from nearhit.errors import StoreUnavailableError
-from nearhit.flow.runner import drive
-from nearhit.flow.steps import Command, Flow, ReplyError, Send, Step
+from nearhit.flow.runner import run_sends
+from nearhit.flow.steps import Command, Flow, ReplyError
+from nearhit.telemetry.metrics import LANES
 from nearhit.valkey import key_names, keyspace, server_info
 from nearhit.valkey.link import link_to
 from nearhit.write import fill_log
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
+    from nearhit.embedding.registry import Registered
     from nearhit.settings import Settings
     from nearhit.valkey.server import Server
-    from nearhit.write.fill_log import Depth
 
 T = TypeVar("T")
 
@@ -40,37 +40,23 @@ class Ask:
         self._link = link_to(server)
 
     def __call__(self, *command: str | bytes | int | float) -> Any:
-        """Return the reply to a command; an error reply is a ``ReplyError``.
-
-        Raises:
-            StoreUnavailableError: the server does not answer.
-        """
+        """Return the reply to a command; an error reply is a ``ReplyError``. Raises as ``send`` does."""
         return self.send((command,))[0]
 
-    def send(self, commands: tuple[Command, ...]) -> list[Any]:
+    def send(self, commands: Sequence[Command], timeout_seconds: float = _SECONDS) -> list[Any]:
         """Return the replies to commands sent in one round trip.
 
         Raises:
             StoreUnavailableError: the server does not answer.
         """
         try:
-            return self._link.send(commands, _SECONDS)
+            return self._link.send(commands, timeout_seconds)
         except StoreUnavailableError as error:
             raise unanswered(self.role, self.server, str(error)) from error
 
     def run(self, flow: Flow[T]) -> T:
-        """Return what a flow returns that embeds nothing.
-
-        Raises:
-            StoreUnavailableError: the server does not answer.
-        """
-
-        def take(step: Step) -> list[Any]:
-            if not isinstance(step, Send):
-                raise TypeError("a flow that embeds needs a Runner")
-            return self.send(step.commands)
-
-        return drive(flow, take)
+        """Return what a flow returns that embeds nothing; raises as ``send`` does."""
+        return run_sends(flow, self, _SECONDS)
 
     def ping(self) -> None:
         """Return when the server answers.
@@ -130,16 +116,19 @@ class Servers:
         """Whether cache and log are one server, as far as their addresses say."""
         return self.cache.server.label.split("/")[0] == self.log.server.label.split("/")[0]
 
-    def embedders(self) -> list[ProbeRecord]:
+    def embedders(self) -> list[Registered]:
         """Return the embedders that the namespace knows."""
-        reply = self.cache("HGETALL", key_names.embedders(self.settings.namespace))
-        if isinstance(reply, ReplyError) or not reply:
-            return []
-        return [decode_probe(value) for value in _mapping(reply).values()]
+        return self.cache.run(registry.registered(self.settings.namespace))
 
-    def depth(self, lane: str) -> Depth:
-        """Return how full a lane of the log is."""
-        return self.log.run(fill_log.depth(self.keys, lane))
+    def lane(self, lane: str) -> dict[str, Any]:
+        """Return how full a lane of the log is, as JSON."""
+        depth = self.log.run(fill_log.depth(self.keys, lane))
+        return {
+            "fills": depth.fills,
+            "in_work": depth.pending,
+            "retrying": depth.retrying,
+            "oldest_seconds": round(max(0.0, time.time() - depth.oldest_ms / 1000), 2) if depth.oldest_ms else None,
+        }
 
     def added(self, lane: str) -> float:
         """Return how many fills a lane has ever taken."""
@@ -165,7 +154,7 @@ class Servers:
         """Return the workers that look at the log now, with the seconds since each last did."""
         seen: dict[str, float] = {}
         limit = max(5.0, 3 * self.settings.poll_seconds)
-        for lane in ("interactive", "bulk"):
+        for lane in LANES:
             for name, row in self.consumers(lane).items():
                 seen[name] = min(seen.get(name, limit), row["idle"] / 1000)
         return {name: seconds for name, seconds in sorted(seen.items()) if seconds < limit}
@@ -178,9 +167,7 @@ class Servers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from nearhit.cli import exits, options
 from nearhit.cli.command import Arguments, command
-from nearhit.cli.screen import Screen, mebibytes
+from nearhit.cli.screen import Screen, counted, mebibytes
 from nearhit.cli.servers import Servers
 from nearhit.flow.steps import ReplyError
 from nearhit.index.litellm_layout import keys_of
@@ -16,7 +15,7 @@ from nearhit.telemetry.metrics import LANES
 from nearhit.valkey import search_protocol
 
 if TYPE_CHECKING:
-    from nearhit.embedding.fingerprint import ProbeRecord
+    from nearhit.embedding.registry import Registered
 
 EXAMPLES = """
 nearhit stats
@@ -66,17 +65,17 @@ def collected(servers: Servers) -> dict[str, Any]:
         "embedders": embedders,
         "log": {
             "address": servers.log.server.label,
-            "lanes": {lane: lane_depth(servers, lane) for lane in LANES},
+            "lanes": {lane: servers.lane(lane) for lane in LANES},
             "dead_letters": servers.dead(),
         },
         "workers": [{"name": name, "idle_seconds": round(seconds, 2)} for name, seconds in workers.items()],
     }
 
 
-def embedder(servers: Servers, record: ProbeRecord, engine: str) -> dict[str, Any]:
+def embedder(servers: Servers, record: Registered, engine: str) -> dict[str, Any]:
     """Return what there is of an embedder: its model, entries and index."""
     settings = servers.settings
-    known = keys_of(settings.namespace, record.fingerprint.id, settings.shared_index)
+    known = keys_of(settings.namespace, record.id, settings.shared_index)
     there = index(servers, known, record.dimension) if engine == "valkey-search" else None
     entries = there["entries"] if there else sum(1 for _ in servers.cache.names(f"{known.prefix}*"))
     return {
@@ -109,18 +108,6 @@ def index(servers: Servers, known: Any, dimension: int) -> dict[str, Any] | None
     }
 
 
-def lane_depth(servers: Servers, lane: str) -> dict[str, Any]:
-    """Return how full a lane of the log is."""
-    depth = servers.depth(lane)
-    age = max(0.0, time.time() - depth.oldest_ms / 1000) if depth.oldest_ms else None
-    return {
-        "fills": depth.fills,
-        "in_work": depth.pending,
-        "retrying": depth.retrying,
-        "oldest_seconds": round(age, 1) if age is not None else None,
-    }
-
-
 def show(found: dict[str, Any], screen: Screen) -> None:
     """Show what the servers hold to people."""
     server, log = found["server"], found["log"]
@@ -133,18 +120,19 @@ def show(found: dict[str, Any], screen: Screen) -> None:
         ("entries", str(found["entries"])),
     ]
     for one in found["embedders"]:
-        text = f"{one['model']}, {one['dimension']} dimensions, {one['entries']} entries, {one['fingerprint']}"
+        text = f"{one['model']}, {one['dimension']} dimensions, {counted(one['entries'], 'entry', 'entries')}"
+        text += f", {one['fingerprint']}"
         rows.append(("embedder", text + ("" if one["in_use"] else " (not in use)")))
         if one["index"]:
-            parts = [one["index"]["name"], f"{one['index']['vectors']} vectors"]
+            parts = [one["index"]["name"], counted(one["index"]["vectors"], "vector")]
             parts.append(f"{one['index']['indexing_failures']} skipped")
             if one["index"]["backfilling"]:
                 parts.append(f"backfilling, {one['index']['backfill_share']:.0%} read")
             rows.append(("index", ", ".join(parts)))
     for lane, depth in log["lanes"].items():
         age = f", oldest {depth['oldest_seconds']:g} s" if depth["oldest_seconds"] is not None else ""
-        text = f"{depth['fills']} fills, {depth['in_work']} in work, {depth['retrying']} waiting for a retry{age}"
-        rows.append((f"log {lane}", text))
+        text = f"{counted(depth['fills'], 'fill')}, {depth['in_work']} in work"
+        rows.append((f"log {lane}", f"{text}, {depth['retrying']} waiting for a retry{age}"))
     rows.append(("dead letters", str(log["dead_letters"])))
     seen = [f"{one['name']} (looked {one['idle_seconds']:g} s ago)" for one in found["workers"]]
     rows.append(("workers", ", ".join(seen) or "none seen"))

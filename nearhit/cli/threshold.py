@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nearhit.cli import exits, options
 from nearhit.cli.command import FLOAT, Arguments, Choice, argument, command, option
 from nearhit.cli.screen import Screen
+from nearhit.domain.threshold_table import SETTINGS
 from nearhit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
     NEARHIT_THRESHOLD_FLOOR, which is NEARHIT_THRESHOLD where it is not set. unset ends with 1 when there was none.
     """
     settings = options.settings_of(arguments)
-    whom = _whom(arguments)
+    whom = whom_of(arguments)
     if (arguments.value is None) == (arguments.action == "set"):
         raise ConfigError("a similarity belongs to `threshold set`, and to nothing else: nearhit threshold set 0.95")
     from nearhit.admin.thresholds import Thresholds  # noqa: PLC0415 - mistakes are said without loading anything
@@ -48,18 +49,24 @@ def run(arguments: Arguments, screen: Screen) -> int:
     with Thresholds(settings) as thresholds:
         if arguments.action == "set":
             entry = thresholds.set(arguments.value, who=options.who(), why=arguments.why, **whom)
-            _say(screen, [entry], f"{_name(entry)}: {entry.threshold:g}{_was(entry)}, within seconds in every process")
+            screen.document({"entries": [entry.as_dict()]})
+            screen.line(f"{entry.name}: {entry.threshold:g}{was(entry)}, within seconds in every process")
             return exits.OK
         if arguments.action == "unset":
             there = thresholds.unset(**whom)
-            _say(screen, [], "unset" if there else "there was none", removed=there)
+            screen.document({"entries": [], "removed": there})
+            screen.line("unset" if there else "there was none")
             return exits.OK if there else exits.MISS
         entries = [thresholds.in_force(whom.get("scope", whom))] if whom else thresholds.entries()
-    _show(screen, entries, settings.threshold, settings.lowest_threshold)
+    floor = settings.lowest_threshold
+    found = [one.as_dict() for one in entries]
+    screen.document({"configured": settings.threshold, "floor": floor, "entries": found})
+    rows = [("settings", f"{settings.threshold:g}, floor {floor:g}")]
+    screen.pairs([*rows, *((one.name, told(one, floor)) for one in entries if one.field != SETTINGS)], indent=0)
     return exits.OK
 
 
-def _whom(arguments: Arguments) -> dict[str, Any]:
+def whom_of(arguments: Arguments) -> dict[str, Any]:
     """Return scope or tenant: a tenant alone is all of its scopes, with ``--scope`` it is a part of the scope."""
     scope = options.scope_of(arguments)
     if arguments.scope_digest is not None:
@@ -73,33 +80,15 @@ def _whom(arguments: Arguments) -> dict[str, Any]:
     return {"tenant": scope["tenant"]} if scope else {}
 
 
-def _say(screen: Screen, entries: list[ThresholdEntry], text: str, **more: Any) -> None:
-    screen.document({"entries": [one.as_dict() for one in entries], **more})
-    screen.line(text)
-
-
-def _show(screen: Screen, entries: list[ThresholdEntry], configured: float, floor: float) -> None:
-    if screen.json_wanted:
-        found = [one.as_dict() for one in entries]
-        screen.document({"configured": configured, "floor": floor, "entries": found})
-        return
-    rows = [("settings", f"{configured:g}, floor {floor:g}")]
-    rows += [(_name(one), _line(one, floor)) for one in entries if one.field != "settings"]
-    screen.pairs(rows, indent=0)
-
-
-def _name(entry: ThresholdEntry) -> str:
-    kind, _, digest = entry.field.partition(":")
-    return "namespace" if kind == "*" else f"{kind} {digest[:8]}"
-
-
-def _line(entry: ThresholdEntry, floor: float) -> str:
+def told(entry: ThresholdEntry, floor: float) -> str:
+    """Return a threshold with who set it, when and why."""
     held = "" if entry.threshold >= floor else f" (held at the floor {floor:g})"
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.when_ms / 1000)) if entry.when_ms else "some time"
-    about = f"{entry.about}; " if entry.field != "*" and entry.about else ""
+    about = f"{entry.about}; " if entry.about and entry.field.startswith("scope:") else ""
     by, why = f" by {entry.who}" if entry.who else "", f": {entry.why}" if entry.why else ""
-    return f"{entry.threshold:g}{held}  {about}set {when}{by}{_was(entry)}{why}"
+    return f"{entry.threshold:g}{held}  {about}set {when}{by}{was(entry)}{why}"
 
 
-def _was(entry: ThresholdEntry) -> str:
+def was(entry: ThresholdEntry) -> str:
+    """Return the threshold before, where that is known."""
     return "" if entry.was is None else f" (was {entry.was:g})"

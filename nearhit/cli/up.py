@@ -79,7 +79,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
             while not stop.wait(_WATCH_SECONDS):
                 running.check()
         except UnavailableError as error:
-            screen.note(f"nearhit: {error}")
+            screen.error(str(error))
             return exits.MISS
         screen.line("stopping…")
     screen.line("stopped")

@@ -37,11 +37,12 @@ def run(arguments: Arguments, screen: Screen) -> int:
     with Servers(settings) as servers, Thresholds(settings) as thresholds:
         start_ms = (time.time() - settings.verify_window_seconds) * 1000
         every = [one for one in servers.log.run(samples.everything(servers.keys)) if one.at_ms >= start_ms]
-        groups = in_force(every, {one.field: one for one in thresholds.entries()})
+        entries = {one.field: one for one in thresholds.entries()}
+        groups = in_force(every, entries)
         found = [one for one in every if one.verdict in samples.VERDICTS]
     document = described(settings, found, groups)
     screen.document(document)
-    show(document, screen)
+    show(document, {field: one.name for field, one in entries.items()}, screen)
     return exits.MISS if document["broken"] else exits.OK
 
 
@@ -65,18 +66,17 @@ def described(settings: Settings, found: list[Sample], groups: dict[str, list[Sa
     }
 
 
-def show(document: dict[str, Any], screen: Screen) -> None:
-    """Show the figures to people."""
+def show(document: dict[str, Any], names: dict[str, str], screen: Screen) -> None:
+    """Show the figures to people, with thresholds by ``names`` of whom they concern."""
     rows = [
         ("false hits", _share(document)),
         ("budget", f"{document['budget']:.1%}" + (", broken" if document["broken"] else "")),
         ("unjudged", str(document["unjudged"])),
         ("older", f"{document['before_thresholds_changed']} from before a threshold was changed, not counted"),
     ]
-    for one in document["thresholds"]:
-        kind, _, digest = one["field"].partition(":")
-        name = "namespace" if kind == "*" else f"{kind} {digest[:8]}"
-        rows.append((f"{name} {one['threshold']:g}", _share(one)))
+    rows += [
+        (f"{names.get(one['field'], 'namespace')} {one['threshold']:g}", _share(one)) for one in document["thresholds"]
+    ]
     rows += [(f"similarity {one['from']:.2f}", _share(one)) for one in document["bands"]]
     screen.pairs(rows, indent=0)
 

@@ -12,6 +12,7 @@ from nearhit.cli.command import FLOAT, INT, Arguments, command, option
 from nearhit.cli.screen import Screen, table
 from nearhit.cli.servers import Servers
 from nearhit.errors import UnavailableError
+from nearhit.telemetry.metrics import LANES
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -71,7 +72,7 @@ class Watcher:
             UnavailableError: a server or an address does not answer.
         """
         now = time.monotonic()
-        counts = {f"added:{lane}": self.servers.added(lane) for lane in ("interactive", "bulk")}
+        counts = {f"added:{lane}": self.servers.added(lane) for lane in LANES}
         for url in self.urls:
             for name, value in scraped(url).items():
                 counts[name] = counts.get(name, 0.0) + value
@@ -82,16 +83,10 @@ class Watcher:
         }
         self._before, self._at = counts, now
         found: dict[str, Any] = {"time": round(time.time(), 3), "lanes": {}}
-        for lane in ("interactive", "bulk"):
-            depth = self.servers.depth(lane)
-            age = max(0.0, time.time() - depth.oldest_ms / 1000) if depth.oldest_ms else 0.0
-            found["lanes"][lane] = {
-                "fills": depth.fills,
-                "in_work": depth.pending,
-                "retrying": depth.retrying,
-                "oldest_seconds": round(age, 2),
-                "added_per_second": rates[f"added:{lane}"],
-            }
+        for lane in LANES:
+            row = self.servers.lane(lane)
+            row |= {"oldest_seconds": row["oldest_seconds"] or 0.0, "added_per_second": rates[f"added:{lane}"]}
+            found["lanes"][lane] = row
         found["dead_letters"] = self.servers.dead()
         found["workers"] = len(self.servers.workers())
         if self.urls:

@@ -56,6 +56,14 @@ class ThresholdEntry:
     was: float | None = None
     about: str = ""
 
+    @property
+    def name(self) -> str:
+        """Whom it concerns, for people: a tenant by its name, a scope by the first digits of its digest."""
+        kind, _, digest = self.field.partition(":")
+        if kind == "tenant" and self.about:
+            return self.about
+        return "namespace" if self.field == NAMESPACE else f"{kind} {digest[:8]}".rstrip()
+
     def as_dict(self) -> dict[str, Any]:
         """Return the entry for JSON."""
         return {"field": self.field, **_values(self)}

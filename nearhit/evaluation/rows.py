@@ -125,7 +125,8 @@ def objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     raise ConfigError(f"{path} line {number} is no JSON object")
                 yield number, row
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as JSON lines: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else None
+        raise ConfigError(f"{path}: {why or f'cannot be read as JSON lines: {error}'}") from error
 
 
 def text_of(row: dict[str, Any], field: str, path: str, line: int) -> str:

@@ -59,7 +59,20 @@ def test_a_load_of_a_moment_has_a_rate(stack: Stack, tmp_path: Path) -> None:
     name = write_rows(tmp_path / "few.jsonl", 5, "moment")
     done = nearhit(stack, "load", name, "--prompt", "q", "--answer", "reply", "--json", folder=tmp_path)
     last = json.loads(done.stdout.splitlines()[-1])
+    assert last["stored"] == 5
     assert last["rows_per_second"] == pytest.approx(5 / last["seconds"], rel=0.1)
+
+
+def test_the_last_word_of_a_load_is_what_is_stored(stack: Stack, tmp_path: Path) -> None:
+    name = write_rows(tmp_path / "one.jsonl", 1, "word")
+    done = nearhit(stack, "load", name, "--prompt", "q", "--answer", "reply", folder=tmp_path)
+    assert done.stderr == ""
+    assert done.stdout.startswith("1 row stored and searchable, 0 bad, in ")
+    name = write_rows(tmp_path / "away.jsonl", 3, "away")
+    away = ("--namespace", "nobody-works-here", "--no-wait", "--json")
+    done = nearhit(stack, "load", name, "--prompt", "q", "--answer", "reply", *away, folder=tmp_path)
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (last["accepted"], last["stored"], last["waiting"]) == (3, 0, 3)
 
 
 def test_bad_rows_are_kept_with_their_place_and_the_exit_code_says_so(stack: Stack, tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ def shown(terminal: Terminal) -> dict[str, float]:
 
 def test_thresholds_are_set_shown_and_unset(terminal: Terminal) -> None:
     assert terminal.run("threshold", "set", "0.9", "--why", "prices").code == 0
-    assert terminal.run("threshold", "set", "0.95", "--tenant", "acme").code == 0
+    of_tenant = terminal.run("threshold", "set", "0.95", "--tenant", "acme")
+    assert (of_tenant.code, of_tenant.out.partition(",")[0]) == (0, "tenant acme: 0.95")
     assert terminal.run("threshold", "set", "0.97", "--tenant", "acme", "--scope", "model=m").code == 0
     tenant, scope = tenant_digest("acme"), scope_digest(Scope(tenant="acme", model="m"))
     assert shown(terminal) == {"*": 0.9, f"tenant:{tenant}": 0.95, f"scope:{scope}": 0.97}

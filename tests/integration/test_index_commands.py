@@ -59,7 +59,8 @@ def test_invalidate_removes_what_its_options_say(
 
 
 def test_invalidate_without_a_selection_is_a_usage_error(nearhit: Callable[..., tuple[int, list[Any]]]) -> None:
-    assert nearhit("invalidate") == (2, [])
+    code, (document,) = nearhit("invalidate")
+    assert (code, document["error"].partition(",")[0]) == (2, "invalidate needs --prompt")
 
 
 def test_reindex_takes_another_model_over_and_drops_it(

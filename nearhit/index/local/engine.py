@@ -119,7 +119,8 @@ class LocalEngine:
         if replica is None:
             if follower.error:
                 raise UnavailableError(f"the replica cannot be loaded: {follower.error}")
-            raise UnavailableError(f"the replica is still loading: {follower.loaded} of ~{follower.expected} entries")
+            far = f": {follower.loaded} of about {follower.expected} entries" if follower.expected else ""
+            raise UnavailableError(f"the replica is still loading{far}")
         found = replica.nearest(scope, vector, k + _SPARE, self._now_ms())
         neighbours = yield from self._read_all(found[:k], scope, vector)
         differing = _differing(found, neighbours)

@@ -99,7 +99,7 @@ def test_the_change_stream_ends_after_the_last_replica(engine: LocalEngine, clie
 
 def test_a_loading_replica_says_so_at_once(make: Callable[..., LocalEngine], client: redis.Redis) -> None:
     engine = make()
-    with pytest.raises(UnavailableError, match="still loading: 0 of ~0 entries"):
+    with pytest.raises(UnavailableError, match=r"still loading$"):
         search(engine, client, ROWS[0])
     assert engine.wait_ready(10)
     assert search(engine, client, ROWS[0]) == []

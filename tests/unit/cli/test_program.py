@@ -74,6 +74,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
         (["invalidate", "--tenant", ""], "nearhit: --tenant must be text, not ''"),
         (["export", "--to", "backup.csv"], "--to backup.csv: export writes .jsonl or .parquet, not .csv"),
         (["stats", "--namespce", "x"], "nearhit stats: No such option '--namespce'"),
+        (["evaluate", "no.jsonl"], "nearhit: no.jsonl: No such file or directory\n"),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr_and_code_2(
@@ -84,6 +85,24 @@ def test_a_mistake_is_one_line_on_stderr_and_code_2(
     assert said in shown.err
     assert shown.err.count("\n") == 1
     assert shown.out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["lookup", "--json"], 2, "the following arguments are required: TEXT (see nearhit lookup --help)"),
+        (["lookup", "x", "--threshold", "2", "--json"], 2, "threshold must be a similarity"),
+        (["stats", "--json", "--url", "valkey://127.0.0.1:1"], 3, "127.0.0.1:1 does not answer"),
+        (["evaluate", "no.jsonl", "--json"], 2, "no.jsonl: No such file or directory"),
+    ],
+)
+def test_with_json_an_error_is_a_document_and_a_line_on_stderr(
+    words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == code
+    shown = capsys.readouterr()
+    assert said in json.loads(shown.out)["error"]
+    assert shown.err.endswith(f": {json.loads(shown.out)['error']}\n")
 
 
 def test_the_overview_loads_no_command_and_none_of_what_commands_need() -> None:

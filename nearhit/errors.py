@@ -64,9 +64,9 @@ class StoreUnavailableError(UnavailableError):
 
 
 class BusyError(StoreUnavailableError):
-    """No connection came free, or the first one was not ready, within the deadline.
+    """The deadline went by in a queue of this process: for a connection, the first one, or behind other callers.
 
-    That is a limit of this process, or the distance to the server: circuit breakers do not count it.
+    That is a limit of this process, or of the way to the server: circuit breakers do not count it.
     """
 
 

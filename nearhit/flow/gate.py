@@ -58,11 +58,14 @@ class Gate:
             series.start([side])
 
     def enter(self, step: Step, remaining: float) -> float:
-        """Refuse a step whose part is known to be down, or for which there is no time left; return when it began."""
+        """Refuse a step whose part is known to be down, or for which there is no time left; return when it began.
+
+        A deadline that has passed before a part was asked says nothing about that part.
+        """
         part = _part(step)
         error = _ERRORS[part]
         if remaining <= 0:
-            raise error(f"the deadline has passed before {part}")
+            raise (error if part == "judge" else BusyError)(f"the deadline has passed before {part}")
         if not self._breakers[part].allows():
             raise error(f"the breaker of {part} is open after failures in a row")
         return time.monotonic()

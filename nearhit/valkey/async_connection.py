@@ -12,6 +12,7 @@ from redis.exceptions import InvalidResponse
 
 from nearhit.errors import BusyError, StoreUnavailableError
 from nearhit.flow.steps import ReplyError
+from nearhit.valkey.exchange import ConnectionLost, Exchange, NoReply
 from nearhit.valkey.handshake import LOST
 from nearhit.valkey.reply_reader import NO_REPLY, ReplyReader
 
@@ -32,6 +33,12 @@ SILENT_SECONDS: Final = 0.25
 SLOW_SECONDS: Final = 1.0
 """The same when its oldest exchange takes longer than this, and than its caller allows: the replies only dribble."""
 
+_CROWD: Final = 64
+"""With fewer exchanges in flight nobody is refused for the length of the queue."""
+
+_MOST_OF_TIME: Final = 0.8
+"""Share of a caller's time that those before it may take before it is refused at once."""
+
 _FULL_READ = 200 * 1024
 """A read of this size or more may have left something behind: event loops read 256 KiB at a time."""
 
@@ -39,53 +46,6 @@ _LATE_SECONDS = 0.004
 """Two turns of an event loop that take longer than this are those of a busy one."""
 
 _MOST_LOOKS = 64
-
-
-class ConnectionLost(StoreUnavailableError):  # noqa: N818 - it becomes an error only where nothing can replace it
-    """The connection ended before the reply came.
-
-    Attributes:
-        sent: the server may have seen the commands.
-    """
-
-    def __init__(self, message: str, *, sent: bool) -> None:
-        super().__init__(message)
-        self.sent = sent
-
-
-class NoReply(StoreUnavailableError):  # noqa: N818 - told to callers with the time that they had in all
-    """No reply came within the time that the server had."""
-
-
-class Exchange:
-    """What one caller sent and waits for: its place in the order of replies stays when the caller has gone."""
-
-    __slots__ = (
-        "blob",
-        "future",
-        "heavy",
-        "looked_at",
-        "looks",
-        "reads",
-        "replies",
-        "seconds",
-        "sent_at",
-        "timer",
-        "wanted",
-    )
-
-    def __init__(self, blob: bytes, wanted: int, seconds: float, future: asyncio.Future[list[Any]]) -> None:
-        self.blob = blob
-        self.wanted = wanted
-        self.seconds = seconds
-        self.future = future
-        self.heavy = False
-        self.replies: list[Any] = []
-        self.sent_at: float | None = None
-        self.looks = 0
-        self.looked_at = 0.0
-        self.reads = 0
-        self.timer: asyncio.Handle | None = None
 
 
 class Connection(asyncio.Protocol):
@@ -195,11 +155,25 @@ class Connection(asyncio.Protocol):
         """Whether something has arrived though nothing was asked: mostly the end of the connection."""
         return not self._waiting and self._poll is not None and self.open and bool(self._poll.poll(0))
 
+    def is_crowded(self, seconds: float) -> bool:
+        """Return whether a caller with ``seconds`` would wait in vain: so many are before it, and so slowly they go.
+
+        What counts is how old the oldest exchange was when the event loop last read replies: what has arrived since is
+        no delay of the server. Were everybody let in, the server would work for callers that have gone.
+        """
+        if len(self._waiting) < _CROWD:
+            return False
+        return self._received_at - (self._waiting[0].sent_at or self._received_at) > _MOST_OF_TIME * seconds
+
     def stalled(self, seconds: float) -> bool:
         """Return whether commands are in flight and no reply has become complete for ``seconds``."""
+        return self._silent_for() > seconds
+
+    def _silent_for(self) -> float:
+        """Return for how long commands have been in flight without that any reply became complete."""
         if not self._waiting:
-            return False
-        return self._loop.time() - max(self._completed_at, self._waiting[0].sent_at or 0.0) > seconds
+            return 0.0
+        return self._loop.time() - max(self._completed_at, self._waiting[0].sent_at or 0.0)
 
     async def wait_for_room(self, clock: LoopClock, end: float) -> None:
         """Wait until a caller may send, in the order of coming.
@@ -305,7 +279,7 @@ class Connection(asyncio.Protocol):
         lost = next((one for one in exchange.replies if type(one) is ReplyError and one.kind in LOST), None)
         if lost is not None and self.greeted:
             self.suspect = True
-            _fail(future, StoreUnavailableError(f"{lost.kind}: {lost.text}"))
+            exchange.fail(StoreUnavailableError(f"{lost.kind}: {lost.text}"))
             self.retire()
         elif not future.done():
             future.set_result(exchange.replies)
@@ -328,7 +302,10 @@ class Connection(asyncio.Protocol):
                 exchange.looked_at, exchange.reads = now, self._reads
                 exchange.timer = self._loop.call_soon(self._look_again, exchange)
                 return
-            _fail(exchange.future, NoReply("no reply in time"))
+            if self._silent_for() < exchange.seconds / 2:
+                exchange.fail(BusyError(f"{self.in_flight} exchanges are in flight; their replies come too late"))
+            else:
+                exchange.fail(NoReply("no reply in time"))
         exchange.timer = None
         self._doubt()
         self._close_if_left()
@@ -394,10 +371,4 @@ class Connection(asyncio.Protocol):
         for exchange in waiting:
             if exchange.timer is not None:
                 exchange.timer.cancel()
-            _fail(exchange.future, ConnectionLost(why, sent=exchange.sent_at is not None))
-
-
-def _fail(future: asyncio.Future[list[Any]], error: StoreUnavailableError) -> None:
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # a caller that is cancelled in this very turn never asks for it
+            exchange.fail(ConnectionLost(why, sent=exchange.sent_at is not None))

@@ -9,13 +9,14 @@ from weakref import WeakSet
 
 from nearhit.errors import BusyError, StoreUnavailableError
 from nearhit.resilience.loop_clock import LoopClock
-from nearhit.valkey.async_connection import Connection, ConnectionLost, NoReply
+from nearhit.valkey.exchange import ConnectionLost, NoReply
 from nearhit.valkey.packed_command import pack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nearhit.flow.steps import Command
+    from nearhit.valkey.async_connection import Connection
     from nearhit.valkey.async_endpoint import Endpoint
 
 _PATIENT_SECONDS: Final = 2.0
@@ -184,6 +185,8 @@ class AsyncSingle:
                 seconds = end - clock.now()
             if seconds <= 0:
                 raise BusyError("the time was over when the connection was free")
+        if connection.is_crowded(seconds):
+            raise BusyError(f"{connection.in_flight} exchanges are in flight, and the oldest waits for too long")
         try:
             return await connection.send(blob, wanted, seconds, heavy=heavy)
         except NoReply as error:

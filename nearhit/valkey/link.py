@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 from redis.exceptions import RedisError
 
-from nearhit.errors import StoreUnavailableError
+from nearhit.errors import BusyError, StoreUnavailableError
 from nearhit.valkey.cluster import ClusterLink
 from nearhit.valkey.connection_pool import ConnectionPool
 from nearhit.valkey.connector import Connector
@@ -55,10 +55,10 @@ class PoolLink:
             raise StoreUnavailableError("no time is left")
         if self._pid != os.getpid():  # a forked child must not share its parent's sockets
             self._sockets, self._pid = self._none_yet(), os.getpid()
-        sockets, blob = self._sockets, pack(commands)
+        sockets, blob, waited = self._sockets, pack(commands), 0.0
         try:
             connection = sockets.take(deadline)
-            used = connection.used
+            used, waited = connection.used, timeout_seconds - (deadline - time.monotonic())
             try:
                 return _talk(sockets, connection, blob, len(commands), deadline)
             except TimeoutError:
@@ -69,7 +69,7 @@ class PoolLink:
             sockets.weed()
             return _talk(sockets, sockets.take(deadline), blob, len(commands), deadline)
         except TimeoutError as error:
-            raise StoreUnavailableError(f"no reply within {timeout_seconds:.3f} s") from error
+            raise _too_late(timeout_seconds, waited) from error
         except (RedisError, OSError) as error:
             raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
 
@@ -82,6 +82,13 @@ class PoolLink:
 
     def _none_yet(self) -> ConnectionPool:
         return ConnectionPool(self._connector, self._client.connection_pool.max_connections)
+
+
+def _too_late(seconds: float, waited: float) -> StoreUnavailableError:
+    """Return the error for a reply that did not come in time, most of which may have gone in waiting for others."""
+    if waited > seconds / 2:
+        return BusyError(f"no reply within {seconds:.3f} s, of which a connection came free after {waited:.3f} s")
+    return StoreUnavailableError(f"no reply within {seconds:.3f} s")
 
 
 def _talk(sockets: ConnectionPool, connection: OpenConnection, blob: bytes, count: int, deadline: float) -> list[Any]:

@@ -97,9 +97,12 @@ class OpenConnection:
         replies: list[Any] = []
         while len(replies) < count:
             left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("no time is left")
-            if limit - left > _SLACK_SECONDS:
+            if left <= 0:  # what came while this thread had to wait for other threads came in time
+                if limit <= 0:
+                    raise TimeoutError("no time is left")
+                sock.settimeout(_SLACK_SECONDS)
+                limit = 0.0
+            elif limit - left > _SLACK_SECONDS:
                 sock.settimeout(left)
                 limit = left
             data = sock.recv(size)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ from nearhit_worker.stack import free_port, wait_until
 
 from nearhit import BusyError, StoreUnavailableError
 from nearhit.valkey.link import PoolLink, link_to
+from nearhit.valkey.open_connection import OpenConnection
+from nearhit.valkey.packed_command import pack
 from nearhit.valkey.resolver import Resolver
 from nearhit.valkey.server import Server
 from tests.support.delay import Delay
@@ -115,6 +119,36 @@ def test_a_wrong_password_is_said_and_never_shown(plain_server: ValkeyServer) ->
     assert "AuthenticationError" in str(failed)
     assert "s3cret" not in repr(failed)
     link.close()
+
+
+def test_a_deadline_that_was_spent_waiting_for_a_connection_is_not_held_against_the_server(
+    plain_server: ValkeyServer,
+) -> None:
+    link = link_to(server_at(plain_server.port, max_connections=1))
+    assert outcome(link, 5) == b"PONG"
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(outcome, link, 5, (("BLPOP", "nothing:here", 0.4),))
+        with plain_server.client() as client:
+            wait_until(lambda: b"cmd=blpop" in client.execute_command("CLIENT", "LIST"), 5, "the connection is in use")
+        waited = outcome(link, 0.5, (("BLPOP", "nothing:here", 5),))
+        assert first.result(5) is None
+    assert isinstance(waited, BusyError)
+    at_once = outcome(link, 0.2, (("BLPOP", "nothing:here", 5),))
+    assert isinstance(at_once, StoreUnavailableError)
+    assert not isinstance(at_once, BusyError)
+    link.close()
+
+
+def test_a_reply_that_came_in_time_is_taken_by_a_thread_that_comes_late(plain_server: ValkeyServer) -> None:
+    connection = OpenConnection(socket.create_connection(("127.0.0.1", plain_server.port)))
+    deadline = time.monotonic() + 0.05
+    connection.send(pack(PING), deadline)
+    wait_until(lambda: not connection.is_quiet() and time.monotonic() > deadline, 5, "the reply is there, and too late")
+    assert connection.read(1, deadline) == [b"PONG"]
+    connection.send(pack((("BLPOP", "nothing:here", 5),)), time.monotonic() + 1)
+    with pytest.raises(TimeoutError):
+        connection.read(1, deadline)
+    connection.close()
 
 
 def test_a_name_server_that_hangs_holds_no_caller(plain_server: ValkeyServer) -> None:

@@ -152,8 +152,11 @@ def test_a_lack_of_free_connections_is_counted_and_opens_no_breaker(kind: str) -
 def test_a_step_without_time_left_is_refused_and_not_held_against_its_part(kind: str) -> None:
     runs = Runs(kind, lambda: [[1.0]])
     for _ in range(5):
-        with pytest.raises(EmbedderUnavailableError, match="deadline"):
+        with pytest.raises(BusyError, match="deadline has passed before embed"):
             runs.run(embed("a"), 0.0)
+        with pytest.raises(BusyError, match="deadline has passed before store"):
+            runs.run(send(), 0.0)
+    assert runs.count("nearhit_breaker_open", part="store") == 0
     assert runs.run(embed("a")).tolist() == [[1.0]]
 
 

@@ -10,6 +10,7 @@ import pytest
 from nearhit_worker.stack import ValkeyServer
 
 from nearhit import Settings
+from tests.conftest import MODULE
 from tests.support.faces import Face
 
 if TYPE_CHECKING:
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[ValkeyServer]:
-    """A server that a test may stop, freeze and kill."""
-    with ValkeyServer(tmp_path / "own", durable=True) as server:
+def own_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ValkeyServer]:
+    """A server that a test may stop, freeze and kill; one for the engine that a test names by its parameter."""
+    module = MODULE if getattr(request, "param", "local") == "valkey-search" else ""
+    if not module and hasattr(request, "param") and request.param != "local":
+        pytest.skip("no search module: set NEARHIT_TEST_SEARCH_MODULE to the path of libsearch.so")
+    with ValkeyServer(tmp_path / "own", durable=True, module=module) as server:
         yield server
         if server.child is not None and server.child.running:
             os.kill(server.child.process.pid, signal.SIGCONT)

@@ -98,7 +98,12 @@ def test_the_variables_of_the_file_are_those_of_the_example() -> None:
     used = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
     offered = set(re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert used == offered
-    assert ".env" in (ROOT / ".gitignore").read_text().splitlines()
+    assert {".env", "providers.env"} <= set((ROOT / ".gitignore").read_text().splitlines())
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_keys_of_providers_reach_our_services(name: str) -> None:
+    assert SERVICES[name]["env_file"] == [{"path": "providers.env", "required": False}]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -136,7 +141,7 @@ def test_the_demo_runs_only_when_asked_for() -> None:
 
 def test_the_cache_may_evict_and_the_log_may_not_and_both_have_headroom() -> None:
     cache, broker = SERVICES["cache"], SERVICES["broker"]
-    options = [dict(zip(one["command"][1::2], one["command"][2::2], strict=True)) for one in (cache, broker)]
+    options = [dict(zip(one["command"][2::2], one["command"][3::2], strict=True)) for one in (cache, broker)]
     assert options[0]["--maxmemory-policy"] == "volatile-lru"
     assert options[0]["--appendonly"] == "no"
     assert options[1]["--maxmemory-policy"] == "noeviction"

@@ -18,15 +18,11 @@ from nearhit.judge.resolve import judge_for
 from nearhit.settings import JUDGES, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from nearhit.evaluation.embedded import Embed
     from nearhit.evaluation.rows import PairRow
     from nearhit.flow.ports import Judgement, PairJudge
-
-    Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 _SECONDS = 60.0
 _SAMPLE = 500

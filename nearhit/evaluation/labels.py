@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nearhit.errors import ConfigError, ContractError, JudgeUnavailableError, UnavailableError
-from nearhit.evaluation.rows import PairRow, pair_of, read_pairs
+from nearhit.evaluation.rows import PairRow, read_pairs, row_of
 from nearhit.flow.ports import Judgement, Sameness
 from nearhit.resilience.backoff import Backoff
 from nearhit.resilience.deadline import BoundedCalls
@@ -68,7 +68,7 @@ class Labels:
         }
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        self._rows[(one.prompt, one.candidate, *one.whose)] = pair_of(row, str(self._path), len(self._rows) + 1)
+        self._rows[(one.prompt, one.candidate, *one.whose)] = row_of(PairRow, row, self._path, len(self._rows) + 1)
 
 
 @dataclass(frozen=True, slots=True)

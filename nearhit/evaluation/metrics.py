@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nearhit.domain.intervals import Share, share
-from nearhit.errors import ConfigError
+from nearhit.evaluation.embedded import Embed, Embedded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from nearhit.domain.hit_policy import GuardPort
     from nearhit.evaluation.rows import PairRow
-
-    Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +106,9 @@ class PairsReport:
 
 
 def pair_similarities(rows: Sequence[PairRow], embed: Embed) -> NDArray[np.float32]:
-    """Return the similarity of each pair; every distinct text is embedded once.
-
-    Args:
-        rows: the pairs.
-        embed: texts to ``(n, dim) float32, unit rows``.
-    """
-    texts = list(dict.fromkeys(text for row in rows for text in (row.prompt, row.candidate)))
-    vectors = embed(texts)
-    if len(vectors) != len(texts):
-        raise ConfigError(f"the embedder gave {len(vectors)} vectors for {len(texts)} texts")
-    place = {text: number for number, text in enumerate(texts)}
-    left = vectors[[place[row.prompt] for row in rows]]
-    right = vectors[[place[row.candidate] for row in rows]]
+    """Return the similarity of each pair; every distinct text is embedded once."""
+    embedded = Embedded((text for row in rows for text in (row.prompt, row.candidate)), embed)
+    left, right = (embedded.vectors(getattr(row, name) for row in rows) for name in ("prompt", "candidate"))
     similarities: NDArray[np.float32] = np.einsum("ij,ij->i", left, right)
     return similarities
 

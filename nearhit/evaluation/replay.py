@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nearhit.domain.intervals import Share, share
-from nearhit.errors import ConfigError
+from nearhit.evaluation.embedded import Embed, Embedded, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
     from nearhit.domain.hit_policy import GuardPort
     from nearhit.evaluation.rows import StreamRow
-
-    Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +82,8 @@ class Replay:
     def __init__(self, rows: Sequence[StreamRow], embed: Embed, *, neighbours: int = 4) -> None:
         self._rows = rows
         self._neighbours = neighbours
-        texts = list(dict.fromkeys(row.prompt for row in rows))
-        self._place = {text: number for number, text in enumerate(texts)}
-        self._vectors = embed(texts)
-        if len(self._vectors) != len(texts):
-            raise ConfigError(f"the embedder gave {len(self._vectors)} vectors for {len(texts)} texts")
-        self._rulings: dict[tuple[int, int, int], bool] = {}
+        self._vectors = Embedded((row.prompt for row in rows), embed).vectors(row.prompt for row in rows)
+        self._rulings: dict[tuple[int, str, str], bool] = {}
 
     def run(self, threshold: float, guard: GuardPort | None = None) -> ReplayReport:
         """Return what the stream meets at ``threshold``, starting with an empty cache."""
@@ -100,60 +92,33 @@ class Replay:
         known: set[str] = set()
         exact = semantic = false = refused = 0
         by_source: dict[str, tuple[int, int]] = {}
-        for row in self._rows:
+        for row, vector in zip(self._rows, self._vectors, strict=True):
             if row.prompt in known:
                 exact += 1
                 continue
-            vector = self._vectors[self._place[row.prompt]]
-            found, passed_over = self._nearest(row, vector, cached[: len(entries)], entries, threshold, guard)
-            refused += passed_over
-            if found is not None:  # as in the product, a hit stores nothing
+            near = cached[: len(entries)] @ vector
+            for number in nearest(near, self._neighbours):
+                found = entries[number]
+                if near[number] < threshold:
+                    continue
+                if guard is not None and not self._accepts(guard, row.prompt, found.prompt, float(near[number])):
+                    refused += 1
+                    continue
+                semantic += 1  # as in the product, a hit stores nothing
                 wrong = found.cluster != row.cluster
-                semantic += 1
                 false += wrong
                 hits, misses = by_source.get(row.source, (0, 0))
                 by_source[row.source] = (hits + 1, misses + wrong)
+                break
             else:
                 known.add(row.prompt)
                 cached[len(entries)] = vector
                 entries.append(row)
-        return ReplayReport(
-            threshold,
-            guard is not None,
-            len(self._rows),
-            exact,
-            semantic,
-            false,
-            refused,
-            dict(sorted(by_source.items())),
-        )
+        counts = (len(self._rows), exact, semantic, false, refused)
+        return ReplayReport(threshold, guard is not None, *counts, dict(sorted(by_source.items())))
 
-    def _nearest(
-        self,
-        row: StreamRow,
-        vector: NDArray[np.float32],
-        cached: NDArray[np.float32],
-        entries: Sequence[StreamRow],
-        threshold: float,
-        guard: GuardPort | None,
-    ) -> tuple[StreamRow | None, int]:
-        """Return the nearest entry that passes, and how many the guard refused before it."""
-        if not len(cached):
-            return None, 0
-        near = cached @ vector
-        some = min(self._neighbours, len(near))
-        best = np.argpartition(-near, some - 1)[:some]
-        refused = 0
-        for number in best[np.argsort(-near[best], kind="stable")]:
-            if near[number] < threshold:
-                break
-            entry = entries[number]
-            if guard is None:
-                return entry, refused
-            key = (id(guard), self._place[row.prompt], self._place[entry.prompt])
-            if key not in self._rulings:
-                self._rulings[key] = guard.judge(row.prompt, entry.prompt, float(near[number])).accepted
-            if self._rulings[key]:
-                return entry, refused
-            refused += 1
-        return None, refused
+    def _accepts(self, guard: GuardPort, prompt: str, candidate: str, similarity: float) -> bool:
+        key = (id(guard), prompt, candidate)
+        if key not in self._rulings:
+            self._rulings[key] = guard.judge(prompt, candidate, similarity).accepted
+        return self._rulings[key]

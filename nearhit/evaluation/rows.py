@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from msgspec import Meta, Struct, ValidationError, convert
 
 from nearhit.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+R = TypeVar("R", bound=Struct)
 RowFormat = Literal["pairs", "stream"]
+Text = Annotated[str, Meta(min_length=1)]
 
 
-@dataclass(frozen=True, slots=True)
-class PairRow:
-    """Would the answer to ``candidate`` be right for ``prompt``?"""
+class PairRow(Struct, frozen=True):
+    """Would the answer to ``candidate`` be right for ``prompt``?
 
-    prompt: str
-    candidate: str
+    Attributes:
+        prompt: the question that is asked.
+        candidate: the one whose answer is in the cache.
+        same: whether its answer is right.
+        kind: of the pair, for rates by kind.
+        source: where it comes from, for rates by source.
+        tenant: whose it is.
+        scope: whose it is: an object as lookups take it, here as JSON with sorted keys.
+        namespace: whose it is.
+        judge: who gave the label, where that was no person.
+    """
+
+    prompt: Text
+    candidate: Text
     same: bool
     kind: str = ""
     source: str = ""
@@ -36,12 +50,11 @@ class PairRow:
         return self.tenant, self.namespace, self.scope
 
 
-@dataclass(frozen=True, slots=True)
-class StreamRow:
+class StreamRow(Struct, frozen=True):
     """One question of a stream in time order; questions of one ``cluster`` share their answer."""
 
-    prompt: str
-    cluster: str
+    prompt: Text
+    cluster: Text
     source: str = ""
 
 
@@ -61,46 +74,31 @@ def format_of(path: str | Path) -> RowFormat:
 
 
 def read_pairs(path: str | Path) -> list[PairRow]:
-    """Return the rows of a file of pairs: ``prompt``, ``candidate``, ``same``; maybe ``kind``, ``source``, whose.
-
-    Whose they are, ``tenant`` and ``namespace`` (texts) and ``scope`` (an object as lookups take it, kept as JSON
-    with sorted keys) may say; ``judge``, who gave the label where it was no person.
-
-    Raises:
-        ConfigError: the file cannot be read, or a row is wrong; the message names the line and the field.
-    """
-    name = str(path)
-    return [pair_of(row, name, line) for line, row in objects(path)]
-
-
-def pair_of(row: dict[str, Any], path: str, line: int) -> PairRow:
-    """Return the labelled pair that a row is.
-
-    Raises:
-        ConfigError: the row is wrong; the message names the file, the line and the field.
-    """
-    return PairRow(
-        text_of(row, "prompt", path, line),
-        text_of(row, "candidate", path, line),
-        _truth(row, "same", path, line),
-        scope=scope_of(row, path, line),
-        **{name: label_of(row, name, path, line) for name in ("kind", "source", "tenant", "namespace", "judge")},
-    )
+    """Return the rows of a file of pairs; raises as ``row_of`` and ``objects`` do."""
+    return [row_of(PairRow, row, path, line) for line, row in objects(path)]
 
 
 def read_stream(path: str | Path) -> list[StreamRow]:
-    """Return the rows of a stream, in its order: ``prompt``, ``cluster``, and maybe ``source``.
+    """Return the rows of a stream, in its order; raises as ``row_of`` and ``objects`` do."""
+    return [row_of(StreamRow, row, path, line) for line, row in objects(path)]
+
+
+def row_of(kind: type[R], row: dict[str, Any], path: str | Path, line: int) -> R:
+    """Return a row as ``kind``; fields that it does not have are passed over.
 
     Raises:
-        ConfigError: the file cannot be read, or a row is wrong; the message names the line and the field.
+        ConfigError: a field is missing or wrong; the message names the file, the line and the field.
     """
-    name = str(path)
-    return [
-        StreamRow(
-            text_of(row, "prompt", name, line), text_of(row, "cluster", name, line), label_of(row, "source", name, line)
-        )
-        for line, row in objects(path)
-    ]
+    scope = row.get("scope")
+    if scope is not None and not isinstance(scope, dict):
+        raise ConfigError(f"{path} line {line}: field 'scope' must be an object, not {scope!r}")
+    text = "" if scope is None else json.dumps(scope, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return convert({**row, "scope": text}, kind)
+    except ValidationError as error:
+        why, _, field = str(error).rstrip("`").rpartition("`")
+        why = why.removesuffix(" - at ").replace("`", "")
+        raise ConfigError(f"{path} line {line}: field {field.removeprefix('$.')!r}: {why}") from error
 
 
 def objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -126,37 +124,4 @@ def objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 yield number, row
     except (OSError, EOFError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else None
-        raise ConfigError(f"{path}: {why or f'cannot be read as JSON lines: {error}'}") from error
-
-
-def text_of(row: dict[str, Any], field: str, path: str, line: int) -> str:
-    """Return a field that must be a text; raises ``ConfigError``, which names the line, where it is none."""
-    value = row.get(field)
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{path} line {line}: field {field!r} must be a text that is not empty, not {value!r}")
-    return value
-
-
-def label_of(row: dict[str, Any], field: str, path: str, line: int) -> str:
-    """Return a field that may be a text, empty where it is not there; raises as ``text_of`` does."""
-    value = row.get(field, "")
-    if not isinstance(value, str):
-        raise ConfigError(f"{path} line {line}: field {field!r} must be a text, not {value!r}")
-    return value
-
-
-def scope_of(row: dict[str, Any], path: str, line: int) -> str:
-    """Return the field ``scope`` as JSON with sorted keys, empty where it is not there; raises as ``text_of`` does."""
-    value = row.get("scope")
-    if value is None:
-        return ""
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path} line {line}: field 'scope' must be an object, not {value!r}")
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _truth(row: dict[str, Any], field: str, path: str, line: int) -> bool:
-    value = row.get(field)
-    if not isinstance(value, bool):
-        raise ConfigError(f"{path} line {line}: field {field!r} must be true or false, not {value!r}")
-    return value
+        raise ConfigError(f"{path} cannot be read: {why or error}") from error

@@ -6,23 +6,32 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from msgspec import Struct
 
 from nearhit.errors import ConfigError
-from nearhit.evaluation.rows import label_of, objects, scope_of, text_of
+from nearhit.evaluation.embedded import Embed, Embedded, nearest
+from nearhit.evaluation.rows import Text, objects, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from nearhit.domain.hit_policy import GuardPort
 
-    Embed = Callable[[Sequence[str]], NDArray[np.float32]]
-
 _BLOCK = 64
 _KEPT = ("kind", "source", "tenant", "namespace", "scope")
+
+
+class _Row(Struct):
+    """A row of a file of traffic."""
+
+    prompt: Text
+    candidate: Text = ""
+    kind: str = ""
+    source: str = ""
+    tenant: str = ""
+    namespace: str = ""
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +82,18 @@ def read_traffic(path: str | Path) -> Traffic:
     Raises:
         ConfigError: the file cannot be read or is empty, or a row is wrong or labelled; the message names the line.
     """
-    name = str(path)
     traffic = Traffic([], [])
     for line, row in objects(path):
         if "same" in row:
-            raise ConfigError(f"{name} line {line} is labelled already: calibrate it without a judge")
-        prompt, labels = text_of(row, "prompt", name, line), {at: row[at] for at in _KEPT if row.get(at)}
-        _, _, tenant, namespace = (label_of(row, at, name, line) for at in _KEPT[:-1])
-        whose = (tenant, namespace, scope_of(row, name, line))
-        if "candidate" in row:
-            traffic.pairs.append(Candidate(prompt, text_of(row, "candidate", name, line), whose, labels))
+            raise ConfigError(f"{path} line {line} is labelled already: calibrate it without a judge")
+        one = row_of(_Row, row, path, line)
+        whose, labels = (one.tenant, one.namespace, one.scope), {at: row[at] for at in _KEPT if row.get(at)}
+        if one.candidate:
+            traffic.pairs.append(Candidate(one.prompt, one.candidate, whose, labels))
         else:
-            traffic.questions.append(TrafficQuestion(prompt, whose, labels))
+            traffic.questions.append(TrafficQuestion(one.prompt, whose, labels))
     if bool(traffic.pairs) == bool(traffic.questions):
-        raise ConfigError(f"{name} must hold questions, or pairs with 'candidate', and not both or neither")
+        raise ConfigError(f"{path} must hold questions, or pairs with 'candidate', and not both or neither")
     return traffic
 
 
@@ -114,20 +121,22 @@ def nearest_pairs(
     groups: dict[tuple[str, ...], dict[str, TrafficQuestion]] = {}
     for one in questions:
         groups.setdefault(one.whose, {}).setdefault(one.prompt, one)
-    texts = list(dict.fromkeys(one.prompt for one in questions))
-    vectors = embed(texts)
-    place = {text: at for at, text in enumerate(texts)}
+    embedded = Embedded((one.prompt for one in questions), embed)
     found: list[Candidate] = []
     for group in groups.values():
         own = list(group.values())
-        rows = vectors[[place[one.prompt] for one in own]]
-        for at, best in _nearest(rows, neighbours, floor):
-            one = own[at]
-            for number, similarity in best:
-                near = own[number].prompt
-                if guard is None or guard.judge(one.prompt, near, similarity).accepted:
-                    found.append(Candidate(one.prompt, near, one.whose, one.labels))
-                    break
+        rows = embedded.vectors(group)
+        for start in range(0, len(own), _BLOCK):
+            products = rows[start : start + _BLOCK] @ rows[: start + _BLOCK].T
+            for at, one in enumerate(own[start : start + _BLOCK], start):
+                before = products[at - start, :at]
+                for number in nearest(before, neighbours):
+                    near = own[number].prompt
+                    if before[number] >= floor and (
+                        guard is None or guard.judge(one.prompt, near, float(before[number])).accepted
+                    ):
+                        found.append(Candidate(one.prompt, near, one.whose, one.labels))
+                        break
     return found
 
 
@@ -142,16 +151,3 @@ def sample(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
         return blake2b(texts.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
     return sorted(candidates, key=drawn)[:most]
-
-
-def _nearest(rows: NDArray[np.float32], neighbours: int, floor: float) -> Iterator[tuple[int, list[tuple[int, float]]]]:
-    """Yield each row's number with the nearest rows before it, nearest first."""
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
-        products = block @ rows[: start + len(block)].T
-        for at in range(max(1, start), start + len(block)):
-            before = products[at - start, :at]
-            some = min(neighbours, at)
-            best = np.argpartition(-before, some - 1)[:some]
-            best = best[np.argsort(-before[best], kind="stable")]
-            yield at, [(int(one), float(before[one])) for one in best if before[one] >= floor]

@@ -74,7 +74,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
         (["invalidate", "--tenant", ""], "nearhit: --tenant must be text, not ''"),
         (["export", "--to", "backup.csv"], "--to backup.csv: export writes .jsonl or .parquet, not .csv"),
         (["stats", "--namespce", "x"], "nearhit stats: No such option '--namespce'"),
-        (["evaluate", "no.jsonl"], "nearhit: no.jsonl: No such file or directory\n"),
+        (["evaluate", "no.jsonl"], "nearhit: no.jsonl cannot be read: No such file or directory\n"),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr_and_code_2(
@@ -93,7 +93,7 @@ def test_a_mistake_is_one_line_on_stderr_and_code_2(
         (["lookup", "--json"], 2, "the following arguments are required: TEXT (see nearhit lookup --help)"),
         (["lookup", "x", "--threshold", "2", "--json"], 2, "threshold must be a similarity"),
         (["stats", "--json", "--url", "valkey://127.0.0.1:1"], 3, "127.0.0.1:1 does not answer"),
-        (["evaluate", "no.jsonl", "--json"], 2, "no.jsonl: No such file or directory"),
+        (["evaluate", "no.jsonl", "--json"], 2, "no.jsonl cannot be read: No such file or directory"),
     ],
 )
 def test_with_json_an_error_is_a_document_and_a_line_on_stderr(

@@ -170,7 +170,8 @@ BATCHES = Row(
         ),
         lines(
             "Texts in an embedding call",
-            "Mean by side: read is the lookup itself, one text; write is the worker's batch.",
+            "Mean by side: read is lookups, whose texts go together when they ask at the same time; write is "
+            "the worker's batch.",
             Query(
                 f"sum by (side) (rate(nearhit_embed_texts_total{{{N}}}{RATE})) "
                 f"/ sum by (side) (rate(nearhit_embed_calls_total{{{N}}}{RATE}) > 0)",

@@ -9,6 +9,7 @@ from nearhit.domain import hit_policy
 from nearhit.domain.question import read_question
 from nearhit.domain.sight import sight_of
 from nearhit.embedding.deadline_embedder import DeadlineEmbedder
+from nearhit.embedding.joined_embedder import JoinedEmbedder
 from nearhit.embedding.resolve import embedder_for
 from nearhit.embedding.vector_cache import VectorCache
 from nearhit.errors import ConfigError
@@ -102,7 +103,7 @@ def assemble(
         from nearhit.guard import Guard  # noqa: PLC0415 - its weights are read only where a guard is wanted
 
         guard = Guard()
-    embedder = within_deadline(embedder) if embedder is not None else embedder_for(settings.model)
+    embedder = JoinedEmbedder(within_deadline(embedder) if embedder is not None else embedder_for(settings.model))
     metrics = metrics or Metrics(namespace=settings.namespace)
     metrics.describe("client", model=embedder.name, engine=settings.engine, threshold=settings.threshold)
     judging = _judging(settings, judge, metrics)

@@ -12,6 +12,7 @@ NearhitError
     ├── StoreUnavailableError     the cache server or the broker does not answer
     │   └── BusyError             no connection is free yet; the server has not failed
     ├── EmbedderUnavailableError  the embedder does not answer, or not in time
+    │   └── EmbedderBusyError     no embedding call is free yet; the embedder has not failed
     ├── JudgeUnavailableError     the second stage does not answer, or not in time
     └── IndexLostError            the index is gone; a writer makes it again
 """
@@ -72,6 +73,10 @@ class BusyError(StoreUnavailableError):
 
 class EmbedderUnavailableError(UnavailableError):
     """The embedder does not answer, or not within the deadline."""
+
+
+class EmbedderBusyError(EmbedderUnavailableError):
+    """As many embedding calls were under way as may be, and none ended within the deadline; no breaker counts it."""
 
 
 class JudgeUnavailableError(UnavailableError):

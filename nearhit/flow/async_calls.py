@@ -1,18 +1,16 @@
-"""Async calls: how an event loop tells the time and calls embedders, judges and code that blocks."""
+"""Async calls: how an event loop tells the time and asks a judge about many pairs and runs code that blocks."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
-from nearhit.errors import EmbedderUnavailableError, NearhitError
 from nearhit.resilience.background import off_loop
 from nearhit.resilience.loop_clock import LoopClocks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from nearhit.flow.ports import Embedder, Embeddings
     from nearhit.resilience.loop_clock import LoopClock
 
 T = TypeVar("T")
@@ -32,18 +30,6 @@ class AsyncCalls:
     def clock(self) -> LoopClock:
         """Return the clock of the running loop; time that the loop was late is not counted."""
         return self._clocks.running()
-
-    async def embed(self, embedder: Embedder, texts: tuple[str, ...], seconds: float) -> Embeddings:
-        """Return what an embedder gives; one that takes longer than it may is cancelled."""
-        try:
-            async with self.clock().timeout(seconds) as limit:
-                return await embedder.embed_async(texts, seconds)
-        except NearhitError:
-            raise
-        except Exception as error:
-            if limit.expired():
-                raise EmbedderUnavailableError(f"the embedder gave nothing within {seconds:.3f} s") from error
-            raise
 
     async def each(self, work: Callable[[T], Awaitable[R]], items: Sequence[T], at_once: int) -> list[R]:
         """Return what ``work`` returns for each item, in order, with some of them at a time."""

@@ -86,7 +86,7 @@ class AsyncRunner:
 
     Args:
         link: the way to the server.
-        embedder: embeds texts.
+        embedder: embeds texts, and keeps its time limit by itself.
         gate: breakers and counts.
         judge: who is asked by flows of a cache with a second stage.
     """
@@ -142,7 +142,7 @@ class AsyncRunner:
 
     async def _embed(self, texts: tuple[str, ...], remaining: float) -> Embeddings:
         try:
-            made = await self._calls.embed(self._embedder, texts, remaining)
+            made = await self._embedder.embed_async(texts, remaining)
             return replace(made, vectors=checked_rows(made.vectors, len(texts)))
         except NearhitError:
             raise

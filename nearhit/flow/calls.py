@@ -1,4 +1,4 @@
-"""Calls: how a blocking runner tells the time and calls embedders and judges."""
+"""Calls: how a blocking runner tells the time and asks a judge about many pairs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from nearhit.flow.ports import Embedder, Embeddings
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,10 +33,6 @@ class Calls:
         return self
 
     def __exit__(self, *_: object) -> None: ...
-
-    def embed(self, embedder: Embedder, texts: tuple[str, ...], seconds: float) -> Embeddings:
-        """Return what an embedder gives, which keeps its time limit by itself."""
-        return embedder.embed(texts, seconds)
 
     def each(self, work: Callable[[T], R], items: Sequence[T], at_once: int) -> list[R]:
         """Return what ``work`` returns for each item, in order, with some of them at a time."""

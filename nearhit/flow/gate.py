@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nearhit.errors import (
     BusyError,
     ContractError,
+    EmbedderBusyError,
     EmbedderUnavailableError,
     JudgeUnavailableError,
     StoreUnavailableError,
@@ -78,7 +79,7 @@ class Gate:
         breaker.succeeded()
 
     def failed(self, step: Step, error: UnavailableError | ContractError, began: float | None = None) -> None:
-        """Count a failure; one of availability counts against the breaker, a lack of connections does not.
+        """Count a failure; one of availability counts against the breaker, a lack of connections or calls does not.
 
         Args:
             step: what failed.
@@ -87,7 +88,7 @@ class Gate:
         """
         part = _part(step)
         self._metrics.count_error(_stage(step), error)
-        if isinstance(error, BusyError):
+        if isinstance(error, BusyError | EmbedderBusyError):
             return
         if isinstance(error, UnavailableError) or part == "judge":  # one that only talks nonsense costs time, too
             self._breakers[part].failed(began)
@@ -99,8 +100,8 @@ class Gate:
         self._metrics.loop_lag.observe(seconds)
 
     def embedded(self, made: Embeddings) -> None:
-        """Count an embedding call."""
-        self._metrics.count_embedding(self._side, len(made.vectors), made.tokens, made.cost_dollars)
+        """Count an answer, and the embedding call that gave it unless another answer counts it."""
+        self._metrics.count_embedding(self._side, made.calls, len(made.vectors), made.tokens, made.cost_dollars)
 
     def compared(self, step: Compare, answers: list[Said]) -> list[Said]:
         """Count what a judge said and return it; one answer among errors shows that the judge is there."""

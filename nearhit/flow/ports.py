@@ -23,15 +23,17 @@ class Embeddings:
         vectors: ``(n, dim) float32, unit rows``, in the order of the texts.
         tokens: tokens that the provider counted; 0 where it does not say.
         cost_dollars: price of the call in US dollars; 0.0 where it is unknown.
+        calls: calls that this answer counts; 0 where it shared one that another answer counts.
     """
 
     vectors: NDArray[np.float32]
     tokens: int = 0
     cost_dollars: float = 0.0
+    calls: int = 1
 
 
 class Embedder(Protocol):
-    """Turns texts into unit vectors.
+    """Turns texts into unit vectors; texts of lookups that ask at the same time come in one call.
 
     It may say besides how much of a text it reads, with ``sight(text) -> Sight``; of one that does not, a cautious
     assumption is made (``nearhit.embedding.sight``). Texts that differ in what was not read share no answer.

@@ -15,6 +15,7 @@ from nearhit.errors import (
     BusyError,
     ConfigError,
     ContractError,
+    EmbedderBusyError,
     EmbedderUnavailableError,
     EntryError,
     IndexLostError,
@@ -212,10 +213,12 @@ def _reason(error: NearhitError) -> MissReason:
         return MissReason.MISCONFIGURED
     if isinstance(error, IndexLostError):
         return MissReason.INDEX_LOST
+    if isinstance(error, BusyError | EmbedderBusyError):
+        return MissReason.BUSY
     if isinstance(error, EmbedderUnavailableError):
         return MissReason.EMBEDDER_UNAVAILABLE
     if isinstance(error, StoreUnavailableError):
-        return MissReason.BUSY if isinstance(error, BusyError) else MissReason.UNAVAILABLE
+        return MissReason.UNAVAILABLE
     if isinstance(error, UnavailableError):
         return MissReason.WARMING
     return MissReason.EMBEDDER_REFUSED

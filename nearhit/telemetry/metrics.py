@@ -204,7 +204,9 @@ class Metrics:
         self.batch = self._histogram("batch_fills", "Fills in a batch.", BATCH_BUCKETS, ("lane",), worker=LANES)
         self.lag = self._histogram("lag_seconds", "From fill to searchable.", LAG_BUCKETS, ("lane",), worker=LANES)
         self.embed_calls = self._counter("embed_calls_total", "Embedding calls.", ("side",))
-        self.embed_texts = self._counter("embed_texts_total", "Texts embedded.", ("side",))
+        self.embed_texts = self._counter(
+            "embed_texts_total", "Texts embedded, as often as they were asked for.", ("side",)
+        )
         self.embed_tokens = self._counter("embed_tokens_total", "Tokens embedded, as the provider counts.", ("side",))
         self.embed_dollars = self._counter("embed_dollars_total", "Dollars spent on embedding.", ("side",))
         self.flights = self._counter("flights_total", "Misses of get_or_create by who asked the model.", ("outcome",))
@@ -308,9 +310,9 @@ class Metrics:
             self._refreshed_at = now
             self.series.before_scrape.run()
 
-    def count_embedding(self, side: str, texts: int, tokens: int, dollars: float) -> None:
-        """Count an embedding call; ``side`` is ``read``, ``write`` or ``bulk``."""
-        self.embed_calls[side].inc()
+    def count_embedding(self, side: str, calls: int, texts: int, tokens: int, dollars: float) -> None:
+        """Count embedded texts and the calls they took; ``side`` is ``read``, ``write`` or ``bulk``."""
+        self.embed_calls[side].inc(calls)
         self.embed_texts[side].inc(texts)
         if tokens:
             self.embed_tokens[side].inc(tokens)

@@ -1,0 +1,229 @@
+"""Call queue: which texts that callers wait for go together in which embedding call."""
+
+from __future__ import annotations
+
+import contextvars
+import math
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+
+from nearhit.errors import ConfigError, ContractError, UnavailableError
+from nearhit.flow.ports import Embeddings
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable, Sequence
+    from concurrent.futures import Future
+
+Said = Embeddings | Exception
+A = TypeVar("A", bound="asyncio.Future[Said] | Future[Said]")
+
+_PARTS = 8
+"""A refused call is sent again in so many parts: of 64 texts, one of them bad, 56 have their vectors one call later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large embedding calls are, and how many are under way at once.
+
+    Attributes:
+        calls: under way at once; further callers wait for one of them to end.
+        full_calls: under way at once where a full call waits, or parts of a refused one: to wait would join no more.
+        texts: in one call, unless a caller brings more.
+        characters: in one call, likewise.
+        spread: share the texts that wait out over all calls that may begin, instead of making as few as possible.
+    """
+
+    calls: int
+    full_calls: int
+    texts: int
+    characters: int = 200_000
+    spread: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Request(Generic[A]):
+    """Texts that one or more callers wait for.
+
+    Attributes:
+        texts: to embed.
+        answer: takes what they got: vectors, or an error.
+        context: of the caller who came first, for tracing.
+        seconds: the longest time that any of them gives it.
+        waiting: how many callers wait.
+        call: that it goes with, once that has begun.
+        counted: somebody has taken the answer with what it cost.
+    """
+
+    texts: tuple[str, ...]
+    answer: A
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    seconds: float = 0.0
+    waiting: int = 0
+    call: Call[A] | None = None
+    counted: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Call(Generic[A]):
+    """Requests that go together.
+
+    Attributes:
+        requests: in the order in which they came.
+        task: that makes the call, in an event loop.
+    """
+
+    requests: list[Request[A]]
+    task: asyncio.Task[Embeddings] | None = None
+
+    @property
+    def context(self) -> contextvars.Context:
+        """A copy of the context of the caller who came first."""
+        return self.requests[0].context.copy()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All their texts."""
+        return tuple(text for request in self.requests for text in request.texts)
+
+    @property
+    def seconds(self) -> float:
+        """The longest time that any caller gives it."""
+        return max(request.seconds for request in self.requests)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody waits for it."""
+        return any(request.waiting for request in self.requests)
+
+
+class CallQueue(Generic[A]):
+    """Joins callers: who asks for the same texts shares a request, requests that wait go together in the next call.
+
+    Does nothing by itself and is not thread-safe: its owner makes the calls that ``begin`` gives, and says how they
+    ended.
+
+    Args:
+        limits: of calls.
+        answer: makes what a caller waits for.
+    """
+
+    def __init__(self, limits: Limits, answer: Callable[[], A]) -> None:
+        self._limits = limits
+        self._answer = answer
+        self._known: dict[tuple[str, ...], Request[A]] = {}  # waiting or under way
+        self._waiting: dict[tuple[str, ...], Request[A]] = {}
+        self._again: deque[list[Request[A]]] = deque()
+        self._running = 0
+
+    def ask(self, texts: tuple[str, ...], seconds: float) -> Request[A]:
+        """Return the request for ``texts``, with one caller more who gives it ``seconds``."""
+        request = self._known.get(texts)
+        if request is None:
+            request = self._known[texts] = self._waiting[texts] = Request(texts, self._answer())
+        request.waiting += 1
+        request.seconds = max(request.seconds, seconds)
+        return request
+
+    def leave(self, request: Request[A]) -> Said | None:
+        """Return the answer, if it is there, for a caller who no longer waits.
+
+        The first one's carries what the call cost. What nobody waits for is not sent any more.
+        """
+        request.waiting -= 1
+        if not request.waiting and request.call is None:
+            self._waiting.pop(request.texts, None)
+            self.forget([request])
+        said = request.answer.result() if request.answer.done() else None
+        if isinstance(said, Embeddings) and request.counted:
+            return _uncounted(said)
+        request.counted = said is not None
+        return said
+
+    def forget(self, requests: Iterable[Request[A]]) -> None:
+        """Let nobody else share these requests."""
+        for request in requests:
+            if self._known.get(request.texts) is request:
+                del self._known[request.texts]
+
+    def begin(self) -> list[Call[A]]:
+        """Return the calls to make now."""
+        begun = []
+        while self._running < self._most() and (requests := self._next()):
+            begun.append(Call(requests))
+            for request in requests:
+                request.call = begun[-1]
+            self._running += 1
+        return begun
+
+    def ended(self, call: Call[A], said: Said) -> None:
+        """Give every request its answer, or have the requests of a refused call sent again in parts.
+
+        Not to answer is a matter of the embedder, and so is a wrong setting: then all of them have failed. Anything
+        else may be the fault of one text, and the other callers must not suffer for it.
+        """
+        self._running -= 1
+        requests, call.requests = call.requests, []  # a request knows its call: no cycle is left for the collector
+        answers = _shares(requests, said)
+        refused = isinstance(answers[0], Exception) and not isinstance(answers[0], UnavailableError | ConfigError)
+        if refused and len(requests) > 1:
+            size = math.ceil(len(requests) / _PARTS)
+            self._again += [requests[at : at + size] for at in range(0, len(requests), size)]
+            return
+        self.forget(requests)
+        for request, answer in zip(requests, answers, strict=True):
+            request.answer.set_result(answer)
+
+    def _most(self) -> int:
+        full = self._again or len(self._waiting) >= self._limits.texts
+        return self._limits.full_calls if full else self._limits.calls
+
+    def _next(self) -> list[Request[A]]:
+        while self._again:
+            part = self._again.popleft()
+            awaited = [request for request in part if request.waiting]
+            self.forget(request for request in part if not request.waiting)
+            if awaited:
+                return awaited
+        most = self._limits.texts
+        if self._limits.spread:
+            most = min(most, math.ceil(len(self._waiting) / (self._limits.calls - self._running)))
+        taken: list[Request[A]] = []
+        texts = characters = 0
+        for request in self._waiting.values():
+            texts += len(request.texts)
+            characters += sum(map(len, request.texts))
+            if taken and (texts > most or characters > self._limits.characters):
+                break
+            taken.append(request)
+        for request in taken:
+            del self._waiting[request.texts]
+        return taken
+
+
+def _shares(requests: Sequence[Request[A]], said: Said) -> list[Said]:
+    """Return what each request gets of a call's answer; the first that is waited for carries what the call cost."""
+    if isinstance(said, Exception) or len(requests) == 1:
+        return [said] * len(requests)
+    count = sum(len(request.texts) for request in requests)
+    try:
+        rows = np.asarray(said.vectors)
+    except Exception as error:  # noqa: BLE001 - a caller's own embedder may give anything
+        return [error] * len(requests)
+    if rows.ndim != 2 or len(rows) != count:
+        return [ContractError(f"the embedder gave an array of shape {rows.shape} for {count} texts")] * len(requests)
+    payer = next((request for request in requests if request.waiting), None)
+    shares: list[Said] = []
+    start = 0
+    for request in requests:
+        own = replace(said, vectors=rows[start : start + len(request.texts)])
+        shares.append(own if request is payer else _uncounted(own))
+        start += len(request.texts)
+    return shares
+
+
+def _uncounted(made: Embeddings) -> Embeddings:
+    return Embeddings(made.vectors, calls=0)

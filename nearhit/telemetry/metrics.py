@@ -16,6 +16,7 @@ import itertools
 import math
 import time
 import weakref
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -108,8 +109,8 @@ class Metrics:
         return expose(self.registry, accept)
 
     def describe(self, role: str, *, model: str, engine: str, threshold: float) -> None:
-        """Say what this process is: ``client`` or ``worker``, and what it is set to."""
-        self._info[role, model[:100], engine].set(1)
+        """Say what this process is: ``client`` or ``worker``, and what it is set to; Nearhit's version goes along."""
+        self._info[role, model[:100], engine, version("nearhit")].set(1)
         if role == "worker":
             for series, keys in self._of_workers:
                 series.start(keys)
@@ -263,7 +264,7 @@ class Metrics:
         self._false_budget = self._gauge("false_hit_budget", "Share of semantic hits that may be false.")
 
     def _processes(self) -> None:
-        labels = ("role", "model", "engine")
+        labels = ("role", "model", "engine", "version")
         self._info = self._gauge("info", "1 for every kind of process, and what it is set to.", labels, "livemax")
         self.worker_live = self._gauge("worker_live", "1 while the worker makes progress.")
         self.worker_ready = self._gauge("worker_ready", "1 while the worker reaches everything that it needs.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
@@ -117,7 +119,14 @@ def test_similarity_has_the_same_equal_buckets_at_every_threshold_which_is_a_ser
     equal = [str(round(0.5 + 0.01 * step, 2)) for step in range(51)]
     assert bounds == {outcome: [*equal, "+Inf"] for outcome in ("hit", "miss", "refused")}
     assert value(metrics, "threshold") == threshold
-    assert value(metrics, "info", role="client", model="hash/64", engine="auto") == 1
+
+
+@pytest.mark.parametrize("role", ["client", "worker"])
+def test_a_process_says_what_it_is_and_of_which_version(role: str) -> None:
+    metrics = Metrics()
+    metrics.describe(role, model="hash/64", engine="auto", threshold=0.9)
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    assert value(metrics, "info", role=role, model="hash/64", engine="auto", version=project["version"]) == 1
 
 
 def test_the_applications_own_registry_holds_our_series_beside_its_own() -> None:

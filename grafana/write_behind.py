@@ -17,7 +17,7 @@ DEPTH = f"sum(max by (namespace, lane) {known(f'nearhit_log_depth{{{F}}}')})"
 RETRYING = f"max by (namespace, lane) {known(f'nearhit_log_retrying{{{F}}}')}"
 STREAMS = f'sum(redis_stream_length{{{BROKER},stream=~"nearhit:.($namespace).:log:(interactive|bulk)"}})'
 WAITING = f'sum(redis_key_size{{{BROKER},key=~"nearhit:.($namespace).:retry:(interactive|bulk)"}})'
-DEAD = f"sum(increase(nearhit_dead_letters_total{{{F}}}[$__range]))"
+DEAD = f'sum(increase(nearhit_dead_letters_total{{reason!="expired",{F}}}[$__range]))'
 
 NOW = Row(
     "Now",
@@ -83,7 +83,8 @@ NOW = Row(
         ),
         stat(
             "Dead letters",
-            "Fills given up over the time shown. None is said only while a worker reports.",
+            "Fills given up over the time shown, but for those that expired in the log, which are only counted. None "
+            "is said only while a worker reports.",
             f"{DEAD} > 0 or {DEAD} and on () {LIVE}",
             steps=((0, GREEN), (1, ORANGE)),
             width=3,
@@ -213,7 +214,8 @@ FAILURES = Row(
         ),
         lines(
             "Dead letters by reason",
-            "Fills that can never be stored, or were tried too often. They can be listed and replayed.",
+            "Fills that can never be stored, or were tried too often. They can be listed and replayed. expired: their "
+            "time to live ended in the log; of those nothing is kept.",
             Query(f"sum by (reason) (increase(nearhit_dead_letters_total{{{F}}}{RATE}))", "{{reason}}"),
             runbook="dead-letters",
         ),

@@ -189,6 +189,6 @@ def no_immortal_keys(request: pytest.FixtureRequest, namespace: str) -> Iterator
 def is_bookkeeping(key: str, namespace: str) -> bool:
     """Return whether a key may live for ever: the fill log, what embedders there are, and Celery's own."""
     ours = rf"nearhit:{namespace}[\w.-]*:(embedders|[0-9a-f]+:generation)"
-    logs = rf"nearhit:\{{{namespace}[\w.-]*\}}:(thresholds|dead|log:\w+|(retry|late):\w+)"
+    logs = rf"nearhit:\{{{namespace}[\w.-]*\}}:(thresholds|dead|expired|log:\w+|(retry|late):\w+)"
     celerys = rf"(_kombu\.binding\w*\.)?nearhit-{namespace}[\w.-]*"
     return re.fullmatch(f"{ours}|{logs}|{celerys}", key) is not None

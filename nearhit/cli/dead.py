@@ -38,7 +38,8 @@ def run(arguments: Arguments, screen: Screen) -> int:
     """List, show, replay or drop dead letters: fills that were given up, each with its reason.
 
     list shows them in a line each, show with question and answer; replay puts them back onto the queue; drop removes
-    them for good. Exit code 1 when an ID is not there.
+    them for good. Fills whose time to live ended on the queue are only counted; stats says how many. Exit code 1 when
+    an ID is not there.
     """
     settings = options.settings_of(arguments, threshold_matters=False)
     if arguments.action != "list" and not (arguments.ids or arguments.reason or arguments.all):

@@ -142,6 +142,11 @@ class Servers:
         reply = self.log("XLEN", self.keys.dead)
         return reply if isinstance(reply, int) else 0
 
+    def expired(self) -> int:
+        """Return how many fills ended in the log with their time to live."""
+        reply = self.log("GET", self.keys.expired)
+        return int(reply) if isinstance(reply, bytes) and reply.isdigit() else 0
+
     def consumers(self, lane: str) -> dict[str, dict[str, int]]:
         """Return the workers that have met a lane, with ``idle`` (milliseconds since they looked) and ``pending``."""
         reply = self.log("XINFO", "CONSUMERS", self.keys.log(lane), fill_log.GROUP)

@@ -67,6 +67,7 @@ def collected(servers: Servers) -> dict[str, Any]:
             "address": servers.log.server.label,
             "lanes": {lane: servers.lane(lane) for lane in LANES},
             "dead_letters": servers.dead(),
+            "expired": servers.expired(),
         },
         "workers": [{"name": name, "idle_seconds": round(seconds, 2)} for name, seconds in workers.items()],
     }
@@ -133,7 +134,8 @@ def show(found: dict[str, Any], screen: Screen) -> None:
         age = f", oldest {depth['oldest_seconds']:g} s" if depth["oldest_seconds"] is not None else ""
         text = f"{counted(depth['fills'], 'fill')}, {depth['in_work']} in work"
         rows.append((f"log {lane}", f"{text}, {depth['retrying']} waiting for a retry{age}"))
-    rows.append(("dead letters", str(log["dead_letters"])))
+    expired = counted(log["expired"], "fill")
+    rows.append(("dead letters", f"{log['dead_letters']}, and {expired} expired in the log"))
     seen = [f"{one['name']} (looked {one['idle_seconds']:g} s ago)" for one in found["workers"]]
     rows.append(("workers", ", ".join(seen) or "none seen"))
     screen.pairs(rows, indent=0)

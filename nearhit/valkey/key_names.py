@@ -51,6 +51,11 @@ class LogKeys:
         return f"nearhit:{{{self.namespace}}}:dead"
 
     @property
+    def expired(self) -> str:
+        """How many fills ended in the log, since their time to live was over; nothing else is kept of them."""
+        return f"nearhit:{{{self.namespace}}}:expired"
+
+    @property
     def thresholds(self) -> str:
         """The thresholds that were set while processes run, by whom they concern."""
         return f"nearhit:{{{self.namespace}}}:thresholds"

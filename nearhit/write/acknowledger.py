@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nearhit.write import fill_log
@@ -68,6 +68,12 @@ class Acknowledger:
         """Take fills out of the log."""
         self._runner.run(fill_log.ack(self._keys, lane, rows), self._limits.store_seconds)
 
+    def expire(self, rows: Sequence[Logged], lane: str) -> None:
+        """Take fills out of the log whose time to live ended there; they are counted, and not kept."""
+        if rows:
+            self._runner.run(fill_log.expire(self._keys, lane, rows), self._limits.store_seconds)
+            self._metrics.dead_letters["expired"].inc(len(rows))
+
     def poisonous(self, row: Logged, lane: str) -> bool:
         """Return whether too many workers fell silent with this fill; it is then dead-lettered."""
         if row.deliveries <= self._limits.max_deliveries:
@@ -94,6 +100,8 @@ class Acknowledger:
 
     def dead_letter(self, row: Logged, lane: str, reason: str, why: object) -> None:
         """Move a fill to the dead-letter log, count it, and say so; the log line holds neither prompt nor answer."""
+        if reason == "undecodable":
+            row = replace(row, blob=row.blob[: fill_log.MAX_UNREADABLE_BYTES])
         flow = fill_log.dead_letter(self._keys, lane, row, reason, str(why))
         if self._runner.run(flow, self._limits.store_seconds):
             self._metrics.dead_letters[reason].inc()

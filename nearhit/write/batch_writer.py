@@ -78,7 +78,7 @@ class BatchWriter:
         return self._store(works, lane, space)
 
     def _open(self, rows: Sequence[Logged], lane: str) -> list[Work]:
-        works = []
+        works, expired = [], []
         now_us = time.time_ns() // 1000
         for row in rows:
             if self._acknowledger.poisonous(row, lane):
@@ -94,10 +94,10 @@ class BatchWriter:
             if not fill.response:
                 self._acknowledger.dead_letter(row, lane, "undecodable", "the fill has no answer")
             elif fill.created_us + fill.ttl_ms * 1000 <= now_us:
-                text = f"its time to live of {fill.ttl_ms} ms ended in the queue"
-                self._acknowledger.dead_letter(row, lane, "expired", text)
+                expired.append(row)
             else:
                 works.append(Work(row, fill))
+        self._acknowledger.expire(expired, lane)
         return works
 
     def _with_vectors(self, works: list[Work], lane: str, space: Space) -> list[Work]:

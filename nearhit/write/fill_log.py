@@ -31,6 +31,9 @@ WAKE_MS = 1_000
 MAX_DEAD = 100_000
 """Dead letters kept; the oldest go first, and ``nearhit_dead_letters_total`` has counted them."""
 
+MAX_UNREADABLE_BYTES = 65_536
+"""How much of a message that is no fill its dead letter keeps: its beginning tells the sender, and none is replayed."""
+
 _DIGITS = 16
 """Digits of the largest count: those of ``entry.MAX_WHOLE``."""
 
@@ -172,6 +175,13 @@ def ack(keys: LogKeys, lane: str, rows: Sequence[Logged]) -> Flow[None]:
         ids = tuple(row.id for row in rows)
         log = keys.log(lane)
         yield from _transaction((("XACK", log, GROUP, *ids), ("XDEL", log, *ids), ("ZREM", keys.late(lane), *ids)))
+
+
+def expire(keys: LogKeys, lane: str, rows: Sequence[Logged]) -> Flow[None]:
+    """Take fills out of the log whose time to live ended there, and count them; no answer of them is kept."""
+    if rows:
+        yield from ack(keys, lane, rows)
+        yield from ask(("INCRBY", keys.expired, len(rows)))
 
 
 def exchange(keys: LogKeys, lane: str, row: Logged, kept: Kept) -> Flow[int]:

@@ -65,9 +65,6 @@ LAG_BEHIND_SECONDS = 30.0
 WORK_LANES = (*LANES, refresh_queue.LANE, verification.LANE)
 """The lanes that a worker empties: those of fills, and those of refreshes and verifications."""
 
-MAX_REFUSED_BYTES = 65_536
-"""How much of a message that is no fill its dead letter keeps."""
-
 IN_PROCESS_BULK_BATCH = 16
 """Bulk fills in a batch where the model runs in this process: a user's fill waits for no more than these."""
 
@@ -181,7 +178,7 @@ class Runtime:
         Raises:
             StoreUnavailableError: the log's server does not take it.
         """
-        letter = [(raw[:MAX_REFUSED_BYTES], reason, detail)]
+        letter = [(raw[: fill_log.MAX_UNREADABLE_BYTES], reason, detail)]
         self.log.run(fill_log.take_in(self.keys, [], letter, time.time_ns() // 1_000_000), _SECONDS)
         self.metrics.dead_letters[reason].inc()
 

@@ -9,6 +9,7 @@ import msgpack
 import pytest
 
 from nearhit import SemanticCache
+from nearhit.cli.program import main
 from nearhit.errors import ConfigError, StoreUnavailableError
 from nearhit.flow.steps import ReplyError
 from nearhit.testing import HashEmbedder
@@ -39,7 +40,6 @@ def test_what_can_never_be_stored_is_a_dead_letter_at_once(
     blobs = {
         "undecodable": [b"\xc1 no msgpack", b"", msgpack.packb({**good, "v": 2}), msgpack.packb({**good, "p": 7})],
         "bad_vector": [msgpack.packb({**good, "x": b"\0" * 4 * 63}), msgpack.packb({**good, "x": b"\0" * 4 * 64})],
-        "expired": [msgpack.packb({**good, "c": 1, "l": 1})],
     }
     every = [blob for some in blobs.values() for blob in some] + [msgpack.packb(good)]
     run(server, fill_log.accept(runtime.keys, "interactive", every, 1))
@@ -47,6 +47,26 @@ def test_what_can_never_be_stored_is_a_dead_letter_at_once(
     reasons = [letter.reason for letter in letters(server, made.namespace)]
     assert sorted(reasons) == sorted(reason for reason, some in blobs.items() for _ in some)
     assert prompts_in(server, made.namespace) == {"p": "a"}
+
+
+def test_fills_that_expired_in_the_log_are_counted_and_leave_no_letter(
+    settings: Callable[..., Settings], server: ValkeyServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = settings()
+    runtime = hashed(made)
+    space = runtime.space()
+    good = {"v": 1, "s": "0" * 32, "t": "", "p": "p", "r": b'"a"', "c": time.time_ns() // 1000, "l": 60_000}
+    good |= {"f": 60_000, "e": space.keys.embedder, "x": b"", "u": None, "a": b""}
+    late = [msgpack.packb({**good, "p": f"p{number}", "c": 1, "l": 1}) for number in range(300)]
+    run(server, fill_log.accept(runtime.keys, "interactive", [*late, b"no fill" * 100_000, msgpack.packb(good)], 1))
+    runtime.tick("interactive")
+    found = [(letter.reason, len(letter.blob)) for letter in letters(server, made.namespace)]
+    assert found == [("undecodable", 65_536)]
+    assert prompts_in(server, made.namespace) == {"p": "a"}
+    labels = {"namespace": made.namespace, "reason": "expired"}
+    assert runtime.metrics.registry.get_sample_value("nearhit_dead_letters_total", labels) == 300
+    assert main(["stats", "--url", server.url, "--namespace", made.namespace]) == 0
+    assert "1, and 300 fills expired in the log" in capsys.readouterr().out
 
 
 def test_dead_letters_are_replayed_once_or_dropped(settings: Callable[..., Settings], server: ValkeyServer) -> None:

@@ -20,7 +20,7 @@ def test_the_names_on_the_servers_are_these() -> None:
         "nearhit:shop:0123456789ab:generation",
     )
     assert (log.log("bulk"), log.retry("bulk")) == ("nearhit:{shop}:log:bulk", "nearhit:{shop}:retry:bulk")
-    assert log.late("bulk") == "nearhit:{shop}:late:bulk"
+    assert (log.late("bulk"), log.expired) == ("nearhit:{shop}:late:bulk", "nearhit:{shop}:expired")
     assert (log.wake("bulk"), log.dead) == ("nearhit:{shop}:wake:bulk", "nearhit:{shop}:dead")
     assert key_names.embedders("shop") == "nearhit:shop:embedders"
 

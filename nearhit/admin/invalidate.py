@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
@@ -24,7 +24,7 @@ from nearhit.valkey.key_names import CacheKeys, check_namespace
 from nearhit.write.upsert import remove
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 TASK_INVALIDATE = "nearhit.invalidate"
 PAGE_SECONDS = 10.0
@@ -96,25 +96,45 @@ class Selection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Invalidated:
+class Paged:
+    """How far work has come that goes through all entries page by page.
+
+    Attributes:
+        cursor: of the next page; empty when all entries were visited.
+    """
+
+    cursor: str = field(default=keyspace.START, kw_only=True)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all entries were visited."""
+        return not self.cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidated(Paged):
     """Progress of an invalidation.
 
     Attributes:
         matched: entries that were selected.
         removed: entries that were there and are gone; 0 in a dry run.
         queued: a worker does it; nothing is counted here.
-        cursor: of the next page; empty when it has finished.
     """
 
     matched: int = 0
     removed: int = 0
     queued: bool = False
-    cursor: str = "0"
 
-    @property
-    def finished(self) -> bool:
-        """Whether all entries were visited."""
-        return not self.cursor
+
+_MUST_BE: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "tenant": ("text", lambda value: isinstance(value, str) and value),
+    "embedder": ("a fingerprint of 12 hex digits", lambda value: isinstance(value, str) and _EMBEDDER.fullmatch(value)),
+    "older_than_seconds": ("0 or more", lambda value: type(value) in {int, float} and 0 <= value < 1e10),
+}
+
+_BY = {"prompt": "entry", "scope": "scope", "tenant": "tenant", "older_than_seconds": "age"}
+_BY |= {"embedder": "embedder", "everything": "namespace"}
+"""What each option asks for, the narrowest first."""
 
 
 def select(which: Mapping[str, Any]) -> Selection:
@@ -130,23 +150,23 @@ def select(which: Mapping[str, Any]) -> Selection:
     given = {name: value for name, value in which.items() if value is not None and value is not False}
     if not given:
         raise ConfigError("invalidate needs prompt, scope, tenant, older_than_seconds, embedder or everything=True")
-    who = Scope.of(given.get("scope"))
+    for name, (what, holds) in _MUST_BE.items():
+        if name in given and not holds(given[name]):
+            raise ConfigError(f"{name} must be {what}, not {given[name]!r}")
     text, context = "", ""
     if "prompt" in given:
         question = read_prompt(given["prompt"])
         if isinstance(question, Bypass):
             raise ContractError(f"the prompt cannot be cached: {question.value}")
         text, context = entry.prompt_digest(question.text), question.context
-    order = ("prompt", "scope", "tenant", "older_than_seconds", "embedder", "everything")
-    first = next(name for name in order if name in given)
-    names = {"prompt": "entry", "older_than_seconds": "age", "everything": "namespace"}
+    age = given.get("older_than_seconds")
     return Selection(
-        by=names.get(first, first),
-        scope=scope_digest(who, context) if "scope" in given or "prompt" in given else "",
+        by=next(by for name, by in _BY.items() if name in given),
+        scope=scope_digest(Scope.of(given.get("scope")), context) if "scope" in given or text else "",
         text=text,
-        tenant=tenant_digest(_text(given, "tenant")) if "tenant" in given else "",
-        before_us=_before_us(given["older_than_seconds"]) if "older_than_seconds" in given else 0,
-        embedder=_fingerprint(given["embedder"]) if "embedder" in given else "",
+        tenant=tenant_digest(given.get("tenant", "")),
+        before_us=0 if age is None else time.time_ns() // 1_000 - round(age * 1e6),
+        embedder=given.get("embedder", ""),
     )
 
 
@@ -160,7 +180,7 @@ def sweep(namespace: str, which: Selection, done: Invalidated, *, dry_run: bool 
     """
     check_namespace(namespace)
     cursor, keys = yield from _page(namespace, which, done.cursor)
-    names = yield from _narrow(keys, which)
+    names = (yield from _narrow(keys, which)) if which.tenant or which.before_us else keys
     removed = 0
     if not dry_run:
         for embedder, group in groupby(sorted(names), key=lambda name: name.split(":")[2]):
@@ -184,35 +204,14 @@ def _page(namespace: str, which: Selection, cursor: str) -> Flow[tuple[str, list
 
 def _narrow(keys: list[str], which: Selection) -> Flow[list[str]]:
     """Return the keys whose entries are of the tenant and old enough."""
-    if not keys or not (which.tenant or which.before_us):
-        return keys
-    replies = yield Send(tuple(("HMGET", key, entry.TENANT, entry.CREATED) for key in keys), "invalidate")
+    commands = tuple(("HMGET", key, entry.TENANT, entry.CREATED) for key in keys)
+    replies = (yield Send(commands, "invalidate")) if commands else []
     kept = []
     for key, reply in zip(keys, replies, strict=True):
         if isinstance(reply, ReplyError) or reply[1] is None:
             continue  # not an entry, or gone meanwhile
         created = int(reply[1]) if reply[1].isdigit() else 0
-        if which.tenant and (reply[0] or b"").decode() != which.tenant:
-            continue
-        if not which.before_us or created < which.before_us:
+        of_tenant = not which.tenant or reply[0] == which.tenant.encode()
+        if of_tenant and (not which.before_us or created < which.before_us):
             kept.append(key)
     return kept
-
-
-def _text(given: Mapping[str, Any], name: str) -> str:
-    value = given[name]
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{name} must be text, not {value!r}")
-    return value
-
-
-def _before_us(seconds: Any) -> int:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e10:
-        raise ConfigError(f"older_than_seconds must be 0 or more, not {seconds!r}")
-    return time.time_ns() // 1_000 - round(seconds * 1e6)
-
-
-def _fingerprint(value: Any) -> str:
-    if not isinstance(value, str) or not _EMBEDDER.fullmatch(value):
-        raise ConfigError(f"embedder must be a fingerprint of 12 hex digits, not {value!r}")
-    return value

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from contextlib import closing
-from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from nearhit.embedding import fingerprint
-from nearhit.flow.steps import accepted
+from nearhit.embedding import registry
+from nearhit.flow.runner import run_sends
+from nearhit.flow.steps import ask
 from nearhit.index.litellm_layout import keys_of
-from nearhit.index.local.changes import changed
-from nearhit.valkey import key_names, keyspace
+from nearhit.valkey import keyspace
 from nearhit.valkey.link import link_for
+from nearhit.write.upsert import remove
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from nearhit.flow.ports import Link
-    from nearhit.flow.steps import Command
+    from nearhit.flow.steps import Flow
     from nearhit.settings import Settings
     from nearhit.valkey.key_names import CacheKeys
+
+    Run = Callable[[Flow[Any]], Any]
 
 _BATCH = 500
 _SECONDS = 5.0
@@ -35,8 +35,12 @@ def remove_all(settings: Settings) -> int:
     Raises:
         StoreUnavailableError: the server does not answer.
     """
-    with closing(link_for(settings.server().client())) as link:
-        return sum(_remove(link, keys, _names(link, keys)) for keys in _spaces(link, settings))
+
+    def pages(run: Run, keys: CacheKeys) -> Iterator[list[str]]:
+        for page in keyspace.pages(lambda command: run(ask(command)), keyspace.under(keys.prefix), _BATCH):
+            yield [name.decode() for name in page]
+
+    return _remove(settings, pages)
 
 
 def remove_questions(settings: Settings, questions: Iterable[str]) -> int:
@@ -50,29 +54,19 @@ def remove_questions(settings: Settings, questions: Iterable[str]) -> int:
         StoreUnavailableError: the server does not answer.
     """
     ends = list(questions)
+    parts = [ends[at : at + _BATCH] for at in range(0, len(ends), _BATCH)]
+    return _remove(settings, lambda _, keys: ([keys.prefix + end for end in part] for part in parts))
+
+
+def _remove(settings: Settings, pages: Callable[[Run, CacheKeys], Iterator[list[str]]]) -> int:
+    """Remove the entries that ``pages`` names for each embedder that the namespace knows; return how many."""
     with closing(link_for(settings.server().client())) as link:
-        return sum(_remove(link, keys, (keys.prefix + end for end in ends)) for keys in _spaces(link, settings))
 
+        def run(flow: Flow[Any]) -> Any:
+            return run_sends(flow, link, _SECONDS)
 
-def _spaces(link: Link, settings: Settings) -> list[CacheKeys]:
-    records = map(fingerprint.decode_probe, _one(link, ("HVALS", key_names.embedders(settings.namespace))))
-    ids = [fingerprint.fingerprint_of(one.model, one.probe).id for one in records]
-    return [keys_of(settings.namespace, one, settings.shared_index) for one in ids]
-
-
-def _names(link: Link, keys: CacheKeys) -> Iterator[str]:
-    for page in keyspace.pages(partial(_one, link), keyspace.under(keys.prefix), _BATCH):
-        yield from (name.decode() for name in page)
-
-
-def _remove(link: Link, keys: CacheKeys, names: Iterable[str]) -> int:
-    removed, left = 0, iter(names)
-    while some := list(islice(left, _BATCH)):
-        commands: list[Command] = [("UNLINK", name) for name in some]
-        replies = link.send([*commands, *(changed(keys, name) for name in some)], _SECONDS)
-        removed += sum(accepted(reply, "the server refuses") for reply in replies[: len(some)])
-    return removed
-
-
-def _one(link: Link, command: Command) -> Any:
-    return accepted(link.send([command], _SECONDS)[0], "the server refuses")
+        removed = 0
+        for known in run(registry.registered(settings.namespace)):
+            keys = keys_of(settings.namespace, known.id, settings.shared_index)
+            removed += sum(run(remove(names, keys)) for names in pages(run, keys))
+        return removed

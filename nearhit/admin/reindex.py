@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from nearhit.admin.invalidate import Invalidated, Selection, sweep
+from nearhit.admin.invalidate import Invalidated, Paged, Selection, sweep
 from nearhit.domain import entry, fill_message
 from nearhit.domain.entry import Entry
 from nearhit.embedding import registry
@@ -46,45 +46,31 @@ _CHUNK_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class ReindexProgress:
+class ReindexProgress(Paged):
     """Progress of a run.
 
     Attributes:
         queued: entries put onto the queue, by this run and by those that it takes up.
         unreadable: entries that cannot be read, and are left behind.
-        cursor: of the next page; empty when all entries were visited.
         resumed: an interrupted run was taken up.
     """
 
     queued: int = 0
     unreadable: int = 0
-    cursor: str = "0"
     resumed: bool = False
-
-    @property
-    def finished(self) -> bool:
-        """Whether all entries were visited."""
-        return not self.cursor
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Paged):
     """What of the old index is in the new one.
 
     Attributes:
         living: entries of the old embedder.
         missing: those without an entry in the new one, or with an older answer there.
-        cursor: of the next page; empty when all were visited.
     """
 
     living: int = 0
     missing: int = 0
-    cursor: str = "0"
-
-    @property
-    def finished(self) -> bool:
-        """Whether all entries were visited."""
-        return not self.cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,70 +90,56 @@ class ReindexOutcome:
     dropped: int
 
 
+@dataclass(frozen=True, slots=True)
 class Reindex:
     """Takes the entries of one old embedder over. Safe to run twice, at once, or after it was interrupted.
 
-    Args:
+    Attributes:
         cache: runs flows against the cache server.
         log: runs flows against the log's server.
         log_keys: names of the log.
         engine: the index of the embedder in use.
         keys: names of the embedder in use.
-        old: fingerprint of the embedder that was in use before.
+        old: names of the embedder that was in use before.
     """
 
-    def __init__(
-        self, cache: Runner, log: Runner, log_keys: LogKeys, engine: Engine, keys: CacheKeys, old: str
-    ) -> None:
-        self._cache = cache
-        self._log = log
-        self._log_keys = log_keys
-        self._engine = engine
-        self._keys = keys
-        self._old = CacheKeys(keys.namespace, old)
+    cache: Runner
+    log: Runner
+    log_keys: LogKeys
+    engine: Engine
+    keys: CacheKeys
+    old: CacheKeys
 
     def begin(self) -> ReindexProgress:
-        """Return where to continue: at the start, or where an interrupted run has ended.
-
-        Raises:
-            StoreUnavailableError: the server does not answer.
-        """
-        return self._cache.run(_begin(self._old), PAGE_SECONDS)
+        """Return where to continue: at the start, or where an interrupted run has ended."""
+        return self.cache.run(saved_progress(self.old), PAGE_SECONDS)
 
     def queue_page(self, done: ReindexProgress) -> ReindexProgress:
-        """Put one page of entries onto the queue, write the checkpoint, and return how far it has come.
-
-        Raises:
-            StoreUnavailableError: a server does not answer; the page is done again by the next run.
-        """
-        cursor, fills, unreadable = self._cache.run(_read_page(self._old, done.cursor), PAGE_SECONDS)
+        """Put one page of entries onto the queue, write the checkpoint, and return how far it has come."""
+        cursor, fills, unreadable = self.cache.run(read_page(self.old, done.cursor), PAGE_SECONDS)
         now_ms = time.time_ns() // 1_000_000
-        for chunk in _chunks(fills):
-            self._log.run(fill_log.accept(self._log_keys, "bulk", chunk, now_ms), PAGE_SECONDS)
+        for chunk in chunks(fills):
+            self.log.run(fill_log.accept(self.log_keys, "bulk", chunk, now_ms), PAGE_SECONDS)
         ahead = replace(done, queued=done.queued + len(fills), unreadable=done.unreadable + unreadable, cursor=cursor)
-        self._cache.run(_checkpoint(self._old, ahead), PAGE_SECONDS)
+        self.cache.run(save_progress(self.old, ahead), PAGE_SECONDS)
         return ahead
 
     def waiting(self) -> int:
         """Return how many fills the bulk lane holds; a run waits while they are more than ``MAX_QUEUED``."""
-        return self._log.run(fill_log.depth(self._log_keys, "bulk"), PAGE_SECONDS).fills
+        return self.log.run(fill_log.depth(self.log_keys, "bulk"), PAGE_SECONDS).fills
 
     def compare(self) -> Compared:
-        """Return what of the old index is in the new one; reads all entries of the old one.
-
-        Raises:
-            StoreUnavailableError: the server does not answer.
-        """
+        """Return what of the old index is in the new one; reads all entries of the old one."""
         done = Compared()
         while not done.finished:
-            done = self._cache.run(_compare_page(self._old, self._keys, done), PAGE_SECONDS)
+            done = self.cache.run(compare_page(self.old, self.keys, done), PAGE_SECONDS)
         return done
 
     def searchable(self) -> bool:
         """Return whether the new index has all of its entries, as far as the server says."""
-        if not isinstance(self._engine, ValkeySearchEngine):
+        if not isinstance(self.engine, ValkeySearchEngine):
             return True  # replicas follow by themselves
-        seen = self._cache.run(survey(self._keys, self._engine.generation), PAGE_SECONDS)
+        seen = self.cache.run(survey(self.keys, self.engine.generation), PAGE_SECONDS)
         new = seen.generations.get(seen.current)
         if new is None:
             return not seen.listed
@@ -210,17 +182,13 @@ class Reindex:
         return ReindexOutcome(done, compared, whole, dropped)
 
     def drop(self) -> int:
-        """Drop the old index and its entries; return how many entries went. Readers of the new one notice nothing.
-
-        Raises:
-            StoreUnavailableError: the server does not answer; the next run ends what this one began.
-        """
-        self._cache.run(_drop_indexes(self._old), PAGE_SECONDS)
-        which = Selection(by="embedder", embedder=self._old.embedder)
+        """Drop the old index and its entries; return how many entries went. Readers of the new one notice nothing."""
+        self.cache.run(drop_indexes(self.old), PAGE_SECONDS)
+        which = Selection(by="embedder", embedder=self.old.embedder)
         done = Invalidated()
         while not done.finished:
-            done = self._cache.run(sweep(self._old.namespace, which, done), PAGE_SECONDS)
-        self._cache.run(_forget(self._old), PAGE_SECONDS)
+            done = self.cache.run(sweep(self.old.namespace, which, done), PAGE_SECONDS)
+        self.cache.run(forget(self.old), PAGE_SECONDS)
         return done.removed
 
 
@@ -230,23 +198,22 @@ def others(namespace: str, current: str) -> Flow[list[Registered]]:
     return [one for one in known if one.id != current]
 
 
-def _begin(old: CacheKeys) -> Flow[ReindexProgress]:
+def saved_progress(old: CacheKeys) -> Flow[ReindexProgress]:
+    """Return how far an interrupted run has come; a cursor says nothing to another server, or after its restart."""
     run_id = yield from _run_id()
     reply = yield from ask(("GET", old.reindexed))
-    if not isinstance(reply, bytes):
+    if not isinstance(reply, bytes) or reply.decode().split(" ")[0] != run_id:
         return ReindexProgress()
-    there, cursor, queued, unreadable = reply.decode().split(" ")
-    if there != run_id:
-        return ReindexProgress()  # a cursor says nothing to another server, or to the same one after a restart
-    return ReindexProgress(int(queued), int(unreadable), cursor, resumed=True)
+    _, cursor, queued, unreadable = reply.decode().split(" ")
+    return ReindexProgress(int(queued), int(unreadable), resumed=True, cursor=cursor)
 
 
-def _checkpoint(old: CacheKeys, done: ReindexProgress) -> Flow[None]:
+def save_progress(old: CacheKeys, done: ReindexProgress) -> Flow[None]:
+    """Write down how far a run has come; forget it where it has finished."""
     if done.finished:
         yield Send((("DEL", old.reindexed),))
         return
-    run_id = yield from _run_id()
-    value = f"{run_id} {done.cursor} {done.queued} {done.unreadable}"
+    value = f"{yield from _run_id()} {done.cursor} {done.queued} {done.unreadable}"
     yield Send((("SET", old.reindexed, value, "PX", CHECKPOINT_MS),))
 
 
@@ -254,68 +221,68 @@ def _run_id() -> Flow[str]:
     return server_info.run_id((yield from server_info.section("server"))) or "-"
 
 
-def _read_page(old: CacheKeys, cursor: str) -> Flow[tuple[str, list[bytes], int]]:
-    """Return the next cursor, the fills that write a page of entries anew, and how many entries cannot be read."""
+def read_page(old: CacheKeys, cursor: str) -> Flow[tuple[str, list[bytes], int]]:
+    """Return the next cursor, the fills that write a page of entries anew, and how many entries cannot be read.
+
+    The fills have no vector, and the entries' own times and ends.
+    """
     ahead, keys = yield from keyspace.page(keyspace.under(old.prefix), cursor, _PAGE, "reindex")
     found = yield from entry_reader.read(keys, "reindex")
-    now_ms = time.time_ns() // 1_000_000
-    fills = [fill_message.encode(_fill(one)) for one in found if isinstance(one, Entry) and one.expires_ms > now_ms]
+    now_ms, fills = time.time_ns() // 1_000_000, []
+    for one in found:
+        if isinstance(one, Entry) and one.expires_ms > now_ms:
+            created_ms = one.created_us // 1_000
+            fill = fill_message.Fill(
+                scope=one.scope,
+                tenant=one.tenant,
+                prompt=one.prompt,
+                response=one.response,
+                created_us=one.created_us,
+                ttl_ms=max(1, one.expires_ms - created_ms),
+                fresh_ms=max(1, one.fresh_until_ms - created_ms),
+                usage=one.usage,
+                refresh=one.refresh,
+            )
+            fills.append(fill_message.encode(fill))
     return ahead, fills, sum(isinstance(one, EntryError) for one in found)
 
 
-def _fill(one: Entry) -> fill_message.Fill:
-    """Return the fill that writes an entry anew as it is: without its vector, with its own time and end."""
-    created_ms = one.created_us // 1_000
-    return fill_message.Fill(
-        scope=one.scope,
-        tenant=one.tenant,
-        prompt=one.prompt,
-        response=one.response,
-        created_us=one.created_us,
-        ttl_ms=max(1, one.expires_ms - created_ms),
-        fresh_ms=max(1, one.fresh_until_ms - created_ms),
-        usage=one.usage,
-        refresh=one.refresh,
-    )
-
-
-def _compare_page(old: CacheKeys, new: CacheKeys, done: Compared) -> Flow[Compared]:
+def compare_page(old: CacheKeys, new: CacheKeys, done: Compared) -> Flow[Compared]:
+    """Compare a page of the old embedder's entries with the new one's and return how far it has come."""
     ahead, keys = yield from keyspace.page(keyspace.under(old.prefix), done.cursor, _PAGE, "reindex")
-    if not keys:
-        return replace(done, cursor=ahead)
     twins = [new.prefix + key.decode().removeprefix(old.prefix) for key in keys]
     commands = [("HGET", key, entry.CREATED) for pair in zip(keys, twins, strict=True) for key in pair]
-    replies: list[Any] = yield Send(tuple(commands), "reindex")
+    replies: list[Any] = (yield Send(tuple(commands), "reindex")) if commands else []
     living = missing = 0
     for was, now in zip(replies[::2], replies[1::2], strict=True):
         if isinstance(was, bytes):
             living += 1
             missing += not (isinstance(now, bytes) and int(now) >= int(was))
-    return Compared(done.living + living, done.missing + missing, ahead)
+    return Compared(done.living + living, done.missing + missing, cursor=ahead)
 
 
-def _drop_indexes(old: CacheKeys) -> Flow[None]:
+def drop_indexes(old: CacheKeys) -> Flow[None]:
+    """Drop every generation of an embedder's index."""
     listed = yield from ask(search_protocol.list_indexes())
     for generation in generations(old, listed):
         yield Send((search_protocol.drop_index(old.index(generation)),))
 
 
-def _forget(old: CacheKeys) -> Flow[None]:
+def forget(old: CacheKeys) -> Flow[None]:
+    """Take away what a namespace has of an embedder besides entries and index."""
     yield Send((("DEL", old.generation), ("DEL", old.changes), ("DEL", old.reindexed)))
     for known in (yield from registry.registered(old.namespace)):
         if known.id == old.embedder:
             yield from registry.forget(old.namespace, known)
 
 
-def _chunks(blobs: list[bytes]) -> Iterator[list[bytes]]:
+def chunks(blobs: list[bytes]) -> Iterator[list[bytes]]:
     """Split a page by size: its entries may hold a megabyte each."""
     chunk: list[bytes] = []
-    size = 0
     for blob in blobs:
-        if chunk and size + len(blob) > _CHUNK_BYTES:
+        if chunk and sum(map(len, chunk)) + len(blob) > _CHUNK_BYTES:
             yield chunk
-            chunk, size = [], 0
+            chunk = []
         chunk.append(blob)
-        size += len(blob)
     if chunk:
         yield chunk

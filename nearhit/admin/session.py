@@ -15,12 +15,10 @@ from nearhit.index.opening import open_space
 from nearhit.read.readiness import OPEN_SECONDS
 from nearhit.resilience.circuit_breaker import CircuitBreaker
 from nearhit.telemetry.metrics import Metrics
-from nearhit.valkey.key_names import LogKeys
+from nearhit.valkey.key_names import CacheKeys, LogKeys
 from nearhit.valkey.link import link_to
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from nearhit.embedding.registry import Registered
     from nearhit.index.space import Space
     from nearhit.settings import Settings
@@ -66,8 +64,8 @@ class Session:
 
     def reindex(self, old: str) -> Reindex:
         """Return what takes the entries of the embedder with the fingerprint ``old`` over."""
-        log_keys = LogKeys(self.settings.namespace)
-        return Reindex(self.cache, self.log, log_keys, self.space.engine, self.space.keys, old)
+        log_keys, old_keys = LogKeys(self.settings.namespace), CacheKeys(self.settings.namespace, old)
+        return Reindex(self.cache, self.log, log_keys, self.space.engine, self.space.keys, old_keys)
 
     def close(self) -> None:
         """Close the connections."""
@@ -79,7 +77,5 @@ class Session:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from nearhit.domain.scope import Scope, scope_digest, tenant_digest
 from nearhit.domain.threshold_table import (
     NAMESPACE,
+    SETTINGS,
     ThresholdEntry,
     check_bounds,
     readable,
@@ -23,7 +25,6 @@ from nearhit.verification import samples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from nearhit.flow.steps import Flow
     from nearhit.settings import Settings
@@ -74,16 +75,8 @@ class Thresholds:
         fields = (scope_field(scope_digest(who)), tenant_field(tenant_digest(who.tenant)), NAMESPACE)
         entry = next((found[field] for field in fields if field in found), None)
         if entry is None:
-            return ThresholdEntry("settings", self._configured)
-        return ThresholdEntry(
-            entry.field,
-            max(entry.threshold, self._floor),
-            entry.who,
-            entry.when_ms,
-            entry.why,
-            entry.was,
-            entry.about,
-        )
+            return ThresholdEntry(SETTINGS, self._configured)
+        return replace(entry, threshold=max(entry.threshold, self._floor))
 
     def set(
         self,
@@ -113,9 +106,9 @@ class Thresholds:
         field, about = _named(scope, tenant)
         for _ in range(_TRIES):
             blob = self._run(threshold_store.rows(self._keys)).get(field)
-            there = readable({field: blob}).get(field) if blob is not None else None
-            before = there.threshold if there is not None else None
-            entry = ThresholdEntry(field, value, who, time.time_ns() // 1_000_000, why, before, about)
+            there = readable({field: blob or b""}).get(field)
+            now_ms = time.time_ns() // 1_000_000
+            entry = ThresholdEntry(field, value, who, now_ms, why, there.threshold if there else None, about)
             if self._run(threshold_store.change(self._keys, entry, blob)):
                 return entry
         raise StoreUnavailableError(f"{self._keys.thresholds} is changed by others all the time")
@@ -143,9 +136,7 @@ class Thresholds:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _run(self, flow: Flow[T]) -> T:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_GRAPH_PATH = Path(__file__).with_name("graph.onnx")
+GRAPH_PATH = Path(__file__).with_name("graph.onnx")
 
 
 class OnnxModel:
@@ -37,7 +37,7 @@ class OnnxModel:
         options.add_external_initializers(list(weights), values)
         self._weights = weights  # the values borrow this memory
         self._session = onnxruntime.InferenceSession(
-            _GRAPH_PATH.read_bytes(), options, providers=["CPUExecutionProvider"]
+            GRAPH_PATH.read_bytes(), options, providers=["CPUExecutionProvider"]
         )
 
     def pooled(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:

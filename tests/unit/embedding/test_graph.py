@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from nearhit.embedding.minilm.build_graph import GRAPH_PATH, build_graph
+from nearhit.embedding.minilm.onnx_model import GRAPH_PATH
+from tools.build_graph import build_graph
 
 onnx = pytest.importorskip("onnx", reason="the builder of graph.onnx needs the package onnx")
 

@@ -1,19 +1,17 @@
 """Graph builder: writes ``graph.onnx``, the forward pass of all-MiniLM-L6-v2 without its weights.
 
-A development tool, never imported by the library: ``python -m nearhit.embedding.minilm.build_graph`` after
-``pip install onnx``. The weights carry the names of ``model.safetensors`` and are handed to onnxruntime at
-load time, so that the package carries kilobytes instead of 90 MB and the file is mapped, not copied.
+``python -m tools.build_graph``, with the package onnx. The weights carry the names of ``model.safetensors`` and are
+handed to onnxruntime at load time, so that the package carries kilobytes instead of 90 MB and the file is mapped.
 """
 
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Any
 
 from nearhit.embedding.minilm.architecture import HEADS, HIDDEN, LAYER_NORM_EPSILON, LAYERS, weight_shapes
+from nearhit.embedding.minilm.onnx_model import GRAPH_PATH
 
-GRAPH_PATH = Path(__file__).with_name("graph.onnx")
 _OPSET = 20  # the first with Gelu; onnxruntime reads it since 1.17
 _IR_VERSION = 9  # belongs to opset 20; a newer one shuts older runtimes out
 
@@ -145,7 +143,7 @@ def _external_tensor(onnx: Any, name: str, shape: tuple[int, ...]) -> Any:
 
 
 def main() -> None:
-    """Write ``graph.onnx`` beside this module."""
+    """Write ``graph.onnx`` where the model reads it."""
     GRAPH_PATH.write_bytes(build_graph().SerializeToString(deterministic=True))
 
 

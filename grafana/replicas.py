@@ -26,8 +26,8 @@ NOW = Row(
         ),
         stat(
             "Replica lag",
-            "How far the slowest replica is behind the server.",
-            f"max(nearhit_replica_lag_seconds{{{F}}})",
+            "How far the slowest replica that is loaded is behind the server.",
+            f"max(nearhit_replica_lag_seconds{{{F}}} and nearhit_replica_ready{{{F}}} > 0)",
             unit="s",
             steps=((0, GREEN), (1, YELLOW), (5, RED)),
             empty="No replica",
@@ -36,7 +36,7 @@ NOW = Row(
         stat(
             "Left out",
             "Entries without room in a replica (NEARHIT_LOCAL_MAX_ENTRIES): they are not found there.",
-            f"max(nearhit_replica_left_out{{{F}}})",
+            f"max(nearhit_replica_left_out{{{F}}} and nearhit_replica_ready{{{F}}} > 0)",
             steps=((0, GREEN), (1, RED)),
             empty="No replica",
             runbook="replica-full",

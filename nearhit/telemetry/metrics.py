@@ -324,7 +324,11 @@ class Metrics:
         self._errors[stage, type(error).__name__].inc()
 
     def _observe_engine(self) -> None:
-        engine = self._engine() if self._engine is not None else None
+        if self._engine is None:
+            return
+        engine = self._engine()
+        if engine is None:
+            self._forget_replica()
         look = getattr(engine, "stats", None)  # the server-side engine has no replica
         if look is None:
             return
@@ -336,3 +340,12 @@ class Metrics:
         self.replica_left_out.set(stats.left_out)
         for reason, loads in stats.bootstraps.items():
             self.replica_loads[reason].set(loads)
+
+    def _forget_replica(self) -> None:
+        """Say once of a replica that is gone that there is none, where there was one."""
+        self._engine = None
+        if self.replica_ready:
+            self.replica_ready.set(0)
+            self.replica_memory.set(0)
+            for gauge in (self.replica_lag, self.replica_entries, self.replica_left_out):
+                gauge.set(UNKNOWN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import weakref
@@ -44,7 +45,8 @@ class ReplicaStats:
     Attributes:
         entries: entries it holds.
         ready: whether it serves.
-        lag_seconds: for how long it has been behind the server, as far as it knows; 0 when caught up.
+        lag_seconds: for how long it has been behind the server, as far as it knows; 0 when caught up; ``nan`` where
+            nobody follows the server any more.
         bootstraps: how often everything was loaded, by reason (see ``Follower``).
         memory_bytes: its arrays; keys and directory come on top, about 250 bytes an entry.
         left_out: how often an entry found no room since the last load. Above 0: use the valkey-search engine,
@@ -140,13 +142,13 @@ class LocalEngine:
         return not self._closed and self._started().ready.wait(timeout_seconds)
 
     def stats(self) -> ReplicaStats:
-        """Return how this process's replica is; starts nothing."""
+        """Return how this process's replica is; starts nothing. One of a closed engine follows the server no more."""
         follower = self._followers.get(os.getpid()) or self._make()
         replica = follower.replica
         return ReplicaStats(
             entries=0 if replica is None else len(replica),
-            ready=replica is not None,
-            lag_seconds=follower.lag_seconds,
+            ready=replica is not None and not self._closed,
+            lag_seconds=math.nan if self._closed else follower.lag_seconds,
             bootstraps=dict(follower.bootstraps),
             memory_bytes=0 if replica is None else replica.nbytes,
             left_out=0 if replica is None else replica.left_out,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -79,6 +80,8 @@ def test_closing_ends_the_thread_for_good(engine: LocalEngine, client: redis.Red
     assert all(thread.name != "nearhit-replica" for thread in threading.enumerate())
     with pytest.raises(UnavailableError, match="was closed"):
         search(engine, client, ROWS[0])
+    assert not engine.stats().ready
+    assert math.isnan(engine.stats().lag_seconds), "nobody follows the server"
     engine.close()
 
 

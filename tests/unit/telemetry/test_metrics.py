@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,7 +200,9 @@ def test_the_replica_is_reported_as_it_is_at_the_scrape_and_for_as_long_as_it_li
     engine.replica.lag_seconds = 0.0
     assert value(metrics, "replica_lag_seconds") == 0.0
     del engine
-    assert value(metrics, "replica_entries") == 7
+    assert (value(metrics, "replica_ready"), value(metrics, "replica_memory_bytes")) == (0, 0)
+    for name in ("replica_lag_seconds", "replica_entries", "replica_left_out"):
+        assert math.isnan(value(metrics, name) or 0), "of a replica that is gone nothing is known"
 
 
 def test_every_series_has_a_help_text_and_a_namespace() -> None:

@@ -43,8 +43,8 @@ types: $(STAMP) ## Check types.
 contracts: $(STAMP) ## Check that imports run one way.
 	$(BIN)/lint-imports
 
-APT_TOOLS := prometheus prometheus-redis-exporter rabbitmq-server
-apt-tools: ## Install Debian's Prometheus, redis_exporter and RabbitMQ, which tests need, unless they are there.
+APT_TOOLS := prometheus prometheus-alertmanager prometheus-redis-exporter rabbitmq-server
+apt-tools: ## Install Debian's Prometheus, Alertmanager, redis_exporter and RabbitMQ, which tests need, unless they are there.
 	@dpkg -s $(APT_TOOLS) > /dev/null 2>&1 \
 	  || { $(SUDO) apt-get update -qq && RUNLEVEL=1 $(SUDO) apt-get install -y -qq --no-install-recommends $(APT_TOOLS); }
 

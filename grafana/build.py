@@ -15,7 +15,7 @@ OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
 def files() -> dict[Path, str]:
     """Return the text of every dashboard by the path where it belongs."""
     sections = runbook.sections(OPERATIONS.read_text())
-    numbers = {section.anchor: number for number, section in enumerate(sections, 1)}
+    numbers = {section.anchor: section.number for section in sections}
     boards = {board.uid: board.to_json(numbers) for board in BOARDS}
     boards[runbook.UID] = runbook.to_json(sections)
     return {FOLDER / f"{uid}.json": json.dumps(made, indent=1) + "\n" for uid, made in boards.items()}

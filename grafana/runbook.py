@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,11 @@ class Section:
     title: str
     anchor: str
     text: str
+
+    @property
+    def number(self) -> int:
+        """Id of its panel: links to it outlive sections that come before it."""
+        return zlib.crc32(self.anchor.encode()) % 100_000
 
 
 def sections(document: str) -> list[Section]:
@@ -48,16 +54,16 @@ def to_json(found: list[Section]) -> dict[str, Any]:
         "time": {"from": "now-1h", "to": "now"},
         "links": [],
         "templating": {"list": []},
-        "panels": [_panel(section, number) for number, section in enumerate(found, 1)],
+        "panels": [_panel(section, row) for row, section in enumerate(found)],
     }
 
 
-def _panel(section: Section, number: int) -> dict[str, Any]:
+def _panel(section: Section, row: int) -> dict[str, Any]:
     return {
-        "id": number,
+        "id": section.number,
         "type": "text",
         "title": section.title,
         "description": f"docs/operations.md#{section.anchor}",
-        "gridPos": {"x": 0, "y": (number - 1) * _HEIGHT, "w": COLUMNS, "h": _HEIGHT},
+        "gridPos": {"x": 0, "y": row * _HEIGHT, "w": COLUMNS, "h": _HEIGHT},
         "options": {"mode": "markdown", "content": section.text},
     }

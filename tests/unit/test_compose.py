@@ -181,6 +181,12 @@ def test_prometheus_finds_its_files_where_they_are_mounted() -> None:
     assert found["/etc/prometheus/rules"] == "./prometheus/rules"
     assert "--storage.tsdb.path=/prometheus" in SERVICES["prometheus"]["command"]
     assert "/prometheus" in found
+    ((alertmanager,),) = [one["dns_sd_configs"] for one in config["alerting"]["alertmanagers"]]
+    assert alertmanager["names"] == ["alertmanager"]
+    (port,) = SERVICES["alertmanager"]["ports"]
+    assert port == f"127.0.0.1:{alertmanager['port']}:{alertmanager['port']}"
+    (grafana,) = SERVICES["grafana"]["ports"]
+    assert config["global"]["external_labels"]["grafana"] == f"http://{grafana.rpartition(':')[0]}"
 
 
 def test_grafana_finds_its_data_source_and_its_dashboards() -> None:

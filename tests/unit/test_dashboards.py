@@ -161,15 +161,18 @@ def test_an_alert_names_what_happens_how_bad_it_is_and_what_to_do(alert: dict[st
     assert alert["alert"].startswith("Nearhit")
     assert alert["labels"]["severity"] in {"warning", "critical"}
     notes = alert["annotations"]
-    document, _, anchor = notes["runbook"].partition("#")
-    assert document == "docs/operations.md"
-    assert anchor in {one.anchor for one in sections(OPERATIONS)}
-    assert notes["dashboard"].removeprefix("/d/") in {board["uid"] for board in BOARDS}
     assert notes["summary"].endswith(".")
+    numbers = {one.anchor: one.number for one in sections(OPERATIONS)}
+    anchor = notes["runbook_url"].partition("#")[2]
+    board = f"{{{{ $externalLabels.grafana }}}}/d/nearhit-runbook?viewPanel={numbers[anchor]}#{anchor}"
+    assert notes["runbook_url"] == board
+    before, _, uid = notes["dashboard_url"].partition("/d/")
+    assert before == "{{ $externalLabels.grafana }}"
+    assert uid in {board["uid"] for board in BOARDS}
 
 
 def test_every_section_of_the_runbook_belongs_to_an_alert() -> None:
-    anchors = {alert["annotations"]["runbook"].partition("#")[2] for alert in seen.alerts()}
+    anchors = {alert["annotations"]["runbook_url"].partition("#")[2] for alert in seen.alerts()}
     assert {one.anchor for one in sections(OPERATIONS)} == anchors
 
 
@@ -207,8 +210,12 @@ def test_every_expression_is_promql(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_prometheus_configuration_is_valid() -> None:
-    path = seen.ROOT / "prometheus" / "prometheus.yml"
-    command = [seen.program("promtool"), "check", "config", str(path)]
+@pytest.mark.parametrize(
+    ("tool", "words", "name"),
+    [("promtool", ("check", "config"), "prometheus.yml"), ("amtool", ("check-config",), "alertmanager.yml")],
+)
+def test_the_configuration_is_valid(tool: str, words: tuple[str, ...], name: str) -> None:
+    path = seen.ROOT / "prometheus" / name
+    command = [seen.program(tool), *words, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

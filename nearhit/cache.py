@@ -84,7 +84,7 @@ class SemanticCache:
         self._components = parts = assemble(
             settings, client=client, embedder=embedder, guard=guard, judge=judge, metrics=metrics
         )
-        self._links = Links(parts.server, parts.log_server, settings.enqueue_deadline_ms / 1000, client)
+        self._links = Links(parts.server, parts.log_server, settings.enqueue_deadline_ms / 1000, parts.metrics, client)
         log = self._links.background
         self._runner = Runner(self._links.cache, parts.embedder, parts.gate, parts.judge)
         self._publisher = Publisher(

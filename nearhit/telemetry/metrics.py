@@ -211,6 +211,9 @@ class Metrics:
         self.embed_tokens = self._counter("embed_tokens_total", "Tokens embedded, as the provider counts.", ("side",))
         self.embed_dollars = self._counter("embed_dollars_total", "Dollars spent on embedding.", ("side",))
         self.flights = self._counter("flights_total", "Misses of get_or_create by who asked the model.", ("outcome",))
+        self.reconnects = self._counter(
+            "reconnects_total", "Connections given up for what the server said, by server.", ("server", "reason")
+        )
         self.wakeups = self._counter("wakeups_total", "Wake-up messages by outcome.", ("outcome",))
 
     def _index(self) -> None:
@@ -322,6 +325,10 @@ class Metrics:
     def count_error(self, stage: str, error: BaseException) -> None:
         """Count a failure under the stage it happened in and the name of its class."""
         self._errors[stage, type(error).__name__].inc()
+
+    def reconnecting(self, server: str) -> Callable[[str], None]:
+        """Return what counts a lost connection to a server, ``cache`` or ``log``, by its reason."""
+        return lambda reason: self.reconnects[server, reason].inc()
 
     def _observe_engine(self) -> None:
         if self._engine is None:

@@ -14,7 +14,7 @@ from nearhit.valkey.async_single import AsyncSingle
 from nearhit.valkey.cluster import NodeCommands, collect, moved, put, shares
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import redis.asyncio
 
@@ -28,11 +28,13 @@ class AsyncCluster:
 
     Args:
         client: connects when it is first used.
+        lost: as of ``link.PoolLink``.
         own: the client is closed with this.
     """
 
-    def __init__(self, client: redis.asyncio.RedisCluster, *, own: bool = True) -> None:
+    def __init__(self, client: redis.asyncio.RedisCluster, lost: Callable[[str], None], *, own: bool = True) -> None:
         self._client = client
+        self._lost = lost
         self._own = own
         self._turn = itertools.count()
         self._known = False
@@ -87,7 +89,9 @@ class AsyncCluster:
         sends = []
         for node, commands in ((share.node, share.commands) for share in asked):
             if node.name not in self._nodes:
-                self._nodes[node.name] = AsyncSingle(Endpoint(node.connection_class, node.connection_kwargs))
+                self._nodes[node.name] = AsyncSingle(
+                    Endpoint(node.connection_class, node.connection_kwargs), self._lost
+                )
             sends.append(self._nodes[node.name].send(commands, seconds))
         return [await sends[0]] if len(sends) == 1 else await asyncio.gather(*sends)
 

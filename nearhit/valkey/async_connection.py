@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from hiredis import PushNotification
 from redis.exceptions import InvalidResponse
 
-from nearhit.errors import BusyError, StoreUnavailableError
+from nearhit.errors import BusyError
 from nearhit.flow.steps import ReplyError
 from nearhit.valkey.exchange import ConnectionLost, Exchange, NoReply
-from nearhit.valkey.handshake import LOST
+from nearhit.valkey.handshake import ROLE, ROLE_SECONDS, WHO, role_of, why_lost
+from nearhit.valkey.packed_command import pack
 from nearhit.valkey.reply_reader import NO_REPLY, ReplyReader
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ _LATE_SECONDS = 0.004
 
 _MOST_LOOKS = 64
 
+_WHO = pack([WHO])
+
 
 class Connection(asyncio.Protocol):
     """Sends what all callers ask in the order of asking, and gives each the replies to what it asked.
@@ -63,6 +66,8 @@ class Connection(asyncio.Protocol):
         open: it takes commands.
         greeted: the handshake is over; replies that refuse the user mean the end from then on.
         suspect: it was retired because the server does not answer on it, or does not know who we are.
+        lost: why it was given up though it works, one of ``handshake.RECONNECT_REASONS``; empty otherwise.
+        role: of the server, as it said in the handshake; empty where it did not.
         keeps: what must live as long as this.
         heavy: how many exchanges in flight were said to take long.
         on_end: called once when it takes no further commands.
@@ -88,6 +93,8 @@ class Connection(asyncio.Protocol):
         self.open = False
         self.greeted = False
         self.suspect = False
+        self.lost = self.role = ""
+        self._asked_at = self._loop.time()
 
     # What an event loop calls.
 
@@ -222,6 +229,13 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         return exchange.future
 
+    def ask_role(self) -> None:
+        """Ask now and then whether the server is still what it was; one that has changed its role is left."""
+        now = self._loop.time()
+        if self.role and now - self._asked_at > ROLE_SECONDS and self.open:
+            self._asked_at = now
+            self.send(_WHO, 1, SLOW_SECONDS).add_done_callback(self._heard_role)
+
     def retire(self) -> None:
         """Take no further commands, and close when the last caller has gone."""
         self._stop()
@@ -243,6 +257,14 @@ class Connection(asyncio.Protocol):
             if hasattr(transport, "_sock"):  # else its finalizer warns of a socket that is closed already
                 transport._sock = None  # noqa: SLF001 - asyncio closes a transport by its loop alone
         self._transport = None
+
+    def _heard_role(self, asked: asyncio.Future[list[Any]]) -> None:
+        if not asked.cancelled() and asked.exception() is None and role_of(asked.result()[0]) not in {"", self.role}:
+            self._leave(ROLE)
+
+    def _leave(self, reason: str) -> None:
+        self.lost, self.suspect = reason, True
+        self.retire()
 
     def _flush(self) -> None:
         self._flushing = False
@@ -276,11 +298,11 @@ class Connection(asyncio.Protocol):
         if exchange.heavy:
             self.heavy -= 1
         future = exchange.future
-        lost = next((one for one in exchange.replies if type(one) is ReplyError and one.kind in LOST), None)
-        if lost is not None and self.greeted:
-            self.suspect = True
-            exchange.fail(StoreUnavailableError(f"{lost.kind}: {lost.text}"))
-            self.retire()
+        lost = [one for one in exchange.replies if type(one) is ReplyError and why_lost(one)]
+        if lost and self.greeted:
+            done = len(lost) < exchange.wanted  # some of it may have been done before the server changed
+            exchange.fail(ConnectionLost(f"{lost[0].kind}: {lost[0].text}", sent=done))
+            self._leave(why_lost(lost[0]))
         elif not future.done():
             future.set_result(exchange.replies)
         if not self.open:

@@ -13,7 +13,7 @@ from nearhit.errors import StoreUnavailableError
 from nearhit.resilience.loop_clock import LoopClock
 from nearhit.resilience.undo import unless_finished
 from nearhit.valkey.async_connection import Connection
-from nearhit.valkey.handshake import Handshake, handshake_of
+from nearhit.valkey.handshake import Handshake, handshake_of, role_of
 from nearhit.valkey.packed_command import pack
 from nearhit.valkey.resolver import Resolver
 
@@ -109,7 +109,9 @@ class Endpoint:
             credentials = await provider.get_credentials_async() if provider is not None else None
             handshake: Handshake | None = handshake_of(self._described, credentials)
             while handshake is not None and (commands := handshake.commands()):
-                handshake = handshake.after(await connection.send(pack(commands), len(commands), self._seconds))
+                replies = await connection.send(pack(commands), len(commands), self._seconds)
+                connection.role = role_of(replies[0])
+                handshake = handshake.after(replies)
 
 
 def _asks(function: Any) -> bool:

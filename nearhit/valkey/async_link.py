@@ -12,6 +12,7 @@ import redis.asyncio
 from nearhit.valkey.async_cluster import AsyncCluster
 from nearhit.valkey.async_endpoint import Endpoint
 from nearhit.valkey.async_single import AsyncSingle
+from nearhit.valkey.handshake import unheard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,20 +40,21 @@ class AsyncPoolLink:
     Args:
         make: makes the client.
         own: the client is closed with the link.
+        lost: as of ``link.PoolLink``.
     """
 
     def __init__(
-        self, make: Callable[[], redis.asyncio.Redis | redis.asyncio.RedisCluster], *, own: bool = True
+        self,
+        make: Callable[[], redis.asyncio.Redis | redis.asyncio.RedisCluster],
+        *,
+        own: bool = True,
+        lost: Callable[[str], None] = unheard,
     ) -> None:
         self._make = make
         self._own = own
+        self._lost = lost
         self._pid = os.getpid()
         self._ways: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncSingle | AsyncCluster] = WeakKeyDictionary()
-
-    @classmethod
-    def of(cls, client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> AsyncPoolLink:
-        """Return a link to where the caller's own client goes, which stays open."""
-        return cls(lambda: client, own=False)
 
     async def send(self, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
         """Send as ``Link.send`` says, without blocking the loop."""
@@ -83,10 +85,10 @@ class AsyncPoolLink:
         self._forget_ended()
         client = self._make()
         if isinstance(client, redis.asyncio.RedisCluster):
-            way: AsyncSingle | AsyncCluster = AsyncCluster(client, own=self._own)
+            way: AsyncSingle | AsyncCluster = AsyncCluster(client, self._lost, own=self._own)
         else:
             pool = client.connection_pool
-            way = AsyncSingle(Endpoint(pool.connection_class, pool.connection_kwargs))
+            way = AsyncSingle(Endpoint(pool.connection_class, pool.connection_kwargs), self._lost)
         self._ways[asyncio.get_running_loop()] = way
         return way
 

@@ -13,7 +13,7 @@ from nearhit.valkey.exchange import ConnectionLost, NoReply
 from nearhit.valkey.packed_command import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nearhit.flow.steps import Command
     from nearhit.valkey.async_connection import Connection
@@ -47,10 +47,12 @@ class Lane:
 
     Args:
         endpoint: makes connections.
+        lost: as of ``link.PoolLink``.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, lost: Callable[[str], None]) -> None:
         self._endpoint = endpoint
+        self._lost = lost
         self._making: asyncio.Task[None] | None = None
         self._all: WeakSet[Connection] = WeakSet()
         self._failure = ""
@@ -121,7 +123,9 @@ class Lane:
     def _ended(self, connection: Connection) -> None:
         if self.connection is connection:
             self.connection = None
-            if connection.suspect:
+            if connection.lost:
+                self._lost(connection.lost)
+            elif connection.suspect:
                 self._failure = "the server did not answer"
 
 
@@ -134,11 +138,12 @@ class AsyncSingle:
 
     Args:
         endpoint: where the server is.
+        lost: as of ``link.PoolLink``.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._quick = Lane(endpoint)
-        self._slow = Lane(endpoint)
+    def __init__(self, endpoint: Endpoint, lost: Callable[[str], None]) -> None:
+        self._quick = Lane(endpoint, lost)
+        self._slow = Lane(endpoint, lost)
         self._clock = LoopClock(lambda _: None)
 
     async def send(self, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
@@ -188,7 +193,9 @@ class AsyncSingle:
         if connection.is_crowded(seconds):
             raise BusyError(f"{connection.in_flight} exchanges are in flight, and the oldest waits for too long")
         try:
-            return await connection.send(blob, wanted, seconds, heavy=heavy)
+            coming = connection.send(blob, wanted, seconds, heavy=heavy)
+            connection.ask_role()
+            return await coming
         except NoReply as error:
             if not heavy and self._slow.connection is None:
                 self._slow.start()  # those who come now should not wait behind what is late

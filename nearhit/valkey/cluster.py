@@ -165,9 +165,18 @@ class ClusterLink:
         make: makes the client; it connects in its constructor.
         own: the client is closed with the link.
         max_connections: to each node at most.
+        lost: as of ``link.PoolLink``.
     """
 
-    def __init__(self, make: Callable[[], redis.RedisCluster], *, own: bool = True, max_connections: int = 64) -> None:
+    def __init__(
+        self,
+        make: Callable[[], redis.RedisCluster],
+        *,
+        lost: Callable[[str], None],
+        own: bool = True,
+        max_connections: int = 64,
+    ) -> None:
+        self._lost = lost
         self._client = ClusterClient(make)
         self._own = own
         self._limit = max_connections
@@ -215,7 +224,7 @@ class ClusterLink:
                 held[-1][1].send(pack(share.commands), deadline)
             for share, (_, connection) in zip(asked, held, strict=True):
                 replies = connection.read(len(share.commands), deadline)
-                raise_lost(replies)  # before it counts as read: such a connection must not be kept
+                raise_lost(replies, self._lost)  # before it counts as read: such a connection must not be kept
                 answers.append(replies)
         except TimeoutError as error:
             failure = error

@@ -93,6 +93,14 @@ class ConnectionPool:
         if self._waiting or self._wanted_spare:
             self._connect_more()
 
+    def leave(self) -> None:
+        """Close what is idle: the server is no longer the one to talk to."""
+        for _ in range(len(self._idle)):
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                return
+
     def weed(self) -> None:
         """Close what the server has closed, after it was seen to close one connection."""
         for _ in range(len(self._idle)):

@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as ConnectionLostError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from nearhit.resilience.undo import unless_finished
-from nearhit.valkey.handshake import Handshake, handshake_of
+from nearhit.valkey.handshake import Handshake, handshake_of, role_of
 from nearhit.valkey.open_connection import OpenConnection
 from nearhit.valkey.packed_command import pack
 from nearhit.valkey.resolver import Resolver
@@ -85,6 +85,7 @@ class Connector:
             started = time.monotonic()
             replies = made.talk(pack(commands), len(commands), end)
             made.round_trip_seconds = time.monotonic() - started
+            made.role = role_of(replies[0])
             self._old = handshake.protocol == 2 and first.protocol == 3
             handshake = handshake.after(replies)
         made.used = False

@@ -6,18 +6,34 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import redis
-from redis.exceptions import AuthenticationError, RedisError
-from redis.exceptions import ConnectionError as ConnectionLostError
+from redis.exceptions import RedisError
 
 from nearhit.flow.steps import ReplyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nearhit.flow.steps import Command
 
-LOST = frozenset({"AuthenticationError", "BusyLoadingError", "ConnectionError"})
+_LOST = {
+    "AuthenticationError": "authentication",
+    "BusyLoadingError": "loading",
+    "ConnectionError": "refused",
+    "MasterDownError": "primary_down",
+    "ReadOnlyError": "read_only",
+}
 """Kinds of error replies that are about the connection or the whole server, not about the command."""
+
+UNBLOCKED, ROLE = "unblocked", "role"
+RECONNECT_REASONS = (*_LOST.values(), UNBLOCKED, ROLE)
+"""Why a connection is given up that works: behind the same address there may be another server by now."""
+
+ROLE_SECONDS = 2.0
+"""How long a server is trusted to be the primary, or the replica, that it was. A failover behind a stable address may
+leave old connections open, and who only reads would never learn of it."""
+
+WHO: Command = ("HELLO",)
+"""Asks for the role; unlike ROLE and INFO, every user may send it."""
 
 _HELLO_REFUSED = ("unknown command", "NOPROTO", "syntax error", "wrong number of arguments")
 _TOO_MANY_WORDS = "AuthenticationWrongNumberOfArgsError"
@@ -122,23 +138,42 @@ def handshake_of(connection: Any, credentials: Sequence[str] | None = None) -> H
     )
 
 
-def raise_lost(replies: Sequence[Any]) -> None:
+def unheard(reason: str) -> None:
+    """Count no lost connection: nobody looks at the metrics of who connects."""
+
+
+def role_of(reply: Any) -> str:
+    """Return the role in an answer to HELLO: ``master`` or ``replica``; empty where it does not say, as in RESP2."""
+    role = reply.get(b"role") if isinstance(reply, dict) else None
+    return role.decode(errors="replace") if isinstance(role, bytes) else ""
+
+
+def why_lost(reply: Any) -> str:
+    """Return why a reply says that the connection, or the whole server, cannot be used now; empty where it does not."""
+    if type(reply) is not ReplyError:
+        return ""
+    return UNBLOCKED if reply.text.startswith("UNBLOCKED") else _LOST.get(reply.kind, "")
+
+
+def raise_lost(replies: Sequence[Any], lost: Callable[[str], None]) -> None:
     """Raise where a reply says that the connection, or the whole server, cannot be used now.
 
+    Args:
+        replies: to the caller's commands.
+        lost: is told why, one of ``RECONNECT_REASONS``.
+
     Raises:
-        redis.exceptions.AuthenticationError: the server no longer accepts the connection's user.
-        redis.exceptions.ConnectionError: it is loading its data, or has too many clients.
+        redis.exceptions.RedisError: it is loading its data, has become a replica, or no longer accepts the user.
     """
     for reply in replies:
-        if type(reply) is ReplyError and reply.kind in LOST:
+        if reason := why_lost(reply):
+            lost(reason)
             raise error_of(reply)
 
 
 def error_of(refusal: ReplyError) -> RedisError:
     """Return an error reply as the exception that redis-py has for it."""
-    if refusal.kind == "AuthenticationError":
-        return AuthenticationError(refusal.text)
     made = getattr(redis.exceptions, refusal.kind, None)
-    if isinstance(made, type) and issubclass(made, ConnectionLostError):
+    if isinstance(made, type) and issubclass(made, RedisError):
         return made(refusal.text)
     return redis.exceptions.ResponseError(refusal.text)

@@ -11,23 +11,26 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import redis
+from redis.exceptions import ConnectionError as ConnectionLostError
 from redis.exceptions import RedisError
 
 from nearhit.errors import BusyError, StoreUnavailableError
 from nearhit.valkey.cluster import ClusterLink
 from nearhit.valkey.connection_pool import ConnectionPool
 from nearhit.valkey.connector import Connector
-from nearhit.valkey.handshake import raise_lost
+from nearhit.valkey.handshake import ROLE, ROLE_SECONDS, WHO, raise_lost, role_of, unheard
 from nearhit.valkey.packed_command import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nearhit.flow.ports import Link
     from nearhit.flow.steps import Command
     from nearhit.valkey.open_connection import OpenConnection
     from nearhit.valkey.resolver import Resolver
     from nearhit.valkey.server import Server
+
+_WHO = pack([WHO])
 
 
 class PoolLink:
@@ -39,17 +42,26 @@ class PoolLink:
         client: of redis-py; its ``max_connections`` hold here, too.
         own: the client is closed with the link.
         resolver: finds addresses.
+        lost: is told why a connection was given up that worked, one of ``handshake.RECONNECT_REASONS``.
     """
 
-    def __init__(self, client: redis.Redis, *, own: bool = True, resolver: Resolver | None = None) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        own: bool = True,
+        resolver: Resolver | None = None,
+        lost: Callable[[str], None] = unheard,
+    ) -> None:
         self._client = client
         self._own = own
+        self._lost = lost
         self._connector = Connector(client.connection_pool, resolver)
         self._sockets = self._none_yet()
         self._pid = os.getpid()
 
     def send(self, commands: Sequence[Command], timeout_seconds: float) -> list[Any]:
-        """Send as ``Link.send`` says; a connection that the server has closed meanwhile is replaced once."""
+        """Send as ``Link.send`` says; a connection is replaced once that the server has closed or refuses meanwhile."""
         deadline = time.monotonic() + timeout_seconds
         if timeout_seconds <= 0:
             raise StoreUnavailableError("no time is left")
@@ -60,14 +72,14 @@ class PoolLink:
             connection = sockets.take(deadline)
             used, waited = connection.used, timeout_seconds - (deadline - time.monotonic())
             try:
-                return _talk(sockets, connection, blob, len(commands), deadline)
+                return self._talk(sockets, connection, blob, len(commands), deadline)
             except TimeoutError:
                 raise
             except (RedisError, OSError):
                 if not used or time.monotonic() >= deadline:
                     raise
             sockets.weed()
-            return _talk(sockets, sockets.take(deadline), blob, len(commands), deadline)
+            return self._talk(sockets, sockets.take(deadline), blob, len(commands), deadline)
         except TimeoutError as error:
             raise _too_late(timeout_seconds, waited) from error
         except (RedisError, OSError) as error:
@@ -83,6 +95,37 @@ class PoolLink:
     def _none_yet(self) -> ConnectionPool:
         return ConnectionPool(self._connector, self._client.connection_pool.max_connections)
 
+    def _talk(
+        self, sockets: ConnectionPool, connection: OpenConnection, blob: bytes, count: int, deadline: float
+    ) -> list[Any]:
+        asks = bool(connection.role) and time.monotonic() - connection.asked_at > ROLE_SECONDS
+        late: TimeoutError | None = None
+        sound = False
+        try:
+            replies = connection.talk(_WHO + blob if asks else blob, count + asks, deadline)
+            if asks:
+                self._check_role(connection, sockets, role_of(replies.pop(0)))
+            raise_lost(replies, lambda reason: self._leave(sockets, reason))
+            sound = True
+        except TimeoutError as error:
+            late = error
+            raise
+        finally:
+            if not sound:
+                sockets.drop(connection, late)
+        sockets.keep(connection)
+        return replies
+
+    def _check_role(self, connection: OpenConnection, sockets: ConnectionPool, role: str) -> None:
+        connection.asked_at = time.monotonic()
+        if role not in {"", connection.role}:
+            self._leave(sockets, ROLE)
+            raise ConnectionLostError(f"the server was a {connection.role} and is a {role} now")
+
+    def _leave(self, sockets: ConnectionPool, reason: str) -> None:
+        self._lost(reason)
+        sockets.leave()
+
 
 def _too_late(seconds: float, waited: float) -> StoreUnavailableError:
     """Return the error for a reply that did not come in time, most of which may have gone in waiting for others."""
@@ -91,32 +134,17 @@ def _too_late(seconds: float, waited: float) -> StoreUnavailableError:
     return StoreUnavailableError(f"no reply within {seconds:.3f} s")
 
 
-def _talk(sockets: ConnectionPool, connection: OpenConnection, blob: bytes, count: int, deadline: float) -> list[Any]:
-    late: TimeoutError | None = None
-    sound = False
-    try:
-        replies = connection.talk(blob, count, deadline)
-        raise_lost(replies)
-        sound = True
-    except TimeoutError as error:
-        late = error
-        raise
-    finally:
-        if not sound:
-            sockets.drop(connection, late)
-    sockets.keep(connection)
-    return replies
-
-
-def link_for(client: redis.Redis | redis.RedisCluster, *, own: bool = True) -> Link:
+def link_for(
+    client: redis.Redis | redis.RedisCluster, *, own: bool = True, lost: Callable[[str], None] = unheard
+) -> Link:
     """Return the link that fits a client."""
     if isinstance(client, redis.RedisCluster):
-        return ClusterLink(lambda: client, own=own)
-    return PoolLink(client, own=own)
+        return ClusterLink(lambda: client, own=own, lost=lost)
+    return PoolLink(client, own=own, lost=lost)
 
 
-def link_to(server: Server) -> Link:
+def link_to(server: Server, lost: Callable[[str], None] = unheard) -> Link:
     """Return a link to a server; connects when it is first used, which a cluster's client alone would not."""
     if server.is_cluster:
-        return ClusterLink(server.cluster_client)
-    return PoolLink(server.single_client())
+        return ClusterLink(server.cluster_client, lost=lost)
+    return PoolLink(server.single_client(), lost=lost)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import redis
     import redis.asyncio
 
+    from nearhit.telemetry.metrics import Metrics
     from nearhit.valkey.server import Server
 
 
@@ -22,6 +23,7 @@ class Links:
         server: the cache server.
         log_server: the server of the fill log.
         fill_seconds: how long ``fill`` may hold its caller.
+        metrics: where lost connections are counted.
         client: the caller's own client for the cache server, which stays open.
 
     Attributes:
@@ -36,11 +38,13 @@ class Links:
         server: Server,
         log_server: Server,
         fill_seconds: float,
+        metrics: Metrics,
         client: redis.Redis | redis.RedisCluster | None = None,
     ) -> None:
-        self.cache = link_to(server) if client is None else link_for(client, own=False)
-        self.log = self.background = link_to(log_server)
-        self.fill = link_to(replace(log_server, timeout_seconds=fill_seconds))
+        lost, log_lost = metrics.reconnecting("cache"), metrics.reconnecting("log")
+        self.cache = link_to(server, lost) if client is None else link_for(client, own=False, lost=lost)
+        self.log = self.background = link_to(log_server, log_lost)
+        self.fill = link_to(replace(log_server, timeout_seconds=fill_seconds), log_lost)
 
     def end(self) -> None:
         """Leave the connections to the collector, which closes them with the last link."""
@@ -60,12 +64,15 @@ class AsyncLinks:
         server: Server,
         log_server: Server,
         fill_seconds: float,
+        metrics: Metrics,
         client: redis.asyncio.Redis | redis.asyncio.RedisCluster | None = None,
     ) -> None:
         del fill_seconds  # each call has its own time limit
-        self.cache = AsyncPoolLink(server.async_client) if client is None else AsyncPoolLink.of(client)
-        self.log = self.fill = AsyncPoolLink(log_server.async_client)
-        self.background = link_to(log_server)
+        lost, log_lost = metrics.reconnecting("cache"), metrics.reconnecting("log")
+        own = client is None
+        self.cache = AsyncPoolLink(server.async_client if client is None else lambda: client, own=own, lost=lost)
+        self.log = self.fill = AsyncPoolLink(log_server.async_client, lost=log_lost)
+        self.background = link_to(log_server, log_lost)
 
     def end(self) -> None:
         """Have each loop close its connections; waits for nothing."""

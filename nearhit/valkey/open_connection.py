@@ -37,9 +37,11 @@ class OpenConnection:
     Attributes:
         used: it has answered a caller before.
         round_trip_seconds: how long the server took for the answer to the handshake.
+        role: of the server, as it said in the handshake; empty where it did not.
+        asked_at: when it said so last, by ``time.monotonic``.
     """
 
-    __slots__ = ("__weakref__", "_end", "_reader", "_sock", "_tls", "round_trip_seconds", "used")
+    __slots__ = ("__weakref__", "_end", "_reader", "_sock", "_tls", "asked_at", "role", "round_trip_seconds", "used")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -49,6 +51,8 @@ class OpenConnection:
         self._end.atexit = False
         self.used = False
         self.round_trip_seconds = 0.0
+        self.role = ""
+        self.asked_at = time.monotonic()
 
     @property
     def closed(self) -> bool:

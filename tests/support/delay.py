@@ -47,6 +47,10 @@ class Delay:
         for one in self._open:
             one.close()
 
+    def turn_to(self, port: int) -> None:
+        """Take new connections to another server; those that are open stay where they are."""
+        self._target = port
+
     def cut(self) -> None:
         """Close all connections."""
         for one in self._open:

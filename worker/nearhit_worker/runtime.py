@@ -96,8 +96,10 @@ class Runtime:
         self.keys = LogKeys(settings.namespace)
         embedder = embedder or embedder_for(settings.model)
         server = settings.server()
-        self._cache = Runner(link_to(server), embedder, _gate(metrics, "write"))
-        self.log = Runner(link_to(settings.log_server()), embedder, _gate(metrics, "write"))
+        self._cache = Runner(link_to(server, metrics.reconnecting("cache")), embedder, _gate(metrics, "write"))
+        self.log = Runner(
+            link_to(settings.log_server(), metrics.reconnecting("log")), embedder, _gate(metrics, "write")
+        )
         self._lifetimes = settings.lifetimes()
         self._plan = plan_of(settings, embedder.name, server)
         self._wakeup = wakeup or NoWakeUp()

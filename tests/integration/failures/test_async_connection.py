@@ -264,7 +264,7 @@ def test_a_callers_own_function_for_new_connections_is_called(plain_server: Valk
 
     async def scene() -> Any:
         client = redis.asyncio.Redis(host="127.0.0.1", port=plain_server.port, redis_connect_func=introduce)
-        link = AsyncPoolLink.of(client)
+        link = AsyncPoolLink(lambda: client, own=False)
         try:
             return await link.send([("CLIENT", "GETNAME")], 2)
         finally:

@@ -12,7 +12,7 @@ from nearhit.domain.hit_policy import Lifetimes, check_threshold
 from nearhit.errors import ConfigError
 from nearhit.valkey.durability import DURABILITIES
 from nearhit.valkey.key_names import check_namespace
-from nearhit.valkey.server import Server
+from nearhit.valkey.server import Server, is_service_link
 from nearhit.valkey.server_url import broker_problem
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class Settings:
         values: dict[str, Any] = {}
         for one in fields(cls):
             text = source.get(PREFIX + one.name.upper(), "").strip()
-            if text:
+            if text and not (one.type == "int" and is_service_link(text)):
                 values[one.name] = _read(one, text)
         values.update(changes)
         if "threshold" not in values:

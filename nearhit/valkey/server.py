@@ -260,8 +260,15 @@ def _option_problem(url: str) -> str:
     return ""
 
 
+def is_service_link(text: str) -> bool:
+    """Return whether Kubernetes has set a variable, not a person: ``X_PORT`` is the address of a Service named x."""
+    return text.partition("://")[0] in {"tcp", "udp", "sctp"}
+
+
 def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
     text = environ.get(name, "")
+    if is_service_link(text):
+        return default
     try:
         return int(text) if text else default
     except ValueError:

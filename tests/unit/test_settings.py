@@ -17,6 +17,17 @@ def test_every_setting_is_a_variable_of_the_environment() -> None:
     assert (found.threshold, found.neighbours, found.guard, found.model) == (0.9, 7, False, "local/minilm")
 
 
+def test_what_kubernetes_sets_for_a_service_of_that_name_is_no_setting() -> None:
+    environ = {
+        "NEARHIT_THRESHOLD": "0.9",
+        "NEARHIT_METRICS_PORT": "tcp://10.0.0.1:80",
+        "VALKEY_PORT": "tcp://10.0.0.2:1",
+    }
+    found = Settings.from_env(environ)
+    assert found.metrics_port == 9464
+    assert found.server({**environ, "VALKEY_HOST": "valkey"}) == Server(host="valkey", port=6379)
+
+
 def test_an_argument_goes_before_the_environment() -> None:
     assert Settings.from_env({"NEARHIT_THRESHOLD": "0.9"}, threshold=0.5).threshold == 0.5
 

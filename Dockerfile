@@ -13,7 +13,8 @@ COPY tasks tasks
 RUN pip install '.[worker]' && find /venv -name __pycache__ -prune -exec rm -rf {} +
 
 FROM python:3.13-slim-trixie
-RUN useradd --system --uid 10001 --no-create-home --home-dir /tmp nearhit
+RUN groupadd --system --gid 10001 nearhit \
+    && useradd --system --uid 10001 --gid nearhit --no-create-home --home-dir /tmp nearhit
 COPY --from=build /venv /venv
 WORKDIR /tmp
 ENV PATH=/venv/bin:$PATH \
@@ -22,7 +23,8 @@ ENV PATH=/venv/bin:$PATH \
     LITELLM_LOCAL_MODEL_COST_MAP=True \
     NEARHIT_METRICS_HOST=0.0.0.0 \
     NEARHIT_METRICS_PORT=9464
-USER nearhit
+# by number: Kubernetes cannot tell of a name that it is not root
+USER 10001:10001
 EXPOSE 9464
 # live, not ready: a restart helps a stuck process, and helps nobody while a server is away
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \

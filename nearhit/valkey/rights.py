@@ -68,7 +68,7 @@ _WORKING_LOG = (
     *("XGROUP CREATE key g 0", "XGROUP DELCONSUMER key g c", "XREADGROUP GROUP g c STREAMS key 0"),
     *("XACK key g 0", "XCLAIM key g c 0 0", "XDEL key 0", "XPENDING key g", "XRANGE key 0 0"),
     *("XINFO STREAM key", "XINFO GROUPS key", "XINFO CONSUMERS key g"),
-    *("ZADD key 0 m", "ZREM key m", "ZCARD key", "ZRANGEBYSCORE key 0 0"),
+    *("ZADD key 0 m", "ZREM key m", "ZCARD key", "ZSCORE key m", "ZRANGE key 0 0", "ZRANGEBYSCORE key 0 0"),
     *("HGET key f", "HSET key f v", "HDEL key f", "HLEN key", "SCAN 0", "UNLINK key", "CONFIG GET x"),
 )
 _QUEUES = ("nearhit-*", "_kombu.binding*.nearhit-*")
@@ -80,7 +80,8 @@ _CONSUMING = (
 _WATCHING = ("CONFIG GET x", "SLOWLOG GET", "SLOWLOG LEN", "LATENCY LATEST", "LATENCY HISTOGRAM", "CLIENT LIST")
 _OURS = ("nearhit:*",)
 
-_STREAMS = ("XINFO STREAM key", "XINFO GROUPS key", "XINFO CONSUMERS key g", "XLEN key", "ZCARD key")
+_SCALING = ("TYPE key", "LLEN key", "EVAL x 0")  # KEDA asks for a length by a script
+_STREAMS = ("XINFO STREAM key", "XINFO GROUPS key", "XINFO CONSUMERS key g", "XLEN key", "ZCARD key", *_SCALING)
 _WRITING = ("HSET key f v", "DEL key", "PEXPIRE key 1", "PEXPIREAT key 1", "RANDOMKEY", "HVALS key")
 
 RECIPES = (

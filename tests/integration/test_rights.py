@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 from nearhit_worker.runtime import Runtime
 from nearhit_worker.stack import Child, ValkeyServer, Worker, free_port, wait_until
 
@@ -26,8 +27,6 @@ from tests.support.faces import KINDS, Face
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import redis
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "guarded"
@@ -192,14 +191,17 @@ def watch(guarded: Guarded) -> None:
     """Let redis_exporter look at every server, with all series that dashboards and alerts use."""
     shown = ""
     for server in guarded.servers.values():
-        port, keys = free_port(), LogKeys(NAMESPACE)
+        port, keys, is_log = free_port(), LogKeys(NAMESPACE), server is guarded.servers["log"]
+        waiting = keys.retry("bulk")
+        if is_log:
+            scale_by(server, waiting)
         child = Child(
             "exporter",
             [
                 *(seen.program("redis_exporter", "prometheus-redis-exporter"), "-redis.user", "nearhit-monitor"),
                 *("-redis.addr", f"redis://127.0.0.1:{server.port}", "-redis.password", "PASSWORD"),
                 *("-web.listen-address", f"127.0.0.1:{port}"),
-                *(("-check-single-streams", keys.log("bulk")) if server is guarded.servers["log"] else ()),
+                *(("-check-single-streams", keys.log("bulk"), "-check-single-keys", waiting) if is_log else ()),
             ],
             server.folder,
         )
@@ -228,6 +230,15 @@ def commands_of(server: ValkeyServer) -> dict[str, int]:
         rows += inner
         found |= {} if inner else {name.decode(): abs(arity)}
     return found
+
+
+def scale_by(server: ValkeyServer, waiting: str) -> None:
+    """Let fills wait for a retry, and ask for their number as KEDA does, in one step whatever is there."""
+    with server.client() as client:
+        client.zadd(waiting, {"a fill": 1})
+    script = "local t = redis.call('type', KEYS[1]).ok return redis.call(t == 'zset' and 'zcard' or 'llen', KEYS[1])"
+    with redis.Redis(port=server.port, username="nearhit-monitor", password="PASSWORD") as client:
+        assert [client.eval(script, 1, one) for one in (waiting, f"{waiting}-none")] == [1, 0]
 
 
 def test_every_other_command_is_refused(guarded: Guarded) -> None:

@@ -72,15 +72,13 @@ class Estimate:
     def pairs(self) -> list[tuple[str, str]]:
         """Return the figures as people read them."""
         dollars = self.dollars
+        costs = "nothing" if dollars == 0 else "unknown" if dollars is None else f"about ${dollars:.4f}"
         return [
             ("good rows", f"{self.good:,}"),
             ("bad rows", f"{self.bad:,}"),
             ("vectors carried", f"{self.carried:,}"),
             ("to embed", f"about {self.tokens:,} tokens with {self.model}"),
-            (
-                "embedding costs",
-                "nothing" if dollars == 0 else "unknown" if dollars is None else f"about ${dollars:.4f}",
-            ),
+            ("embedding costs", costs),
             ("memory", f"about {self.bytes / 2**20:,.1f} MiB"),
         ]
 
@@ -91,19 +89,14 @@ def estimate(settings: Settings, patterns: Sequence[str], kind: str, columns: Co
     Raises:
         ConfigError: a file is not there or cannot be read.
     """
-    model, dimension = settings.model, 1536
-    if model.startswith("hash/") and model[5:].isdigit():
-        dimension = int(model[5:])
-    elif model.startswith("local/"):
-        dimension = 384
-    found = Estimate(dimension, model)
+    provider, _, name = settings.model.partition("/")
+    dimension = {"local": 384, "hash": int(name) if name.isdigit() else 0}.get(provider, 1536)
+    found = Estimate(dimension, settings.model)
     lifetimes = settings.lifetimes()
     for path in find_files(patterns):
         for row in read_rows(path, format_of(path, kind)):
             try:
-                if row.problem:
-                    raise ContractError(row.problem)  # noqa: TRY301 - one place counts every bad row
-                _, blob = fill_of(columns.fill_row(row.values), lifetimes)
+                _, blob = fill_of(columns.fill_row(row.checked), lifetimes)
             except (ContractError, ConfigError) as error:
                 found.bad += 1
                 if len(found.examples) < _MAX_EXAMPLES:

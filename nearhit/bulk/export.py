@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nearhit.domain import entry
@@ -67,10 +67,11 @@ def exported(run: Callable[[Flow[Any]], Any], keys: CacheKeys, chosen: Chosen) -
         found = run(entry_reader.read(names, vectors=chosen.vectors))
         now = time.time()
         # what has ended meanwhile or is unreadable is left out: a lookup would not serve it either
-        yield from (_row(one, now) for one in found if isinstance(one, Entry) and chosen.wants(one, now))
+        yield from (row_of(one, now) for one in found if isinstance(one, Entry) and chosen.wants(one, now))
 
 
-def _row(found: Entry, now: float) -> dict[str, Any]:
+def row_of(found: Entry, now: float) -> dict[str, Any]:
+    """Return an entry as a row of JSON."""
     row: dict[str, Any] = {
         "prompt": found.prompt,
         "answer": entry.decode_response(found.response),
@@ -79,14 +80,8 @@ def _row(found: Entry, now: float) -> dict[str, Any]:
         "ttl_seconds": round(found.expires_ms / 1000 - now, 3),
         "age_seconds": round(now - found.created_us / 1e6, 3),
     }
-    usage = found.usage
-    if usage is not None:
-        row["usage"] = {
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "cost_dollars": usage.cost_dollars,
-            "model": usage.model,
-        }
+    if found.usage is not None:
+        row["usage"] = asdict(found.usage)
     if found.refresh:
         row["refresh"] = entry.decode_response(found.refresh)
     if found.embedding:

@@ -58,13 +58,14 @@ class Pace:
             raise ConfigError(f"max_bad_share is a share from 0 to 1, not {self.max_bad_share:g}")
 
 
+@dataclass(frozen=True, slots=True)
 class Loader:
     """Loads files into a cache through its bulk lane.
 
     What the log has accepted is in the checkpoint before the next batch is sent; a row that was sent twice because the
     process died in between leaves one entry.
 
-    Args:
+    Attributes:
         runner: runs flows against the log's server.
         keys: names of the log.
         lifetimes: for rows that say nothing of their own.
@@ -73,15 +74,12 @@ class Loader:
         pace: how fast.
     """
 
-    def __init__(
-        self, runner: Runner, keys: LogKeys, lifetimes: Lifetimes, wakeup: WakeUp, columns: Columns, pace: Pace
-    ) -> None:
-        self._runner = runner
-        self._keys = keys
-        self._lifetimes = lifetimes
-        self._wakeup = wakeup
-        self._columns = columns
-        self._pace = pace
+    runner: Runner
+    keys: LogKeys
+    lifetimes: Lifetimes
+    wakeup: WakeUp
+    columns: Columns
+    pace: Pace
 
     def load(
         self,
@@ -102,12 +100,12 @@ class Loader:
             ConfigError: a file cannot be read, too many rows are bad, or the log's server cannot confirm a batch.
             StoreUnavailableError: the log's server was away for longer than ``outage_seconds``; run it again.
         """
-        if self._pace.confirm:
-            self._runner.run(durability.trial(self._keys), 2 * durability.CONFIRM_SECONDS)
+        if self.pace.confirm:
+            self.runner.run(durability.trial(self.keys), 2 * durability.CONFIRM_SECONDS)
         progress = checkpoint.load()
         for path, kind in files:
             rows = read_rows(path, kind, progress.rows.get(path, 0))
-            while batch := list(islice(rows, self._pace.batch)):
+            while batch := list(islice(rows, self.pace.batch)):
                 blobs = list(self._messages(batch, rejects, progress))
                 self._send(blobs, lambda: tell(progress))
                 progress.accepted += len(blobs)
@@ -116,45 +114,38 @@ class Loader:
                 checkpoint.save(progress)
                 tell(progress)
                 seen = progress.accepted + progress.rejected
-                if seen >= _FIRST_ROWS and progress.rejected > self._pace.max_bad_share * seen:
+                if seen >= _FIRST_ROWS and progress.rejected > self.pace.max_bad_share * seen:
                     raise ConfigError(
-                        f"{progress.rejected} of {seen} rows are bad, more than {self._pace.max_bad_share:.0%}: "
+                        f"{progress.rejected} of {seen} rows are bad, more than {self.pace.max_bad_share:.0%}: "
                         "see the rejects, or allow more with --max-bad"
                     )
         checkpoint.remove()
         return progress
 
     def waiting(self) -> int:
-        """Return how many fills of the bulk lane are not yet stored or given up.
-
-        Raises:
-            StoreUnavailableError: the log's server does not answer.
-        """
-        return self._runner.run(fill_log.depth(self._keys, LANE), _SECONDS).fills
+        """Return how many fills of the bulk lane are not yet stored or given up."""
+        return self.runner.run(fill_log.depth(self.keys, LANE), _SECONDS).fills
 
     def _messages(self, batch: list[Row], rejects: IO[str], progress: LoadProgress) -> Iterator[bytes]:
         for row in batch:
             try:
-                if row.problem:
-                    raise ContractError(row.problem)  # noqa: TRY301 - one place counts every bad row
-                _, blob = fill_of({**self._columns.fill_row(row.values), "lane": LANE}, self._lifetimes)
-                yield blob
+                yield fill_of({**self.columns.fill_row(row.checked), "lane": LANE}, self.lifetimes)[1]
             except (ContractError, ConfigError) as error:
                 progress.rejected += 1
                 line = {"file": row.source, "row": row.number, "reason": str(error)}
                 rejects.write(json.dumps(line, ensure_ascii=False) + "\n")
 
     def _send(self, blobs: list[bytes], waits: Callable[[], None]) -> None:
-        end = time.monotonic() + self._pace.outage_seconds
+        end = time.monotonic() + self.pace.outage_seconds
         while blobs:
             try:
-                if self._has_room():
+                if self.has_room():
                     now_ms = time.time_ns() // 1_000_000
-                    flow = fill_log.accept(self._keys, LANE, blobs, now_ms)
-                    fill_log.write(self._runner, flow, _SECONDS, confirm=self._pace.confirm)
-                    self._wakeup.notify(LANE)
+                    flow = fill_log.accept(self.keys, LANE, blobs, now_ms)
+                    fill_log.write(self.runner, flow, _SECONDS, confirm=self.pace.confirm)
+                    self.wakeup.notify(LANE)
                     return
-                end = time.monotonic() + self._pace.outage_seconds  # full is no outage: workers will make room
+                end = time.monotonic() + self.pace.outage_seconds  # full is no outage: workers will make room
             except StoreUnavailableError:
                 if time.monotonic() > end:
                     raise
@@ -162,9 +153,10 @@ class Loader:
                 waits()
             time.sleep(0.05)
 
-    def _has_room(self) -> bool:
-        if self.waiting() >= self._pace.max_depth:
+    def has_room(self) -> bool:
+        """Return whether lane and memory of the log's server are below their bounds."""
+        if self.waiting() >= self.pace.max_depth:
             return False
-        memory = self._runner.run(server_info.section("memory"), _SECONDS)  # empty where INFO is not allowed
+        memory = self.runner.run(server_info.section("memory"), _SECONDS)  # empty where INFO is not allowed
         most = int(memory.get("maxmemory", 0))
-        return not most or int(memory.get("used_memory", 0)) < self._pace.max_memory_share * most
+        return not most or int(memory.get("used_memory", 0)) < self.pace.max_memory_share * most

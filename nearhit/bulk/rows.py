@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ _SUFFIXES = {
     ".parquet": "parquet",
 }
 _SEPARATORS = ",;\t"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _PROMPT_NAMES = ("prompt", "question", "query", "instruction", "input", "text")
 _ANSWER_NAMES = ("answer", "response", "completion", "output", "reply")
 MAX_LINE_BYTES = 32 * 1024 * 1024
@@ -55,6 +56,17 @@ class Row:
     number: int
     values: Mapping[str, Any]
     problem: str = ""
+
+    @property
+    def checked(self) -> Mapping[str, Any]:
+        """Its columns.
+
+        Raises:
+            EntryError: it cannot be read.
+        """
+        if self.problem:
+            raise EntryError(self.problem)
+        return self.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +100,12 @@ class Columns:
         row: dict[str, Any] = {"prompt": values[prompt], "answer": values[answer]}
         row["scope"] = {**scope, **{name: values[name] for name in self.scope if values[name] not in (None, "")}}
         for name in ("ttl_seconds", "fresh_seconds"):
-            if values.get(name) not in (None, ""):
-                row[name] = _number(values[name], name)
+            value = values.get(name)
+            if value not in (None, ""):
+                try:
+                    row[name] = float(value)
+                except (TypeError, ValueError):
+                    raise EntryError(f"column {name!r} holds {str(value)[:40]!r}, expected a number") from None
         for name in ("usage", "refresh", "scope_digest", "tenant_digest", "vector", "embedder"):
             if values.get(name):
                 row[name] = values[name]
@@ -127,25 +143,24 @@ def read_rows(path: str, kind: str, skip: int = 0) -> Iterator[Row]:
         ConfigError: the file is not there, cannot be read, or needs a package that is not installed.
     """
     if kind == "parquet":
-        yield from _parquet(path, skip)
+        yield from parquet_rows(path, skip)
         return
-    reader = _jsonl if kind == "jsonl" else _csv
-    with _opened(path) as lines:
-        for row in reader(path, lines):
+    with opened(path) as lines:
+        for row in jsonl_rows(path, lines) if kind == "jsonl" else csv_rows(path, lines):
             if row.number > skip:
                 yield row
 
 
-def _jsonl(path: str, lines: IO[bytes]) -> Iterator[Row]:
-    number = 0
-    while line := lines.readline(MAX_LINE_BYTES):
-        number += 1
-        if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
-            if line.startswith(b"["):
-                raise ConfigError(
-                    f"{path}: one JSON array, expected an object on each line: jq -c '.[]' {path} makes it so"
-                )
+def jsonl_rows(path: str, lines: IO[bytes]) -> Iterator[Row]:
+    """Yield the rows of JSON lines; what is no JSON object is a row with a problem."""
+    for number in itertools.count(1):
+        line = lines.readline(MAX_LINE_BYTES)
+        if not line:
+            return
+        line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        if number == 1 and line.startswith(b"["):
+            way_out = f"jq -c '.[]' {path} makes it so"
+            raise ConfigError(f"{path}: one JSON array, expected an object on each line: {way_out}")
         if len(line) >= MAX_LINE_BYTES and not line.endswith(b"\n"):
             while line and not line.endswith(b"\n"):
                 line = lines.readline(MAX_LINE_BYTES)
@@ -161,41 +176,38 @@ def _json_row(path: str, number: int, line: bytes) -> Row:
         return Row(path, number, {}, "not UTF-8")
     except (ValueError, RecursionError) as error:
         return Row(path, number, {}, f"not JSON: {error}")
-    if not isinstance(values, dict):
-        return Row(path, number, {}, f"not a JSON object but {type(values).__name__}")
-    return Row(path, number, values)
+    wrong = "" if isinstance(values, dict) else f"not a JSON object but {type(values).__name__}"
+    return Row(path, number, {} if wrong else values, wrong)
 
 
-def _csv(path: str, lines: IO[bytes]) -> Iterator[Row]:
+def csv_rows(path: str, lines: IO[bytes]) -> Iterator[Row]:
+    """Yield the records of CSV with a header, separated by commas, semicolons or tabs."""
+    csv.field_size_limit(MAX_LINE_BYTES)
     text = io.TextIOWrapper(lines, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
-        yield from _csv_rows(path, text)
+        header = text.readline(MAX_LINE_BYTES)
+        separator = max(_SEPARATORS, key=re.sub(r'"[^"]*"', "", header).count)  # the first where all are as often
+        reader = csv.DictReader(itertools.chain([header] if header else [], text), strict=True, delimiter=separator)
+        for number in itertools.count(1):
+            try:
+                values: dict[Any, Any] = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Row(path, number, {}, f"not CSV: {error}")
+                continue
+            if None in values:
+                yield Row(path, number, {}, "more fields than the header has")
+            elif any(isinstance(value, str) and _SURROGATE.search(value) for value in values.values()):
+                yield Row(path, number, {}, "not UTF-8")
+            else:
+                yield Row(path, number, {name: value for name, value in values.items() if value is not None})
     finally:
         text.detach()  # the file is its opener's to close
 
 
-def _csv_rows(path: str, text: io.TextIOWrapper) -> Iterator[Row]:
-    csv.field_size_limit(MAX_LINE_BYTES)
-    header = text.readline(MAX_LINE_BYTES)
-    separator = max(_SEPARATORS, key=re.sub(r'"[^"]*"', "", header).count)  # the first where all are as often
-    reader = csv.DictReader(itertools.chain([header] if header else [], text), strict=True, delimiter=separator)
-    for number in itertools.count(1):
-        try:
-            values: dict[Any, Any] = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield Row(path, number, {}, f"not CSV: {error}")
-            continue
-        if None in values:
-            yield Row(path, number, {}, "more fields than the header has")
-        elif any(isinstance(value, str) and not _is_unicode(value) for value in values.values()):
-            yield Row(path, number, {}, "not UTF-8")
-        else:
-            yield Row(path, number, {name: value for name, value in values.items() if value is not None})
-
-
-def _parquet(path: str, skip: int) -> Iterator[Row]:
+def parquet_rows(path: str, skip: int) -> Iterator[Row]:
+    """Yield the records of a Parquet file behind the first ``skip``."""
     try:
         import pyarrow.parquet as parquet  # noqa: PLC0415 - an optional package of 40 MB
     except ImportError as error:
@@ -218,51 +230,32 @@ def _parquet(path: str, skip: int) -> Iterator[Row]:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
+def opened(path: str) -> Iterator[IO[bytes]]:
+    """Give a file as bytes, unpacked where its name says that it is packed."""
     try:
-        if path == STDIN:
-            yield sys.stdin.buffer
-        elif path.endswith(".gz"):
-            with gzip.open(path, "rb") as file:
-                yield file  # type: ignore[misc]  # a GzipFile reads bytes
-        elif path.endswith(".zst"):
-            with Path(path).open("rb") as raw, _zstd(path, raw) as file:
-                yield file
-        else:
-            with Path(path).open("rb") as file:
-                yield file
+        with ExitStack() as stack:
+            if path == STDIN:
+                yield sys.stdin.buffer
+                return
+            file: Any = stack.enter_context(Path(path).open("rb"))
+            if path.endswith(".gz"):
+                file = stack.enter_context(gzip.open(file, "rb"))
+            elif path.endswith(".zst"):
+                try:
+                    import zstandard  # noqa: PLC0415 - an optional package
+                except ImportError as error:
+                    raise ConfigError(f"{path}: .zst needs zstandard: pip install 'nearhit[parquet]'") from error
+                file = stack.enter_context(io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file)))
+            yield file
     except (OSError, EOFError) as error:
-        raise ConfigError(
-            f"{path}: {error.strerror or error}" if isinstance(error, OSError) else f"{path}: cut off"
-        ) from error
-
-
-def _zstd(path: str, raw: IO[bytes]) -> IO[bytes]:
-    try:
-        import zstandard  # noqa: PLC0415 - an optional package
-    except ImportError as error:
-        raise ConfigError(f"{path}: .zst needs the package zstandard: pip install 'nearhit[parquet]'") from error
-    stream: IO[bytes] = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw))
-    return stream
+        why = error.strerror or error if isinstance(error, OSError) else "cut off"
+        raise ConfigError(f"{path}: {why}") from error
 
 
 def _first(values: Mapping[str, Any], names: Sequence[str], what: str) -> str:
-    for name in names:
-        if name in values:
-            return name
     spelled = {str(name).strip().lower(): name for name in values}
-    for name in names:
-        if name in spelled:
-            return spelled[name]
+    for table in ({name: name for name in values}, spelled):
+        for name in names:
+            if name in table:
+                return table[name]
     raise EntryError(f"no column looks like the {what}: {', '.join(sorted(map(str, values)))[:200]}; name it")
-
-
-def _number(value: Any, name: str) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise EntryError(f"column {name!r} holds {str(value)[:40]!r}, expected a number") from None
-
-
-def _is_unicode(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)

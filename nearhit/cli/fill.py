@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nearhit.cli import exits, options
 from nearhit.cli.command import FLOAT, Arguments, argument, command, option
 from nearhit.cli.screen import Screen
-from nearhit.errors import ConfigError, ContractError, EntryError, UnavailableError
+from nearhit.errors import ConfigError, ContractError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,9 +122,8 @@ def fill_all(
         scope = {**scope, **shared} if isinstance(scope, dict) else scope
         values = {"ttl_seconds": ttl_seconds, **row.values, "scope": scope or None}
         try:
-            if row.problem:
-                raise EntryError(row.problem)
-            fill_of(values, lifetimes)  # says what is wrong with a row, which the outcome of `fill` does not
+            # says what is wrong with a row, which the outcome of `fill` does not
+            fill_of({**row.checked, **values}, lifetimes)
         except (ConfigError, ContractError) as error:
             screen.note(f"nearhit: {f'line {row.number}: ' if row.number else ''}{error}")
             tally.outcomes["bad"] += 1

@@ -74,18 +74,14 @@ class Reader:
             TooLargeError: the conversation has more than that.
         """
         if type(values) not in {dict, list, tuple}:
-            return self._one_by_one(values)
-        self._fields -= len(values)
-        if self._fields < 0:
-            raise _too_large()
-        return values
+            return map(self._counted, values)
+        return self._counted(values, len(values))
 
-    def _one_by_one(self, values: Any) -> Iterator[Any]:
-        for value in values:
-            self._fields -= 1
-            if self._fields < 0:
-                raise _too_large()
-            yield value
+    def _counted(self, values: Any, count: int = 1) -> Any:
+        self._fields -= count
+        if self._fields < 0:
+            raise TooLargeError(f"the conversation has more than {MAX_FIELDS} messages, fields and parts")
+        return values
 
     def number_calls(self, messages: Sequence[Mapping[str, Any]]) -> None:
         """Give a number to every id that stands in two places, in the order of their first places."""
@@ -243,10 +239,6 @@ def listed(values: Any) -> Sequence[Any]:
     return values
 
 
-def _too_large() -> TooLargeError:
-    return TooLargeError(f"the conversation has more than {MAX_FIELDS} messages, fields and parts")
-
-
 def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str | Sequence | Mapping) and not len(value))
 
@@ -271,14 +263,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _number(text: str) -> float:
     value = float(text)
-    if repr(value) != text:
+    if repr(value) != text:  # neither is NaN, as Python writes it
         raise ValueError("the number is another one when it is read")
     return value
 
 
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-_STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number, parse_constant=_refuse)
+_STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number, parse_constant=_number)
 """Reads JSON only where nothing that it says is lost."""

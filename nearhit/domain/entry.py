@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nearhit.errors import EntryError
@@ -208,10 +208,7 @@ def _whole(text: bytes) -> int:
 
 def encode_usage(usage: Usage | None) -> bytes:
     """Return usage as compact JSON; empty for none."""
-    if usage is None:
-        return b""
-    row = [usage.prompt_tokens, usage.completion_tokens, usage.cost_dollars, usage.model]
-    return json.dumps(row, separators=(",", ":")).encode()
+    return b"" if usage is None else json.dumps(astuple(usage), separators=(",", ":")).encode()
 
 
 def decode_usage(blob: bytes) -> Usage | None:

@@ -27,7 +27,11 @@ def excerpts(prompt: str, candidate: str) -> tuple[str, str] | None:
     """
     if min(len(prompt), len(candidate)) < SHORTEST:
         return None
-    start, kept = _common(prompt, candidate)
+    same = _same(prompt, candidate)
+    start = max((end.end() for end in _SENTENCE_END.finditer(prompt, 0, same)), default=0)
+    behind = min(min(len(prompt), len(candidate)) - same, _same(prompt[::-1], candidate[::-1]))
+    first = _SENTENCE_END.search(rest := prompt[len(prompt) - behind :])
+    kept = len(rest) - first.end() if first else 0
     if start and kept:
         return None
     one, other = prompt[start : len(prompt) - kept].strip(), candidate[start : len(candidate) - kept].strip()
@@ -35,17 +39,6 @@ def excerpts(prompt: str, candidate: str) -> tuple[str, str] | None:
     if not one or not other or longest > LONGEST or longest * SHARE > max(len(prompt), len(candidate)):
         return None
     return one, other
-
-
-def _common(one: str, other: str) -> tuple[int, int]:
-    """Return how many characters of whole sentences two texts share at their beginning and at their end."""
-    same = _same(one, other)
-    start = max((end.end() for end in _SENTENCE_END.finditer(one, 0, same)), default=0)
-    most = min(len(one), len(other)) - same
-    end = min(most, _same(one[::-1], other[::-1]))
-    rest = one[len(one) - end :]
-    first = _SENTENCE_END.search(rest)
-    return start, len(rest) - first.end() if first else 0
 
 
 def _same(one: str, other: str) -> int:

@@ -96,14 +96,7 @@ def upper_bound(count: int, total: int, confidence: float = 0.95) -> float:
     """Return the Clopper-Pearson upper bound: a higher true share would give ``count`` or fewer too seldom."""
     if not total or count >= total:
         return 1.0
-    low, high = count / total, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        if at_most(count, total, middle) > 1 - confidence:
-            low = middle
-        else:
-            high = middle
-    return high
+    return _crossing(lambda share_: at_most(count, total, share_) > 1 - confidence, count / total, 1.0)
 
 
 def at_most(count: int, total: int, probability: float) -> float:

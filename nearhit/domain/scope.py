@@ -148,25 +148,12 @@ def scope_digest(scope: Scope, context: str = "") -> str:
     if scope.digest:
         tenant = "" if scope.holds_tenant else scope.tenant
         return digest_of(["digest", scope.digest, tenant, context]) if tenant or context else scope.digest
-    return _digest(scope, context)
-
-
-def _digest(scope: Scope, context: str) -> str:
     kept = {
         name: value
         for name, value in scope.parameters.items()
         if value is not None and (name not in PARAMETERS_THAT_DO_NOT_SPLIT or name in scope.split_by)
     }
-    whole = [
-        scope.tenant,
-        scope.model,
-        scope.system,
-        scope.tools,
-        scope.response_format,
-        kept,
-        context,
-    ]
-    return digest_of(whole)
+    return digest_of([scope.tenant, scope.model, scope.system, scope.tools, scope.response_format, kept, context])
 
 
 @lru_cache(maxsize=4096)
@@ -300,4 +287,5 @@ def _sequence(value: Any, depth: int, room: _Room) -> list[Any]:
     return plain
 
 
-_EMPTY_DIGEST = _digest(_EMPTY, "")
+_EMPTY_DIGEST = scope_digest(Scope())
+"""Of the scope of all who name none; asked for so often that it is made once."""

@@ -10,6 +10,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache, partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -125,8 +126,8 @@ def assumed_sight(text: str, most_bytes: int, reads: Reads) -> Sight:
     cut = cut_at_bytes(text, most_bytes)
     if reads is Reads.ALL or text.isascii():
         return ALL if cut is None else Sight(cut)
-    doubted = _is_symbol if reads is Reads.LETTERS else _is_foreign
-    unknown = tuple(visible(run) for run in _runs(text, doubted))
+    runs = groupby(text, _is_symbol if reads is Reads.LETTERS else _is_foreign)
+    unknown = tuple(visible("".join(run)) for doubted, run in runs if doubted)
     return Sight(cut, unknown) if unknown or cut is not None else ALL
 
 
@@ -198,17 +199,3 @@ def _is_foreign(character: str) -> bool:
     if kind[0] in "LM":
         return _script(character) not in {"LATIN", "COMBINING", "MODIFIER"}
     return kind == "Nd"
-
-
-def _runs(text: str, wanted: Callable[[str], bool]) -> list[str]:
-    """Return the runs of neighbouring characters that are ``wanted``."""
-    runs: list[str] = []
-    last = -2
-    for place, character in enumerate(text):
-        if wanted(character):
-            if place == last + 1:
-                runs[-1] += character
-            else:
-                runs.append(character)
-            last = place
-    return runs

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nearhit.domain.hit_policy import check_threshold
@@ -32,6 +32,7 @@ REFUSALS = ("unreadable", "below_floor")
 """Why a reader does not take an entry as it is. A closed set: it is a metric label."""
 
 _MAX_TEXT = 200
+_TEXTS = ("who", "why", "about")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class ThresholdEntry:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry for JSON."""
-        return {"field": self.field, **_values(self)}
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,10 @@ def scope_field(digest: str) -> str:
 
 def encode(entry: ThresholdEntry) -> bytes:
     """Return an entry as it is stored."""
-    short = replace(entry, who=entry.who[:_MAX_TEXT], why=entry.why[:_MAX_TEXT], about=entry.about[:_MAX_TEXT])
-    return json.dumps(_values(short), ensure_ascii=False).encode("utf-8", "replace")
+    row = entry.as_dict()
+    del row["field"]
+    short = {name: row[name][:_MAX_TEXT] for name in _TEXTS}
+    return json.dumps({**row, **short}, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def decode(field: str, blob: bytes) -> ThresholdEntry:
@@ -112,13 +115,11 @@ def decode(field: str, blob: bytes) -> ThresholdEntry:
         raise ConfigError(f"the threshold entry {field!r} of {len(blob)} bytes is no JSON object")
     when_ms, was = row.get("when_ms"), row.get("was")
     return ThresholdEntry(
-        field=field,
-        threshold=check_threshold(row.get("threshold")),
-        who=str(row.get("who") or "")[:_MAX_TEXT],
+        field,
+        check_threshold(row.get("threshold")),
         when_ms=when_ms if isinstance(when_ms, int) else 0,
-        why=str(row.get("why") or "")[:_MAX_TEXT],
         was=was if isinstance(was, float) else None,
-        about=str(row.get("about") or "")[:_MAX_TEXT],
+        **{name: str(row.get(name) or "")[:_MAX_TEXT] for name in _TEXTS},
     )
 
 
@@ -167,14 +168,3 @@ def in_force(table: Mapping[str, Rules], scope: str, tenant: str, otherwise: Rul
         return otherwise
     own = table.get(scope_field(scope)) or (table.get(tenant_field(tenant)) if tenant else None)
     return own or table.get(NAMESPACE) or otherwise
-
-
-def _values(entry: ThresholdEntry) -> dict[str, Any]:
-    return {
-        "threshold": entry.threshold,
-        "who": entry.who,
-        "when_ms": entry.when_ms,
-        "why": entry.why,
-        "was": entry.was,
-        "about": entry.about,
-    }

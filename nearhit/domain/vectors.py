@@ -57,16 +57,13 @@ def checked_rows(values: ArrayLike, count: int) -> NDArray[np.float32]:
     Raises:
         VectorError: as for ``unit_rows``, or there is not one row for each text.
     """
-    rows = values
-    if not isinstance(rows, np.ndarray) or rows.dtype != _LITTLE_FLOAT32 or rows.ndim != 2 or not _are_unit(rows):
+    rows = values if isinstance(values, np.ndarray) and values.dtype == _LITTLE_FLOAT32 and values.ndim == 2 else None
+    # NaN is not below anything
+    if rows is None or not (np.abs(np.einsum("ij,ij->i", rows, rows) - 1.0) < _UNIT_ROUNDING).all():
         rows = unit_rows(values)
     if len(rows) != count:
         raise VectorError(f"the embedder gave {len(rows)} vectors for {count} texts")
     return rows
-
-
-def _are_unit(rows: NDArray[np.float32]) -> bool:
-    return bool((np.abs(np.einsum("ij,ij->i", rows, rows) - 1.0) < _UNIT_ROUNDING).all())  # NaN is not below anything
 
 
 def to_bytes(vector: NDArray[np.float32]) -> bytes:

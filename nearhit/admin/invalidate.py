@@ -21,6 +21,7 @@ from nearhit.errors import ConfigError, ContractError
 from nearhit.flow.steps import Flow, ReplyError, Send
 from nearhit.valkey import keyspace
 from nearhit.valkey.key_names import CacheKeys, check_namespace
+from nearhit.valkey.replies import whole
 from nearhit.write.upsert import remove
 
 if TYPE_CHECKING:
@@ -210,8 +211,7 @@ def _narrow(keys: list[str], which: Selection) -> Flow[list[str]]:
     for key, reply in zip(keys, replies, strict=True):
         if isinstance(reply, ReplyError) or reply[1] is None:
             continue  # not an entry, or gone meanwhile
-        created = int(reply[1]) if reply[1].isdigit() else 0
         of_tenant = not which.tenant or reply[0] == which.tenant.encode()
-        if of_tenant and (not which.before_us or created < which.before_us):
+        if of_tenant and (not which.before_us or whole(reply[1]) < which.before_us):
             kept.append(key)
     return kept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from nearhit.embedding import registry
@@ -13,6 +13,7 @@ from nearhit.flow.steps import Command, Flow, ReplyError
 from nearhit.telemetry.metrics import LANES
 from nearhit.valkey import key_names, keyspace, server_info
 from nearhit.valkey.link import link_to
+from nearhit.valkey.replies import mapping
 from nearhit.write import fill_log
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Servers:
         reply = self.log("XINFO", "STREAM", self.keys.log(lane))
         if isinstance(reply, ReplyError) or not reply:
             return 0.0
-        return float(next((value for name, value in _mapping(reply).items() if _text(name) == "entries-added"), 0))
+        return float(next((value for name, value in mapping(reply).items() if _text(name) == "entries-added"), 0))
 
     def dead(self) -> int:
         """Return how many dead letters there are."""
@@ -152,7 +153,7 @@ class Servers:
         reply = self.log("XINFO", "CONSUMERS", self.keys.log(lane), fill_log.GROUP)
         if isinstance(reply, ReplyError) or not reply:
             return {}
-        rows = [{_text(name): value for name, value in _mapping(one).items()} for one in reply]
+        rows = [{_text(name): value for name, value in mapping(one).items()} for one in reply]
         return {_text(row["name"]): {"idle": int(row["idle"]), "pending": int(row["pending"])} for row in rows}
 
     def workers(self) -> dict[str, float]:
@@ -174,11 +175,6 @@ class Servers:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _mapping(reply: Any) -> Mapping[Any, Any]:
-    """Return a reply of names and values, which some protocols and clients give as a list."""
-    return reply if isinstance(reply, Mapping) else dict(zip(reply[::2], reply[1::2], strict=True))
 
 
 def _text(value: Any) -> str:

@@ -13,6 +13,7 @@ from nearhit.index.litellm_layout import keys_of
 from nearhit.index.opening import choose_engine
 from nearhit.telemetry.metrics import LANES
 from nearhit.valkey import search_protocol
+from nearhit.valkey.replies import whole
 
 if TYPE_CHECKING:
     from nearhit.embedding.registry import Registered
@@ -92,7 +93,7 @@ def embedder(servers: Servers, record: Registered, engine: str) -> dict[str, Any
 def index(servers: Servers, known: Any, dimension: int) -> dict[str, Any] | None:
     """Return what the server says of the index of an embedder; ``None`` where there is none."""
     generation = servers.cache("GET", known.generation)
-    number = int(generation) if isinstance(generation, bytes) and generation.isdigit() else 1
+    number = whole(generation, 1)
     reply = servers.cache(*search_protocol.info(known.index(number)))
     if isinstance(reply, ReplyError):
         return None

@@ -14,6 +14,7 @@ from nearhit.embedding import fingerprint
 from nearhit.errors import ConfigError, ContractError, EmbedderUnavailableError, StoreUnavailableError
 from nearhit.flow.steps import Embed, Flow, ReplyError, Send, ask
 from nearhit.valkey import key_names, search_protocol
+from nearhit.valkey.replies import mapping
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,9 +66,8 @@ def registered(namespace: str) -> Flow[list[Registered]]:
     reply = yield from ask(("HGETALL", table))
     if isinstance(reply, ReplyError):
         raise _refused(table, reply)
-    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
     found = []
-    for field, blob in pairs:
+    for field, blob in mapping(reply).items():
         record = fingerprint.decode_probe(blob)
         known = record.fingerprint
         found.append(Registered(field.decode(), known.id, record.model, record.dimension))

@@ -74,6 +74,10 @@ class ReplyError:
     text: str
     kind: str = "ResponseError"
 
+    def says(self, code: str) -> bool:
+        """Return whether it has an error code, for example ``NOGROUP``, that redis-py knows or not."""
+        return code in self.text + self.kind
+
 
 Step = Send | Embed | Compare
 Flow = Generator[Step, Any, T]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nearhit.flow.steps import Flow, ReplyError, Send
 from nearhit.index.valkey_search import generations
 from nearhit.valkey import search_protocol, server_info
+from nearhit.valkey.replies import whole
 
 if TYPE_CHECKING:
     from nearhit.valkey.key_names import CacheKeys
@@ -101,7 +102,7 @@ def survey(keys: CacheKeys, current: int) -> Flow[Survey]:
     about, limits = server_info.parse(search), server_info.parse(memory)
     most = int(limits.get("maxmemory", 0))
     return Survey(
-        current=int(pointer) if isinstance(pointer, bytes) and pointer.isdigit() else min(numbers, default=current),
+        current=whole(pointer, min(numbers, default=current)),
         generations=found,
         reclaimable_bytes=_whole(about, "search_index_reclaimable_memory"),
         add_failures=_whole(about, "search_hnsw_add_exceptions_count") or 0,

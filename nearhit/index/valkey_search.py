@@ -16,6 +16,7 @@ from nearhit.errors import (
 )
 from nearhit.flow.steps import Flow, ReplyError, Send, ask
 from nearhit.valkey import search_protocol
+from nearhit.valkey.replies import whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,7 @@ class ValkeySearchEngine:
         index = self._keys.index(asked)
         reply = yield from self._ask(index, search_protocol.search(index, scope, blob, k, self._ef_runtime))
         if isinstance(reply, ReplyError) and search_protocol.is_missing_index(reply.text):
-            there = yield from self._read_generation()
+            there = yield from read_generation(self._keys)
             if there == asked:
                 raise IndexLostError(f"index {index!r} is not on the server")
             self.generation = there
@@ -162,8 +163,8 @@ class ValkeySearchEngine:
         )
         self._look_at = now + LOOK_SECONDS
         self.backfilling = not isinstance(about, ReplyError) and search_protocol.says_backfilling(about)
-        if isinstance(pointer, bytes) and pointer.isdigit() and not isinstance(found, ReplyError):
-            self.generation = int(pointer)  # from the next search on; this one has its answer
+        if whole(pointer) and not isinstance(found, ReplyError):
+            self.generation = whole(pointer)  # from the next search on; this one has its answer
         return found
 
     def _find(self) -> Flow[Any]:
@@ -173,13 +174,13 @@ class ValkeySearchEngine:
         index that it dropped again would send this process's searches to an empty one.
         """
         while True:
-            self.generation = yield from self._read_generation()
+            self.generation = yield from read_generation(self._keys)
             reply = yield from ask(search_protocol.info(self.index))
             if not isinstance(reply, ReplyError):
                 return reply
             if not search_protocol.is_missing_index(reply.text):
                 raise search_error(self.index, reply)
-            if (yield from self._read_generation()) == self.generation:
+            if (yield from read_generation(self._keys)) == self.generation:
                 return reply
 
     def _made(self) -> Flow[Any]:
@@ -212,9 +213,6 @@ class ValkeySearchEngine:
                 "load valkey-search into every node with --use-coordinator"
             )
 
-    def _read_generation(self) -> Flow[int]:
-        return (yield from read_generation(self._keys))
-
 
 def read_generation(keys: CacheKeys) -> Flow[int]:
     """Return the generation that readers use.
@@ -223,9 +221,7 @@ def read_generation(keys: CacheKeys) -> Flow[int]:
     lower one is always whole.
     """
     pointer, listed = yield Send((("GET", keys.generation), search_protocol.list_indexes()))
-    if isinstance(pointer, bytes) and pointer.isdigit():
-        return int(pointer)
-    return min(generations(keys, listed), default=1)
+    return whole(pointer, min(generations(keys, listed), default=1))
 
 
 def generations(keys: CacheKeys, listed: Any) -> list[int]:

@@ -191,7 +191,7 @@ class SingleFlight:
 
     def _handed_over(self, there: Any, flight: Flight) -> Joined | None:
         """Return the answer that stands there; ``None`` where it was invalidated, or is none and is counted."""
-        if isinstance(there, ReplyError) and "WRONGTYPE" not in there.text + there.kind:
+        if isinstance(there, ReplyError) and not there.says("WRONGTYPE"):
             raise StoreUnavailableError(f"{flight.name}: {there.kind}: {there.text}")
         try:
             return _read_answer(there, flight)

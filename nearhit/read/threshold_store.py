@@ -8,6 +8,7 @@ from nearhit.domain.threshold_table import MAX_ENTRIES, encode
 from nearhit.errors import ConfigError
 from nearhit.flow.steps import Flow, accepted, ask
 from nearhit.valkey import server_scripts
+from nearhit.valkey.replies import mapping
 
 if TYPE_CHECKING:
     from nearhit.domain.threshold_table import ThresholdEntry
@@ -21,8 +22,7 @@ def rows(keys: LogKeys) -> Flow[dict[str, bytes]]:
         StoreUnavailableError: the log's server does not answer or refuses.
     """
     reply = accepted((yield from ask(("HGETALL", keys.thresholds), "thresholds")), keys.thresholds)
-    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
-    return {field.decode(errors="replace"): blob for field, blob in pairs}
+    return {field.decode(errors="replace"): blob for field, blob in mapping(reply).items()}
 
 
 def change(keys: LogKeys, entry: ThresholdEntry, before: bytes | None) -> Flow[bool]:

@@ -8,6 +8,7 @@ import queue
 import sys
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from nearhit.resilience.per_process import PerProcess
@@ -100,6 +101,36 @@ class Inbox(Generic[T]):
             self._last_met = True
             return None
         return None if self.stopping else item
+
+
+class EachItem(ABC, Generic[T]):
+    """What handles items one by one on a daemon thread of its own, as ``Background`` starts it.
+
+    Args:
+        name: of the thread.
+        max_waiting: items that may wait.
+    """
+
+    def __init__(self, name: str, max_waiting: int) -> None:
+        self._thread: Background[T] = Background(name, self._handle_all, max_waiting)
+
+    def close(self, timeout_seconds: float = 2.0) -> None:
+        """Handle what is waiting, within the time given, and stop the thread."""
+        self._thread.close(timeout_seconds)
+
+    def end(self) -> None:
+        """Stop the thread without waiting for it, whatever waits: its owner was dropped."""
+        self._thread.end()
+
+    @abstractmethod
+    def handle(self, item: T) -> None:
+        """Handle one item, on the thread."""
+
+    def _handle_all(self, inbox: Inbox[T]) -> None:
+        while not inbox.ended:
+            item = inbox.take()
+            if item is not None:
+                self.handle(item)
 
 
 class Background(Generic[T]):

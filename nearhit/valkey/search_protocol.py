@@ -7,7 +7,6 @@ recorded replies of valkey-search 1.2.1, replayed by ``tests/contract/test_proto
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from nearhit.domain import entry
 from nearhit.domain.neighbour import Neighbour
 from nearhit.errors import ContractError
 from nearhit.valkey.packed_command import CommandTemplate, PackedCommand
+from nearhit.valkey.replies import mapping
 
 if TYPE_CHECKING:
     from nearhit.flow.steps import Command
@@ -278,9 +278,7 @@ def mismatches(wanted: Shape, there: Shape) -> list[str]:
 
 def _mapping(reply: Any) -> dict[str, Any]:
     """Read a flat array, or the map that a later server may send, as a mapping with text keys."""
-    if isinstance(reply, Mapping):
-        return {_text(key): value for key, value in reply.items()}
-    return {_text(key): value for key, value in zip(reply[::2], reply[1::2], strict=True)}
+    return {_text(key): value for key, value in mapping(reply).items()}
 
 
 def _text(value: Any) -> str:

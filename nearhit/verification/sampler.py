@@ -14,7 +14,7 @@ from nearhit.domain.outcome import Hit, Miss, Tier
 from nearhit.domain.scope import Scope
 from nearhit.errors import ContractError, NearhitError, StoreUnavailableError
 from nearhit.flow.steps import accepted
-from nearhit.resilience.background import Background, Inbox
+from nearhit.resilience.background import EachItem
 from nearhit.valkey import server_scripts
 from nearhit.verification.request import LANE, VerificationRequest, encode, recipe_of
 from nearhit.write import fill_log
@@ -52,7 +52,7 @@ class Drawing:
     read: Callable[[Any, Any], Question | Miss]
 
 
-class Sampler:
+class Sampler(EachItem[Drawn]):
     """Asks workers to verify hits, from a thread of its own: a hit that is drawn costs its reader microseconds.
 
     Thread-safe and fork-safe. What cannot be sent is dropped and counted; a sample more or less says the same.
@@ -75,7 +75,7 @@ class Sampler:
         self._live = live
         self._metrics = metrics
         self._drawing = drawing
-        self._thread: Background[Drawn] = Background("nearhit-verify", self._run, _MOST_WAITING)
+        super().__init__("nearhit-verify", _MOST_WAITING)
 
     def consider(self, outcome: Hit | Miss, prompt: Any, scope: Scope | Mapping[str, Any] | None) -> None:
         """Draw a semantic hit by chance; returns at once and never raises.
@@ -98,33 +98,22 @@ class Sampler:
         if not self._thread.put(drawn):
             self._count("dropped")
 
-    def close(self, timeout_seconds: float = _SECONDS) -> None:
-        """Send what is waiting, within the time given, and stop the thread."""
-        self._thread.close(timeout_seconds)
-
-    def end(self) -> None:
-        """Stop the thread without waiting for it: the cache was dropped."""
-        self._thread.end()
-
-    def _run(self, inbox: Inbox[Drawn]) -> None:
-        while not inbox.ended:
-            drawn = inbox.take()
-            if drawn is None:
-                continue
-            try:
-                log, blob = self._keys.log(LANE), encode(self._request(*drawn))
-                fields = (FIELD, blob, fill_log.TRIES, 0, fill_log.QUEUED, time.time_ns() // 1_000_000)
-                command = server_scripts.append_below(log, MAX_LOGGED, self._keys.wake(LANE), fill_log.WAKE_MS, fields)
-                added = int(accepted(self._link.send((command,), _SECONDS)[0], log))
-            except ContractError:
-                self._count("unaskable")
-            except NearhitError as error:
-                self._metrics.count_error("verify", error)
-                self._count("dropped")
-            else:
-                self._count("sent" if added else "dropped")
-                if added == 2:  # this request has set the flag
-                    self._wakeup.notify(LANE)
+    def handle(self, item: Drawn) -> None:
+        """Send the request for the verification of a hit that was drawn."""
+        try:
+            log, blob = self._keys.log(LANE), encode(self._request(*item))
+            fields = (FIELD, blob, fill_log.TRIES, 0, fill_log.QUEUED, time.time_ns() // 1_000_000)
+            command = server_scripts.append_below(log, MAX_LOGGED, self._keys.wake(LANE), fill_log.WAKE_MS, fields)
+            added = int(accepted(self._link.send((command,), _SECONDS)[0], log))
+        except ContractError:
+            self._count("unaskable")
+        except NearhitError as error:
+            self._metrics.count_error("verify", error)
+            self._count("dropped")
+        else:
+            self._count("sent" if added else "dropped")
+            if added == 2:  # this request has set the flag
+                self._wakeup.notify(LANE)
 
     def _request(self, hit: Hit, prompt: Any, scope: Any) -> VerificationRequest:
         whole = Scope.of(scope)

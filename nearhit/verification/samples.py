@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nearhit.flow.steps import Flow, Send, accepted
+from nearhit.valkey.replies import mapping
 
 if TYPE_CHECKING:
     from nearhit.flow.steps import Word
@@ -105,7 +106,7 @@ def begin_anew(keys: LogKeys, life_ms: int) -> Flow[None]:
 
 
 def _sample(id_: bytes, values: list[Any]) -> Sample:
-    row = dict(zip(values[::2], values[1::2], strict=True))
+    row = mapping(values)
     at_ms = int(id_.split(b"-")[0])
     try:
         return Sample(

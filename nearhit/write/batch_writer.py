@@ -48,6 +48,24 @@ class Work:
     fill: Fill
     vector: bytes = b""
 
+    def entry(self, embedder: str) -> Entry:
+        """Return the entry that is written, made by ``embedder``."""
+        fill = self.fill
+        created_ms = fill.created_us // 1000
+        return Entry(
+            scope=fill.scope,
+            tenant=fill.tenant,
+            prompt=fill.prompt,
+            response=fill.response,
+            embedding=self.vector,
+            embedder=embedder,
+            created_us=fill.created_us,
+            fresh_until_ms=created_ms + fill.fresh_ms,
+            expires_ms=created_ms + fill.ttl_ms,
+            usage=fill.usage,
+            refresh=fill.refresh,
+        )
+
 
 class BatchWriter:
     """Stores batches of fills. Thread-safe: it keeps nothing between batches.
@@ -165,7 +183,7 @@ class BatchWriter:
     def _store(self, works: list[Work], lane: str, space: Space) -> int:
         if not works:
             return 0
-        entries = [_entry(work, space) for work in works]
+        entries = [work.entry(space.keys.embedder) for work in works]
         try:
             results = self._cache.run(upsert(entries, space.keys), self._limits.store_seconds)
         except UnavailableError as error:
@@ -175,11 +193,6 @@ class BatchWriter:
             for work in works:
                 self._acknowledger.dead_letter(work.row, lane, "refused", error)
             return 0
-        stored = self._acknowledge(works, results, lane)
-        self._verification.sample(entries, results, space)
-        return stored
-
-    def _acknowledge(self, works: list[Work], results: list[Stored], lane: str) -> int:
         now_ms = time.time_ns() // 1_000_000
         pairs = list(zip((work.row for work in works), results, strict=True))
         self._acknowledger.ack([row for row, result in pairs if result is not Stored.BUSY], lane)
@@ -188,6 +201,7 @@ class BatchWriter:
             if result is Stored.STORED and row.queued_ms:
                 self._metrics.lag[lane].observe(max(0, now_ms - row.queued_ms) / 1000)
         self._acknowledger.busy([row for row, result in pairs if result is Stored.BUSY], lane)
+        self._verification.sample(entries, results, space)
         return sum(result is Stored.STORED for result in results)
 
 
@@ -213,21 +227,3 @@ def _known_vector(fill: Fill, space: Space) -> bytes:
     if not 0.99 < length < 1.01:  # NaN fails this, too
         raise VectorError(f"the fill's vector has squared length {length}, expected 1")
     return fill.embedding
-
-
-def _entry(work: Work, space: Space) -> Entry:
-    fill = work.fill
-    created_ms = fill.created_us // 1000
-    return Entry(
-        scope=fill.scope,
-        tenant=fill.tenant,
-        prompt=fill.prompt,
-        response=fill.response,
-        embedding=work.vector,
-        embedder=space.keys.embedder,
-        created_us=fill.created_us,
-        fresh_until_ms=created_ms + fill.fresh_ms,
-        expires_ms=created_ms + fill.ttl_ms,
-        usage=fill.usage,
-        refresh=fill.refresh,
-    )

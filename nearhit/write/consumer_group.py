@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearhit.flow.steps import Flow, ReplyError, Send, ask
 from nearhit.valkey import server_scripts
+from nearhit.valkey.replies import mapping
 from nearhit.write.fill_log import GROUP, WAKE_MS
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def waiting(keys: LogKeys, lane: str) -> Flow[bytes | None]:
     groups, length, pending = yield Send((("XINFO", "GROUPS", log), ("XLEN", log), ("XPENDING", log, GROUP)))
     if not isinstance(groups, list) or not isinstance(length, int) or length <= _in_work(pending):
         return None
-    rows = [row if isinstance(row, dict) else dict(zip(row[::2], row[1::2], strict=True)) for row in groups]
+    rows = map(mapping, groups)
     return next((bytes(row[b"last-delivered-id"]) for row in rows if row[b"name"] == GROUP.encode()), None)
 
 

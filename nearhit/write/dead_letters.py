@@ -12,6 +12,7 @@ from nearhit.errors import ConfigError, MessageError
 from nearhit.flow.steps import Flow, Send, accepted, ask
 from nearhit.telemetry.metrics import LANES
 from nearhit.valkey import server_scripts
+from nearhit.valkey.replies import mapping, whole
 from nearhit.write import fill_log, refresh_queue
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _counted(keys: LogKeys, commands: tuple[Any, ...]) -> Flow[int]:
 
 
 def _letter(row: Any) -> DeadLetter:
-    fields = dict(zip(row[1][::2], row[1][1::2], strict=True))
+    fields = mapping(row[1])
     text = {name: value.decode(errors="replace") for name, value in fields.items() if name != FIELD}
     id_ = row[0].decode()
     return DeadLetter(
@@ -131,15 +132,11 @@ def _letter(row: Any) -> DeadLetter:
         lane=text.get(b"lane", ""),
         reason=text.get(b"reason", ""),
         detail=text.get(b"detail", ""),
-        tries=_whole(text.get(fill_log.TRIES)),
-        queued_ms=_whole(text.get(fill_log.QUEUED)),
+        tries=whole(fields.get(fill_log.TRIES)),
+        queued_ms=whole(fields.get(fill_log.QUEUED)),
         died_ms=int(id_.partition("-")[0]),
         blob=fields.get(FIELD, b""),
     )
-
-
-def _whole(text: str | None) -> int:
-    return int(text) if text is not None and text.isdecimal() and text.isascii() and len(text) <= 16 else 0
 
 
 def _checked(id_: str) -> str:

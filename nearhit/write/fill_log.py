@@ -14,6 +14,7 @@ from nearhit.domain.fill_message import FIELD
 from nearhit.flow.steps import Flow, ReplyError, Send, accepted, ask
 from nearhit.valkey import server_scripts
 from nearhit.valkey.durability import CONFIRM_SECONDS, confirmed
+from nearhit.valkey.replies import first_stream, mapping, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +34,6 @@ MAX_DEAD = 100_000
 
 MAX_UNREADABLE_BYTES = 65_536
 """How much of a message that is no fill its dead letter keeps: its beginning tells the sender, and none is replayed."""
-
-_DIGITS = 16
-"""Digits of the largest count: those of ``entry.MAX_WHOLE``."""
 
 _PROMOTED_BYTES = 64 * 1024 * 1024
 """How much goes from the waiting ones to the log in one step, so that the server stands still for no longer."""
@@ -113,7 +111,7 @@ def append(keys: LogKeys, lane: str, blob: bytes, queued_ms: int) -> tuple[Comma
 def open_log(keys: LogKeys, lane: str) -> Flow[None]:
     """Make the lane's stream and group where they are not there yet."""
     reply = yield from ask(("XGROUP", "CREATE", keys.log(lane), GROUP, "0", "MKSTREAM"))
-    if not (isinstance(reply, ReplyError) and "BUSYGROUP" in reply.text + reply.kind):
+    if not (isinstance(reply, ReplyError) and reply.says("BUSYGROUP")):
         accepted(reply, keys.log(lane))
 
 
@@ -139,7 +137,7 @@ def read(keys: LogKeys, lane: str, consumer: str, count: int, *, last: bool) -> 
     if _no_group(reply):
         yield from open_log(keys, lane)  # the log's server came back empty
         reply = yield from ask(command)
-    return _rows(_stream(accepted(reply, log)), consumer)
+    return _rows(first_stream(accepted(reply, log)), consumer)
 
 
 def silent(keys: LogKeys, lane: str, idle_ms: int, count: int) -> Flow[list[Silent]]:
@@ -328,31 +326,16 @@ def _transaction(commands: tuple[Command, ...]) -> Flow[None]:
         accepted(one, str(commands[0][1]))  # EXEC itself went well, but a command in it did not
 
 
-def _stream(reply: Any) -> list[Any]:
-    """Return the entries of the one stream of an XREADGROUP reply, which RESP3 sends as a map."""
-    if not reply:
-        return []
-    if isinstance(reply, dict):
-        entries = next(iter(reply.values()))
-        return list(entries)
-    return list(reply[0][1])
-
-
 def _rows(entries: list[Any], owner: str) -> list[Logged]:
     rows = []
     for one in entries:
         if not one or not one[1]:
             continue  # deleted while it was pending
-        fields = dict(zip(one[1][::2], one[1][1::2], strict=True))
-        blob, tries, queued_ms = fields.get(FIELD, b""), _whole(fields.get(TRIES)), _whole(fields.get(QUEUED))
+        fields = mapping(one[1])  # a count that is none is 0: the worker dead-letters such an entry's message anyway
+        blob, tries, queued_ms = fields.get(FIELD, b""), whole(fields.get(TRIES)), whole(fields.get(QUEUED))
         rows.append(Logged(one[0], blob, tries, queued_ms, owner=owner))
     return rows
 
 
-def _whole(value: bytes | None) -> int:
-    """Read a count; a foreign entry's garbage is 0, since the worker dead-letters its message anyway."""
-    return int(value) if value is not None and value.isdigit() and len(value) <= _DIGITS else 0
-
-
 def _no_group(reply: Any) -> bool:
-    return isinstance(reply, ReplyError) and "NOGROUP" in reply.text + reply.kind
+    return isinstance(reply, ReplyError) and reply.says("NOGROUP")

@@ -15,7 +15,7 @@ from msgspec import Struct, msgpack
 from nearhit.domain.fill_message import FIELD
 from nearhit.errors import MessageError, StoreUnavailableError
 from nearhit.flow.steps import accepted
-from nearhit.resilience.background import Background, Inbox
+from nearhit.resilience.background import EachItem
 from nearhit.resilience.per_process import PerProcess
 from nearhit.valkey import server_scripts
 from nearhit.write import fill_log
@@ -68,7 +68,7 @@ def request(keys: LogKeys, key: str, queued_ms: int) -> Command:
     return server_scripts.append_once(flag, AGAIN_MS, keys.log(LANE), fields)
 
 
-class Refreshes:
+class Refreshes(EachItem[str]):
     """Asks workers to refresh entries, from a thread of its own: a stale hit costs its reader a microsecond.
 
     Thread-safe and fork-safe. What cannot be sent is dropped and counted; the next stale hit asks again.
@@ -86,7 +86,7 @@ class Refreshes:
         self._wakeup = wakeup
         self._metrics = metrics
         self._next_ask: PerProcess[dict[str, float]] = PerProcess(dict)
-        self._thread = Background("nearhit-refresh", self._run, _MOST_WAITING)
+        super().__init__("nearhit-refresh", _MOST_WAITING)
 
     def ask(self, key: str) -> None:
         """Ask for a refresh of the entry at ``key``; returns at once and never raises."""
@@ -104,25 +104,14 @@ class Refreshes:
         if not self._thread.put(key):
             next_ask.pop(key, None)
 
-    def close(self, timeout_seconds: float = _SECONDS) -> None:
-        """Send what is waiting, within the time given, and stop the thread."""
-        self._thread.close(timeout_seconds)
-
-    def end(self) -> None:
-        """Stop the thread without waiting for it: the cache was dropped."""
-        self._thread.end()
-
-    def _run(self, inbox: Inbox[str]) -> None:
-        while not inbox.ended:
-            key = inbox.take()
-            if key is None:
-                continue
-            try:
-                command = request(self._keys, key, time.time_ns() // 1_000_000)
-                added = accepted(self._link.send((command,), _SECONDS)[0], self._keys.log(LANE))
-            except StoreUnavailableError as error:
-                self._metrics.count_error("refresh", error)
-                self._next_ask.get()[key] = time.monotonic() + 1.0
-            else:
-                if added:
-                    self._wakeup.notify(LANE)
+    def handle(self, item: str) -> None:
+        """Send the request for a refresh of the entry at a key."""
+        try:
+            command = request(self._keys, item, time.time_ns() // 1_000_000)
+            added = accepted(self._link.send((command,), _SECONDS)[0], self._keys.log(LANE))
+        except StoreUnavailableError as error:
+            self._metrics.count_error("refresh", error)
+            self._next_ask.get()[item] = time.monotonic() + 1.0
+        else:
+            if added:
+                self._wakeup.notify(LANE)

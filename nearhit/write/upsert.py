@@ -12,16 +12,18 @@ not from here, one without an end, is given the end that a lease has.
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nearhit.domain.entry import CREATED, MAX_WHOLE, Entry, prompt_digest
+from nearhit.domain.entry import CREATED, Entry, prompt_digest
 from nearhit.domain.outcome import Stored
 from nearhit.flow.steps import Flow, ReplyError, Send, accepted
 from nearhit.index.local.changes import changed
 from nearhit.valkey import key_names, server_scripts
+from nearhit.valkey.replies import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,7 +77,12 @@ def upsert(
     if clock() - started >= WRITE_SECONDS:
         results = [Stored.BUSY if result is Stored.STORED else result for result in results]
     go = [(lease, entries[at]) for at, lease in zip(chosen, leases, strict=True) if results[at] is Stored.STORED]
-    commands = [command for lease, one in go for command in _written(lease, one, keys)]
+    commands: list[Command] = []
+    for lease, one in go:
+        if lease.foreign:
+            commands.append(("UNLINK", lease.name))
+        commands.append(("HSET", lease.name, *itertools.chain.from_iterable(keys.fields(one).items())))
+        commands += [("PEXPIREAT", lease.name, one.expires_ms), changed(keys, lease.name)]
     # last, and after all: replies come in order, so that a lease is given back only once its entry stands
     commands += [server_scripts.release(key_names.lease(lease.name), token) for lease in leases if lease.held]
     # another one's lease gets an end, where it has none or a later one
@@ -117,8 +124,7 @@ def _lease(wanted: list[tuple[str, Entry]], token: str) -> Flow[list[_Lease]]:
     _check([reply for reply in replies if not _is_foreign(reply)])
     leases = []
     for (name, one), lease, created in zip(wanted, replies[::2], replies[1::2], strict=True):
-        readable = isinstance(created, bytes) and created.isdigit() and len(created) <= len(str(MAX_WHOLE))
-        there_us = int(created) if readable else 0  # of the entry that is there; what is no time counts for nothing
+        there_us = whole(created)  # of the entry that is there; what is no time counts for nothing
         newer = one.created_us < there_us <= max(one.created_us, time.time_ns() // 1000) + AHEAD_US
         result = Stored.STALE if newer else Stored.BUSY if lease is None else Stored.STORED
         leases.append(_Lease(name, result, lease is not None, _is_foreign(created)))
@@ -126,17 +132,7 @@ def _lease(wanted: list[tuple[str, Entry]], token: str) -> Flow[list[_Lease]]:
 
 
 def _is_foreign(reply: Any) -> bool:
-    return isinstance(reply, ReplyError) and "WRONGTYPE" in reply.text + reply.kind
-
-
-def _written(lease: _Lease, one: Entry, keys: CacheKeys) -> list[Command]:
-    flat = [part for pair in keys.fields(one).items() for part in pair]
-    write: list[Command] = [
-        ("HSET", lease.name, *flat),
-        ("PEXPIREAT", lease.name, one.expires_ms),
-        changed(keys, lease.name),
-    ]
-    return [("UNLINK", lease.name), *write] if lease.foreign else write
+    return isinstance(reply, ReplyError) and reply.says("WRONGTYPE")
 
 
 def _check(replies: Sequence[object]) -> None:

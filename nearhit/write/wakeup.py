@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nearhit.resilience.background import Background, Inbox
+from nearhit.resilience.background import EachItem
+from nearhit.resilience.per_process import PerProcess
 
 if TYPE_CHECKING:
     from nearhit.telemetry.metrics import Metrics
@@ -60,7 +61,7 @@ class NoWakeUp:
         """Do nothing."""
 
 
-class CeleryWakeUp:
+class CeleryWakeUp(EachItem[str]):
     """Publishes wake-ups to a Celery broker from a daemon thread.
 
     Args:
@@ -74,46 +75,34 @@ class CeleryWakeUp:
         self._namespace = namespace
         self._sent = metrics.wakeups
         self._sent.start(("sent", "failed", "skipped"))
-        self._thread: Background[str] = Background("nearhit-wakeup", self._run, _MOST_WAITING)
+        self._app = PerProcess(self._make_app)
+        super().__init__("nearhit-wakeup", _MOST_WAITING)
 
     def notify(self, lane: str) -> None:
         """Hand a wake-up to the thread; when it is behind, the one it has yet to send stands for this one."""
         if not self._thread.put(lane):
             self._sent["skipped"].inc()
 
-    def close(self, timeout_seconds: float = 2.0) -> None:
-        """Send what is waiting and stop the thread; a broker that hangs is waited for no longer than said."""
-        self._thread.close(timeout_seconds)
+    def handle(self, item: str) -> None:
+        """Send the wake-up of a lane."""
+        try:
+            self._app.get().send_task(
+                TASK_DRAIN,
+                kwargs={"lane": item},
+                queue=queue_name(self._namespace, item),
+                retry=False,
+                ignore_result=True,
+                expires=WAKE_UP_SECONDS,  # an old one says nothing that the workers' timers have not seen
+                argsrepr="-",
+                kwargsrepr="-",
+            )
+        except Exception as error:  # noqa: BLE001 - any broker library's error; the workers' timers find the work
+            self._sent["failed"].inc()
+            log.debug("wake-up failed", extra={"action": "wakeup", "kind": type(error).__name__})
+        else:
+            self._sent["sent"].inc()
 
-    def end(self) -> None:
-        """Stop the thread without waiting for it: what it would have sent, the workers' timers find."""
-        self._thread.end()
-
-    def _run(self, inbox: Inbox[str]) -> None:
-        app: Any = None
-        while not inbox.ended:
-            lane = inbox.take()
-            if lane is None:
-                continue
-            try:
-                app = app or self._app()
-                app.send_task(
-                    TASK_DRAIN,
-                    kwargs={"lane": lane},
-                    queue=queue_name(self._namespace, lane),
-                    retry=False,
-                    ignore_result=True,
-                    expires=WAKE_UP_SECONDS,  # an old one says nothing that the workers' timers have not seen
-                    argsrepr="-",
-                    kwargsrepr="-",
-                )
-            except Exception as error:  # noqa: BLE001 - any broker library's error; the workers' timers find the work
-                self._sent["failed"].inc()
-                log.debug("wake-up failed", extra={"action": "wakeup", "kind": type(error).__name__})
-            else:
-                self._sent["sent"].inc()
-
-    def _app(self) -> Any:
+    def _make_app(self) -> Any:
         from celery import Celery  # noqa: PLC0415 - an application without a queue never pays for Celery
 
         app = Celery("nearhit-wakeup", broker=self._url, set_as_current=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nearhit.testing import HashEmbedder
+from tests.support.llm_clients import close_llm_clients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,6 +95,7 @@ class EmbeddingServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.released.set()
+        close_llm_clients()
         self._server.shutdown()
         self._server.server_close()
 

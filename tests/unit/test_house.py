@@ -19,7 +19,7 @@ BROAD = {
         *("async_cache.py AsyncSemanticCache.fill", "opener.py _Opening._noted", "langchain.py NearhitCache._judge"),
     },
     "edges of the worker: tasks, messages, loops, and Celery's signals": {
-        *("base_task.py NearhitTask._try", "app.py Process.refuse", "app.py _Receivers.ready", "rows.py sort_rows"),
+        *("base_task.py NearhitTask._try", "app.py Process.refuse", "app.py StartProcess.start", "rows.py sort_rows"),
         *("consumer.py QuietConsumer.create_task_handler.on_message", "runtime.py run_quietly"),
         "transport.py frame_handler.on_frame",
     },
@@ -38,7 +38,7 @@ BROAD = {
     },
     "a library that raises a bare Exception, or one of any broker library's": {
         *("tokens.py Tokenizer.__init__", "onnx_judge.py _pieces", "onnx_judge.py _session", "client.py price"),
-        *("path_checks.py check_broker", "task_request.py send", "wakeup.py CeleryWakeUp._run"),
+        *("path_checks.py check_broker", "task_request.py send", "wakeup.py CeleryWakeUp.handle"),
     },
 }
 """Where everything may be caught. What is caught is counted, logged or raised again as an error of ours."""

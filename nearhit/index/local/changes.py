@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nearhit.errors import StoreUnavailableError
+from nearhit.valkey.replies import first_stream, mapping
 
 if TYPE_CHECKING:
     from nearhit.flow.steps import Command
@@ -84,7 +85,7 @@ def parse_state(reply: Any) -> StreamState:
     Raises:
         StoreUnavailableError: the reply is something else.
     """
-    fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+    fields = mapping(reply)
     try:
         return StreamState(last_id=bytes(fields[b"last-generated-id"]), added=int(fields[b"entries-added"]))
     except KeyError as error:
@@ -98,15 +99,12 @@ def parse_changes(reply: Any) -> Changes | None:
 
     RESP2 answers with a list of [stream, entries] pairs, RESP3 with a map; no news is nil in both.
     """
-    if not reply:
-        return None
-    entries = next(iter(reply.values())) if isinstance(reply, dict) else reply[0][1]
+    entries = first_stream(reply)
     if not entries:
         return None
     keys: dict[bytes, None] = {}
     for _, fields in entries:
-        pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
-        keys.update((bytes(value), None) for name, value in pairs if name == KEY_FIELD)
+        keys.update((bytes(value), None) for name, value in mapping(fields).items() if name == KEY_FIELD)
     return Changes(last_id=bytes(entries[-1][0]), count=len(entries), keys=list(keys))
 
 

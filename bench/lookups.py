@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import redis.asyncio
 from nearhit_worker.stack import ValkeyServer
 
-from bench import reader
+from bench import quick_search, reader
 from bench.corpus import Corpus
 from bench.measure import Line, against, at_most, in_turns, in_turns_async, not_measured
 from bench.shelf import Shelf
@@ -19,6 +19,7 @@ from nearhit import AsyncSemanticCache, SemanticCache, Settings
 from nearhit.domain import vectors
 from nearhit.domain.entry import READ_FIELDS, prompt_digest
 from nearhit.domain.scope import Scope, scope_digest
+from nearhit.index.quick_search import CANDIDATES
 from nearhit.index.valkey_search import ValkeySearchEngine
 from nearhit.valkey import search_protocol
 
@@ -72,7 +73,7 @@ class Case:
         index = engine.index if isinstance(engine, ValkeySearchEngine) else ""
         scope = scope_digest(Scope.of(None))
         made = self.corpus.embed(self.asked, 1.0).vectors
-        return [search_protocol.search(index, scope, vectors.to_bytes(row), 1) for row in made]
+        return [search_protocol.search(index, scope, vectors.to_bytes(row), 1, CANDIDATES) for row in made]
 
     def exact_line(self, ours: Times, raw: Times, twin: str) -> Line:
         """Return the line of exact hits."""
@@ -124,6 +125,8 @@ def _case(case: Case) -> Iterator[Line]:
             return
         yield from _blocking(case, cache)
     yield from asyncio.run(_awaited(case))
+    if case.engine == "valkey-search":
+        yield from quick_search.lines(case.settings, case.shelf, case.corpus, case.calls)
 
 
 def _reader_lines(case: Case) -> Iterator[Line]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from nearhit.domain.neighbour import Neighbour
     from nearhit.flow.steps import Flow
+    from nearhit.index.quick_search import QuickSearch
 
 
 class Engine(Protocol):
@@ -25,8 +26,18 @@ class Engine(Protocol):
     name: str
     backfilling: bool
 
-    def search(self, scope: str, vector: NDArray[np.float32], k: int) -> Flow[Sequence[Neighbour]]:
+    @property
+    def quick(self) -> QuickSearch | None:
+        """Whether lookups should begin with few candidates; ``None`` where that is no faster."""
+
+    def search(self, scope: str, vector: NDArray[np.float32], k: int, candidates: int = 0) -> Flow[Sequence[Neighbour]]:
         """Return up to ``k`` entries of ``scope``, nearest first, for a ``(dim,) float32`` unit vector.
+
+        Args:
+            scope: whose.
+            vector: of the question.
+            k: how many.
+            candidates: of an approximate index to look at; 0 takes what is set for it.
 
         Raises:
             IndexLostError: there is no index on the server; a writer makes it again.

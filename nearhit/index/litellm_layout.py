@@ -18,6 +18,7 @@ from nearhit.domain.hit_policy import MAX_TTL_SECONDS
 from nearhit.domain.neighbour import Neighbour
 from nearhit.errors import ConfigError, IndexLostError, IndexMismatchError
 from nearhit.flow.steps import Flow, ReplyError, ask
+from nearhit.index.quick_search import CANDIDATES, QuickSearch
 from nearhit.index.valkey_search import search_error
 from nearhit.valkey import search_protocol
 from nearhit.valkey.key_names import CacheKeys
@@ -90,18 +91,22 @@ class SharedEngine:
     Args:
         keys: names in LiteLLM's layout.
         dimension: length of the vectors.
+        ef_runtime: candidates of a search; LiteLLM's own searches look at 10.
     """
 
     name = "valkey-search"
     backfilling = False
 
-    def __init__(self, keys: SharedKeys, dimension: int) -> None:
+    def __init__(self, keys: SharedKeys, dimension: int, ef_runtime: int) -> None:
         self._keys = keys
+        self._ef_runtime = ef_runtime
+        self.quick = QuickSearch() if ef_runtime > CANDIDATES else None
         self._shape = search_protocol.Shape(keys.prefix, dimension)
 
-    def search(self, scope: str, vector: NDArray[np.float32], k: int) -> Flow[list[Neighbour]]:
+    def search(self, scope: str, vector: NDArray[np.float32], k: int, candidates: int = 0) -> Flow[list[Neighbour]]:
         """Search as ``Engine.search`` says; entries that LiteLLM wrote come completed with what ours have."""
-        reply = yield from ask(_search(self._keys.shared, scope, vectors.to_bytes(vector), k), "search")
+        blob, candidates = vectors.to_bytes(vector), candidates or self._ef_runtime
+        reply = yield from ask(_search(self._keys.shared, scope, blob, k, candidates), "search")
         if isinstance(reply, ReplyError):
             if search_protocol.is_missing_index(reply.text):
                 raise IndexLostError(f"index {self._keys.shared!r} is not on the server")
@@ -217,7 +222,7 @@ def _create(name: str, shape: search_protocol.Shape) -> Command:
     )
 
 
-def _search(name: str, scope: str, vector: bytes, k: int) -> Command:
-    query = f"(@{SCOPE.decode()}:{{{scope}}})=>[KNN {k} @embedding $v AS distance]"
+def _search(name: str, scope: str, vector: bytes, k: int, candidates: int) -> Command:
+    query = f"(@{SCOPE.decode()}:{{{scope}}})=>[KNN {k} @embedding $v EF_RUNTIME {candidates} AS distance]"
     tail = ("RETURN", len(_RETURNED), *_RETURNED, "DIALECT", 2)
     return ("FT.SEARCH", name, query, "PARAMS", 2, "v", vector, "LIMIT", 0, k, *tail)

@@ -138,7 +138,7 @@ def _make_engine(plan: Plan, name: str, keys: CacheKeys, dimension: int) -> Engi
     if isinstance(keys, SharedKeys):
         if name != "valkey-search":
             raise ConfigError("layout 'litellm' needs a server with the search module and engine 'valkey-search'")
-        return SharedEngine(keys, dimension)
+        return SharedEngine(keys, dimension, plan.hnsw.ef_runtime)
     if name == "valkey-search":
         return ValkeySearchEngine(keys, dimension, plan.hnsw, clustered=plan.cluster)
     return LocalEngine(keys, dimension, plan.connect, max_entries=plan.local_max_entries)

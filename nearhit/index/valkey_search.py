@@ -15,6 +15,7 @@ from nearhit.errors import (
     UnavailableError,
 )
 from nearhit.flow.steps import Flow, ReplyError, Send, ask
+from nearhit.index.quick_search import CANDIDATES, QuickSearch
 from nearhit.valkey import search_protocol
 from nearhit.valkey.replies import whole
 
@@ -58,8 +59,7 @@ class ValkeySearchEngine:
         self._hnsw = hnsw or search_protocol.Hnsw()
         self._shape = search_protocol.Shape(keys.prefix, dimension)
         self._clustered = clustered
-        # asked by another node, a shard does not look at its index for this and searches with k candidates (1.2.1)
-        self._ef_runtime = self._hnsw.ef_runtime if clustered else 0
+        self.quick = QuickSearch() if self._hnsw.ef_runtime > CANDIDATES else None
         self._look_at = 0.0
         self.generation = 1
         self.backfilling = False
@@ -70,19 +70,23 @@ class ValkeySearchEngine:
         """Name of the index that searches use."""
         return self._keys.index(self.generation)
 
-    def search(self, scope: str, vector: NDArray[np.float32], k: int) -> Flow[Sequence[Neighbour]]:
-        """Search as ``Engine.search`` says; a generation that was just dropped is followed to the next one."""
-        blob = vectors.to_bytes(vector)
+    def search(self, scope: str, vector: NDArray[np.float32], k: int, candidates: int = 0) -> Flow[Sequence[Neighbour]]:
+        """Search as ``Engine.search`` says; a generation that was just dropped is followed to the next one.
+
+        The candidates stand in the query: asked by another node, a shard does not look at its index for them and takes
+        ``k`` (1.2.1).
+        """
+        blob, candidates = vectors.to_bytes(vector), candidates or self._hnsw.ef_runtime
         asked = self.generation  # another thread may move on to the next one while this search is under way
         index = self._keys.index(asked)
-        reply = yield from self._ask(index, search_protocol.search(index, scope, blob, k, self._ef_runtime))
+        reply = yield from self._ask(index, search_protocol.search(index, scope, blob, k, candidates))
         if isinstance(reply, ReplyError) and search_protocol.is_missing_index(reply.text):
             there = yield from read_generation(self._keys)
             if there == asked:
                 raise IndexLostError(f"index {index!r} is not on the server")
             self.generation = there
             index = self._keys.index(there)
-            reply = yield from ask(search_protocol.search(index, scope, blob, k, self._ef_runtime), "search")
+            reply = yield from ask(search_protocol.search(index, scope, blob, k, candidates), "search")
         if isinstance(reply, ReplyError):
             raise search_error(index, reply)
         return search_protocol.parse_search(reply)

@@ -82,6 +82,7 @@ class LocalEngine:
 
     name = "local"
     backfilling = False
+    quick = None
 
     def __init__(
         self,
@@ -105,7 +106,13 @@ class LocalEngine:
         self._closed = False
         weakref.finalize(self, _end, self._followers).atexit = False
 
-    def search(self, scope: str, vector: NDArray[np.float32], k: int) -> Flow[list[Neighbour]]:
+    def search(
+        self,
+        scope: str,
+        vector: NDArray[np.float32],
+        k: int,
+        candidates: int = 0,  # noqa: ARG002 - the port's signature
+    ) -> Flow[list[Neighbour]]:
         """Return up to ``k`` entries of ``scope``, nearest first, for a ``(dim,) float32`` unit vector.
 
         An entry of similarity 0.5 or more is never left out (but for one in ten million); below that the

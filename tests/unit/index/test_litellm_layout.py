@@ -63,7 +63,7 @@ def test_the_key_has_the_prefix_and_the_scope_that_litellm_looks_under() -> None
 
 
 def test_the_index_is_made_as_litellm_makes_it() -> None:
-    flow = SharedEngine(KEYS, 1536).prepare()
+    flow = SharedEngine(KEYS, 1536, 40).prepare()
     (command,) = next(flow).commands  # type: ignore[union-attr]
     told = [word.decode() if isinstance(word, bytes) else str(word) for word in command]
     assert " ".join(told) == (

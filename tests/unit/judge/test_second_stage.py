@@ -48,11 +48,12 @@ class Holds:
     """An engine that holds these neighbours."""
 
     backfilling = False
+    quick = None
 
     def __init__(self, found: list[tuple[str, float]]) -> None:
         self._found = found
 
-    def search(self, scope: str, vector: Any, k: int) -> Flow[list[Neighbour]]:
+    def search(self, scope: str, vector: Any, k: int, candidates: int = 0) -> Flow[list[Neighbour]]:
         yield Send((("FT.SEARCH",),), "search")
         return [Neighbour(f"k:{text}".encode(), similarity, fields(text)) for text, similarity in self._found[:k]]
 

@@ -13,10 +13,12 @@ from nearhit.domain.outcome import Hit, Miss, MissReason, Tier
 from nearhit.domain.question import Question
 from nearhit.embedding.vector_cache import VectorCache
 from nearhit.flow.steps import Send
+from nearhit.index.quick_search import QuickSearch
 from nearhit.index.space import Space
 from nearhit.index.valkey_search import ValkeySearchEngine
 from nearhit.read.lookup import lookup
 from nearhit.valkey.key_names import CacheKeys
+from nearhit.valkey.search_protocol import Hnsw
 
 KEYS = CacheKeys("order", "0123456789ab")
 SCOPE = "a" * 32
@@ -199,3 +201,77 @@ def test_rules_of_one_neighbour_never_search_twice() -> None:
     outcome, counts = searched_twice([1, *row("wrong", "0.01")], [], Rules(0.9, Picky("none"), k=1))
     assert isinstance(outcome, Miss)
     assert counts == [b"1"]
+
+
+def hurried(first: list[Any], *others: list[Any], rules: Rules) -> tuple[Hit | Miss, list[str]]:
+    """Return the outcome where lookups begin with few candidates, and how many each search looked at, of how many."""
+    where = space()
+    assert where.engine.quick is not None
+    for _ in range(100):
+        where.engine.quick.count(served=True)
+    flow = lookup(Question(TEXT, SCOPE), where, rules, {})
+    looks: list[str] = []
+    searched = iter((first, *others))
+    send: Any = None
+    while True:
+        try:
+            step = flow.send(send)
+        except StopIteration as stop:
+            assert next(searched, None) is None
+            return stop.value, looks
+        assert isinstance(step, Send)
+        send = [NOTHING if command[0] == "HMGET" else None for command in step.commands]
+        if step.commands[0][0] == "FT.SEARCH":
+            words = bytes(step.commands[0][2]).split()  # type: ignore[arg-type]  # the query, as bytes
+            looks.append(f"{words[1].decode()} of {words[5].decode()}")
+            send[0] = next(searched)
+
+
+def test_what_a_quick_search_finds_is_served_at_once() -> None:
+    outcome, looks = hurried([1, *row("near", "0.05")], rules=Rules(0.9))
+    assert isinstance(outcome, Hit)
+    assert (outcome.cached_prompt, looks) == ("near", ["1 of 10"])
+
+
+def test_what_a_quick_search_misses_is_found_by_a_thorough_one() -> None:
+    far, near = [1, *row("far", "0.5")], [1, *row("near", "0.05")]
+    outcome, looks = hurried(far, near, rules=Rules(0.9))
+    assert isinstance(outcome, Hit)
+    assert (outcome.cached_prompt, looks) == ("near", ["1 of 10", "1 of 40"])
+
+
+@pytest.mark.parametrize("quickly", [[0], [1, *row("wrong", "0.05")]], ids=["nothing is found", "the guard refuses it"])
+def test_where_a_quick_search_leaves_doubt_all_neighbours_are_looked_at_anew(quickly: list[Any]) -> None:
+    guard = Picky("right")
+    all_of_them = [3, *row("missed", "0.01"), *row("wrong", "0.05"), *row("right", "0.06")]
+    outcome, looks = hurried(quickly, all_of_them, rules=Rules(0.9, guard))
+    assert isinstance(outcome, Hit)
+    assert (outcome.cached_prompt, looks) == ("right", ["1 of 10", "4 of 40"])
+    assert guard.asked[-3:] == ["missed", "wrong", "right"]
+
+
+def test_a_miss_names_the_nearest_neighbour_that_a_quick_search_missed() -> None:
+    wrong = row("wrong", "0.05")
+    outcome, _ = hurried([1, *wrong], [2, *row("missed", "0.01"), *wrong], rules=Rules(0.9, Picky("none")))
+    assert isinstance(outcome, Miss)
+    assert outcome.nearest is not None
+    assert outcome.nearest.prompt == "missed"
+
+
+def test_rules_of_one_neighbour_search_thoroughly_behind_a_quick_search() -> None:
+    outcome, looks = hurried([0], [1, *row("near", "0.05")], rules=Rules(0.9, k=1))
+    assert isinstance(outcome, Hit)
+    assert looks == ["1 of 10", "1 of 40"]
+
+
+def test_lookups_begin_quickly_while_two_thirds_of_them_are_hits() -> None:
+    quick = QuickSearch()
+    for share, expected in ((0.9, True), (0.5, False), (0.8, True), (0.0, False)):
+        for number in range(500):
+            quick.count(served=number % 10 < 10 * share)
+        assert quick.worth is expected
+
+
+def test_an_index_that_is_set_to_few_candidates_has_no_quick_search() -> None:
+    assert ValkeySearchEngine(KEYS, 2, Hnsw(ef_runtime=10)).quick is None
+    assert ValkeySearchEngine(KEYS, 2, Hnsw(ef_runtime=11)).quick is not None

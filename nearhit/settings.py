@@ -50,7 +50,11 @@ class Settings:
     what a wrong answer costs.
     """
 
-    url: str = _server("", "Cache server: `valkey://`, `valkeys://`, `redis://`, `rediss://`, `unix://`.", secret=True)
+    url: str = _server(
+        "",
+        "Cache server: `valkey://`, `valkeys://`, `redis://`, `rediss://`, `unix://`; with `+cluster`, `+sentinel`.",
+        secret=True,
+    )
     log_url: str = _server("", "Server of the fill log (AOF, `noeviction`); empty takes the cache server.", secret=True)
     broker_url: str = _server(
         "", "Celery broker: a Valkey server, written as above, or `amqp://`; empty takes the log's server.", secret=True

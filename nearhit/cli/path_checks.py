@@ -22,7 +22,7 @@ from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ConfigError, ContractError, NearhitError, StoreUnavailableError, UnavailableError
 from nearhit.telemetry.metrics import LANES, Metrics
 from nearhit.write import fill_log
-from nearhit.write.broker_url import broker_of
+from nearhit.write.broker_url import broker_of, options_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,8 +54,9 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
     host, with_password = address_of_url(url)
     from kombu import Connection  # noqa: PLC0415 - only the doctor talks to the broker by itself
 
+    limits = {**_BROKER_LIMITS, **options_of(url)}
     try:
-        with Connection(url, connect_timeout=2, transport_options=_BROKER_LIMITS) as connection:
+        with Connection(url, connect_timeout=2, transport_options=limits) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
             kind = connection.transport.driver_type
     except Exception as error:  # noqa: BLE001 - every broker library has errors of its own

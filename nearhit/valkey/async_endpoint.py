@@ -7,13 +7,15 @@ import socket
 from typing import TYPE_CHECKING, Any, Final
 
 import redis.asyncio
+import redis.asyncio.sentinel
+from redis.exceptions import ConnectionError as ConnectionLostError
 from redis.exceptions import RedisError
 
 from nearhit.errors import StoreUnavailableError
 from nearhit.resilience.loop_clock import LoopClock
 from nearhit.resilience.undo import unless_finished
 from nearhit.valkey.async_connection import Connection
-from nearhit.valkey.handshake import Handshake, handshake_of, role_of
+from nearhit.valkey.handshake import REPLICA, Handshake, handshake_of, role_of
 from nearhit.valkey.packed_command import pack
 from nearhit.valkey.resolver import Resolver
 
@@ -34,9 +36,17 @@ class Endpoint:
         connection_class: of the client's connections.
         options: what these connections are made with.
         resolver: finds addresses.
+        sentinels: the client's pool, where it asks sentinels for the primary.
     """
 
-    def __init__(self, connection_class: Any, options: Mapping[str, Any], resolver: Resolver | None = None) -> None:
+    def __init__(
+        self,
+        connection_class: Any,
+        options: Mapping[str, Any],
+        resolver: Resolver | None = None,
+        sentinels: redis.asyncio.sentinel.SentinelConnectionPool | None = None,
+    ) -> None:
+        self._sentinels = sentinels
         self._class, self._options = connection_class, options
         self._described: Any = connection_class(**options)  # reads all options; never connected
         self._seconds = self._described.socket_connect_timeout or _CONNECT_SECONDS
@@ -71,18 +81,29 @@ class Endpoint:
         known = getattr(described, "ssl_context", None)
         tls = await asyncio.to_thread(known.get) if known is not None else None  # it reads certificates from disk, once
         failure: OSError | None = None
-        for *_, address in await self._resolver.find_async(described.host, int(described.port), _RESOLVE_SECONDS):
+        host, port = described.host, described.port
+        if self._sentinels is not None:
+            host, port = await self._ask_sentinels(self._sentinels)
+        for *_, address in await self._resolver.find_async(host, int(port), _RESOLVE_SECONDS):
             try:
                 async with self._clock.timeout(self._seconds):
                     _, connection = await loop.create_connection(
-                        Connection, *address[:2], ssl=tls, server_hostname=described.host if tls is not None else None
+                        Connection, *address[:2], ssl=tls, server_hostname=host if tls is not None else None
                     )
             except OSError as error:
                 failure = error
                 continue
             self._keep_alive(connection)
             return connection
-        raise failure or OSError(f"the name {described.host!r} has no address")
+        raise failure or OSError(f"the name {host!r} has no address")
+
+    async def _ask_sentinels(self, pool: redis.asyncio.sentinel.SentinelConnectionPool) -> tuple[str, int]:
+        try:
+            found: tuple[str, int] = await pool.get_master_address()
+        finally:  # the next failover may be days away
+            for one in pool.sentinel_manager.sentinels:
+                await one.connection_pool.disconnect()
+        return found
 
     async def _connect_by_client(self) -> Connection:
         """Let redis-py connect, because the caller has set a function for new connections; then take over."""
@@ -112,6 +133,8 @@ class Endpoint:
                 replies = await connection.send(pack(commands), len(commands), self._seconds)
                 connection.role = role_of(replies[0])
                 handshake = handshake.after(replies)
+            if self._sentinels is not None and connection.role == REPLICA:  # they have not agreed on another one yet
+                raise ConnectionLostError("what the sentinels call the primary is a replica")
 
 
 def _asks(function: Any) -> bool:

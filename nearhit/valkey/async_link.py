@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import redis.asyncio
+from redis.asyncio.sentinel import SentinelConnectionPool
 
 from nearhit.valkey.async_cluster import AsyncCluster
 from nearhit.valkey.async_endpoint import Endpoint
@@ -88,7 +89,8 @@ class AsyncPoolLink:
             way: AsyncSingle | AsyncCluster = AsyncCluster(client, self._lost, own=self._own)
         else:
             pool = client.connection_pool
-            way = AsyncSingle(Endpoint(pool.connection_class, pool.connection_kwargs), self._lost)
+            watched = pool if isinstance(pool, SentinelConnectionPool) else None
+            way = AsyncSingle(Endpoint(pool.connection_class, pool.connection_kwargs, sentinels=watched), self._lost)
         self._ways[asyncio.get_running_loop()] = way
         return way
 

@@ -53,6 +53,7 @@ class ConnectionPool:
         self._trouble = ""  # what failed since the last connect that succeeded; an exception would hold its frames
         self._next_attempt = 0.0
         self._wanted_spare = False
+        self._address: tuple[str, int] | None = None  # of the primary, as sentinels named it last
         self._closed = False
 
     def take(self, deadline: float) -> OpenConnection:
@@ -75,6 +76,9 @@ class ConnectionPool:
 
     def keep(self, connection: OpenConnection) -> None:
         """Take a connection back whose replies were all read."""
+        if connection.address != self._address:  # to a former primary, which may hang
+            connection.close()
+            return
         self._idle.append(connection)
         if self._waiting or self._closed:
             self._serve()
@@ -244,6 +248,9 @@ class ConnectionPool:
             self._opened.append(weakref.ref(made))
             self._attempts.pop(attempt, None)
             self._trouble = ""
+            if made.address != self._address:
+                self._address = made.address
+                self.leave()
             if made.round_trip_seconds:
                 self._round_trip = min(made.round_trip_seconds, self._round_trip or made.round_trip_seconds)
         self.keep(made)

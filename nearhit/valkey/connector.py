@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import redis
+import redis.sentinel
 from redis.connection import Connection, SSLConnection
 from redis.exceptions import ConnectionError as ConnectionLostError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from nearhit.resilience.undo import unless_finished
-from nearhit.valkey.handshake import Handshake, handshake_of, role_of
+from nearhit.valkey.handshake import REPLICA, Handshake, handshake_of, role_of
 from nearhit.valkey.open_connection import OpenConnection
 from nearhit.valkey.packed_command import pack
 from nearhit.valkey.resolver import Resolver
@@ -55,8 +56,11 @@ class Connector:
             redis.RedisError: the server refuses it, or does not answer in time.
             OSError: the name is unknown, or the network has failed.
         """
-        end = time.monotonic() + self.seconds
         connection = self._pool.connection_class(**self._pool.connection_kwargs)
+        address = None
+        if isinstance(self._pool, redis.sentinel.SentinelConnectionPool):
+            address = connection.host, connection.port = self._ask_sentinels()
+        end = time.monotonic() + self.seconds
         provider = connection.credential_provider
         credentials = provider.get_credentials() if provider is not None else None
         try:
@@ -68,7 +72,20 @@ class Connector:
         made = OpenConnection(sock)
         with unless_finished(made.close):
             self._greet(connection, made, sock, handshake_of(connection, credentials), end)
+            if address is not None and made.role == REPLICA:  # the sentinels have not agreed on a new primary yet
+                raise ConnectionLostError(
+                    f"{address[0]}:{address[1]} is a replica, and the sentinels call it the primary"
+                )
+        made.address = address
         return made
+
+    def _ask_sentinels(self) -> tuple[str, int]:
+        try:
+            found: tuple[str, int] = self._pool.get_master_address()
+        finally:  # the next failover may be days away
+            for one in self._pool.sentinel_manager.sentinels:
+                one.connection_pool.disconnect(inuse_connections=False)
+        return found
 
     def _greet(self, connection: Any, made: OpenConnection, sock: socket.socket, first: Handshake, end: float) -> None:
         asked, readonly = _asked_by(connection.redis_connect_func)

@@ -28,6 +28,8 @@ UNBLOCKED, ROLE = "unblocked", "role"
 RECONNECT_REASONS = (*_LOST.values(), UNBLOCKED, ROLE)
 """Why a connection is given up that works: behind the same address there may be another server by now."""
 
+REPLICA = "replica"
+
 ROLE_SECONDS = 2.0
 """How long a server is trusted to be the primary, or the replica, that it was. A failover behind a stable address may
 leave old connections open, and who only reads would never learn of it."""

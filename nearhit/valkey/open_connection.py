@@ -39,9 +39,13 @@ class OpenConnection:
         round_trip_seconds: how long the server took for the answer to the handshake.
         role: of the server, as it said in the handshake; empty where it did not.
         asked_at: when it said so last, by ``time.monotonic``.
+        address: host and port, where sentinels have named them.
     """
 
-    __slots__ = ("__weakref__", "_end", "_reader", "_sock", "_tls", "asked_at", "role", "round_trip_seconds", "used")
+    __slots__ = (
+        *("__weakref__", "_end", "_reader", "_sock", "_tls"),
+        *("address", "asked_at", "role", "round_trip_seconds", "used"),
+    )
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -53,6 +57,7 @@ class OpenConnection:
         self.round_trip_seconds = 0.0
         self.role = ""
         self.asked_at = time.monotonic()
+        self.address: tuple[str, int] | None = None
 
     @property
     def closed(self) -> bool:

@@ -9,12 +9,15 @@ from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
+import redis.asyncio.retry
+import redis.asyncio.sentinel
+import redis.sentinel
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
 
 from nearhit.errors import ConfigError
-from nearhit.valkey.server_url import url_problem
+from nearhit.valkey.server_url import SENTINEL, read_watched, url_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +32,10 @@ _SCHEMES = {
     "rediss+cluster": "rediss",
     "valkey+cluster": "redis",
     "valkeys+cluster": "rediss",
+    "redis+sentinel": "redis",
+    "rediss+sentinel": "rediss",
+    "valkey+sentinel": "redis",
+    "valkeys+sentinel": "rediss",
 }
 
 _KEPT_OPTIONS = (
@@ -44,7 +51,9 @@ class Server:
 
     Attributes:
         url: ``valkey://``, ``valkeys://`` (TLS), ``redis://``, ``rediss://`` or ``unix://``; with ``+cluster`` for a
-            cluster, for example ``valkey+cluster://``. Empty takes the parts.
+            cluster, for example ``valkey+cluster://``; with ``+sentinel`` for the primary that sentinels name,
+            ``valkey+sentinel://user:password@host:port,host:port/service?db=0``, with ``sentinel_username`` and
+            ``sentinel_password`` where the sentinels themselves ask for them. Empty takes the parts.
         host: name or address.
         port: 1 to 65535.
         username: ACL user; empty for the default one.
@@ -121,14 +130,25 @@ class Server:
         return self.cluster or "+cluster://" in self.url
 
     @property
+    def is_watched(self) -> bool:
+        """Whether sentinels say where the server is."""
+        return SENTINEL in self.url
+
+    @property
     def plain_url(self) -> str:
-        """The url with a scheme that redis-py and kombu know; with the password, so never logged."""
-        scheme, _, rest = self.url.partition("://")
+        """The url with a scheme that redis-py and kombu know; with the password, so never logged.
+
+        That of a service behind sentinels has the host of the first one.
+        """
+        scheme, _, rest = (read_watched(self.url).server_url if self.is_watched else self.url).partition("://")
         return f"{_SCHEMES[scheme]}://{rest}"
 
     @property
     def label(self) -> str:
         """Where the server is, for messages and logs: never the password."""
+        if self.is_watched:
+            watched = read_watched(self.url)
+            return f"{watched.service} at " + ",".join(f"{host}:{port}" for host, port in watched.sentinels)
         if self.url:
             parts = urlsplit(self.url)
             where = parts.path if parts.scheme == "unix" else f"{parts.hostname or '127.0.0.1'}:{parts.port or 6379}"
@@ -141,6 +161,9 @@ class Server:
 
     def single_client(self) -> redis.Redis:
         """Return a blocking client for a server that is no cluster."""
+        if self.is_watched:
+            found: redis.Redis = self._primary(redis.sentinel.Sentinel, self._options(), Retry(NoBackoff(), 0))
+            return found
         if self.url:
             return redis.Redis.from_url(self.plain_url, **self._options())
         return redis.Redis(**self._target(), **self._options())
@@ -156,9 +179,33 @@ class Server:
             return redis.asyncio.RedisCluster(**self._target(), **options)
         # a link bounds whole round trips; a limit of redis-py's own makes a task of every write, a quarter of an HMGET
         options["socket_timeout"] = None
+        if self.is_watched:
+            once = redis.asyncio.retry.Retry(NoBackoff(), 0)
+            found: redis.asyncio.Redis = self._primary(redis.asyncio.sentinel.Sentinel, options, once)
+            return found
         if self.url:
             return redis.asyncio.Redis.from_url(self.plain_url, **options)
         return redis.asyncio.Redis(**self._target(), **options)
+
+    def _primary(self, kind: Any, options: dict[str, Any], once: Any) -> Any:
+        """Return a client for the primary that sentinels name.
+
+        Args:
+            kind: ``Sentinel`` of redis-py, for threads or asyncio.
+            options: of connections to the primary.
+            once: redis-py's policy of no second try, of the same kind: the next sentinel is asked instead.
+        """
+        watched, parts = read_watched(self.url), dict(parse_url(self.plain_url))
+        tls = parts.pop("connection_class", None) is not None
+        for name in ("host", "port"):
+            parts.pop(name, None)
+        asking = {name: value for name, value in parts.items() if name.startswith("ssl_")} | watched.login
+        limits = {
+            "socket_timeout": self.connect_timeout_seconds,
+            "socket_connect_timeout": self.connect_timeout_seconds,
+        }
+        manager = kind(watched.sentinels, sentinel_kwargs={**asking, **limits, "retry": once, "ssl": tls})
+        return manager.master_for(watched.service, ssl=tls, **parts, **options)
 
     def _target(self) -> dict[str, Any]:
         if self.url:  # only a cluster comes here with a url: its clients take parts, not a url of another scheme
@@ -242,10 +289,11 @@ def _check_url(url: str) -> None:
     scheme = url.partition("://")[0]
     if scheme not in _SCHEMES:
         raise ConfigError(f"the server url has scheme {scheme!r}, expected one of {', '.join(sorted(_SCHEMES))}")
-    port = urlsplit(url).port
-    if port is not None and port < 1:
-        raise ConfigError(f"the server url has port {port}, expected 1 to 65535")
-    problem = _option_problem(url)
+    watched = read_watched(url) if SENTINEL in url else None
+    for port in [port for _, port in watched.sentinels] if watched else [urlsplit(url).port]:
+        if port is not None and port < 1:
+            raise ConfigError(f"the server url has port {port}, expected 1 to 65535")
+    problem = _option_problem(watched.server_url if watched else url)
     if problem:
         raise ConfigError(f"the server url cannot be read: {problem}")
 

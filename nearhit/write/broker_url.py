@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from nearhit.errors import ConfigError
-from nearhit.valkey.server_url import broker_problem
+from nearhit.valkey.server_url import SENTINEL, broker_problem, read_watched
 
 if TYPE_CHECKING:
     from nearhit.valkey.server import Server
@@ -15,12 +15,38 @@ _SCHEMES = {"valkey": "redis", "valkeys": "rediss", "unix": "redis+socket"}
 """What kombu calls the schemes of a server's url; others are its own, such as ``amqp``."""
 
 
-def broker_of(url: str, log_server: Server) -> str:
+_SENTINEL_SECONDS = 2.0
+
+
+class BrokerUrl(str):
+    """A kombu url with what kombu takes beside it.
+
+    Attributes:
+        options: further transport options.
+    """
+
+    __slots__ = ("options",)
+    options: dict[str, Any]
+
+    def __new__(cls, url: str, **options: Any) -> BrokerUrl:
+        """Return the url with its options."""
+        made = super().__new__(cls, url)
+        made.options = options
+        return made
+
+
+def options_of(url: str) -> dict[str, Any]:
+    """Return the transport options that go with a url."""
+    return url.options if isinstance(url, BrokerUrl) else {}
+
+
+def broker_of(url: str, log_server: Server) -> BrokerUrl:
     """Return the kombu url of the broker; empty where there is none.
 
     Args:
         url: what is set; empty takes the log's server.
-        log_server: of the fill log. A cluster is no broker, and neither is a server that takes a credential provider.
+        log_server: of the fill log. A cluster is no broker, and neither is a server that takes a credential provider,
+            or one behind sentinels that talk TLS.
 
     Raises:
         ConfigError: the url cannot be read; the message holds nothing of it, since kombu's own would hold the password.
@@ -28,7 +54,23 @@ def broker_of(url: str, log_server: Server) -> str:
     problem = broker_problem(url)
     if problem:
         raise ConfigError(f"broker_url cannot be read: {problem}")
-    return ";".join(_checked(_for_kombu(one)) for one in (url or _url_of(log_server)).split(";"))
+    url = url or _url_of(log_server)
+    if SENTINEL in url:
+        return _watched(url)
+    return BrokerUrl(";".join(_checked(_for_kombu(one)) for one in url.split(";")))
+
+
+def _watched(url: str) -> BrokerUrl:
+    """Return the url of a service that sentinels watch as kombu writes it: one for each of them, and the name apart."""
+    scheme = url.partition(SENTINEL)[0]
+    if _SCHEMES.get(scheme, scheme) != "redis":
+        raise ConfigError("broker_url: Celery cannot reach sentinels over TLS; name a server, or leave it empty")
+    watched = read_watched(url)
+    parts = urlsplit(watched.server_url)
+    who = parts.netloc.rpartition("@")
+    urls = [f"sentinel://{who[0]}{who[1]}{host}:{port}{parts.path}" for host, port in watched.sentinels]
+    limits = {"socket_timeout": _SENTINEL_SECONDS, "socket_connect_timeout": _SENTINEL_SECONDS}
+    return BrokerUrl(";".join(urls), master_name=watched.service, sentinel_kwargs={**limits, **watched.login})
 
 
 def _for_kombu(url: str) -> str:
@@ -39,7 +81,8 @@ def _for_kombu(url: str) -> str:
 
 
 def _url_of(server: Server) -> str:
-    if server.is_cluster or "credential_provider" in server.options:
+    tls = server.url.startswith(("rediss" + SENTINEL, "valkeys" + SENTINEL))
+    if tls or server.is_cluster or "credential_provider" in server.options:
         return ""
     if server.url:
         return server.url

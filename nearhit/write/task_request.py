@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nearhit.errors import ConfigError, StoreUnavailableError
+from nearhit.write.broker_url import options_of
 from nearhit.write.wakeup import queue_name
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ def send(broker_url: str, namespace: str, task: str, arguments: Mapping[str, Any
 
     app = Celery("nearhit-request", broker=broker_url, set_as_current=False)
     app.conf.update(
-        broker_transport_options={"socket_timeout": _SECONDS, "socket_connect_timeout": _SECONDS},
+        broker_transport_options={
+            **options_of(broker_url),
+            "socket_timeout": _SECONDS,
+            "socket_connect_timeout": _SECONDS,
+        },
         broker_connection_timeout=_SECONDS,
     )
     try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nearhit.resilience.background import EachItem
 from nearhit.resilience.per_process import PerProcess
+from nearhit.write.broker_url import options_of
 
 if TYPE_CHECKING:
     from nearhit.telemetry.metrics import Metrics
@@ -107,7 +108,7 @@ class CeleryWakeUp(EachItem[str]):
 
         app = Celery("nearhit-wakeup", broker=self._url, set_as_current=False)
         app.conf.update(
-            broker_transport_options={"socket_timeout": 2.0, "socket_connect_timeout": 2.0},
+            broker_transport_options={**options_of(self._url), "socket_timeout": 2.0, "socket_connect_timeout": 2.0},
             broker_connection_timeout=2.0,
             task_protocol=2,
         )

@@ -20,7 +20,7 @@ from nearhit.errors import ConfigError
 from nearhit.resilience.per_process import PerProcess
 from nearhit.settings import Settings
 from nearhit.telemetry.metrics import Metrics
-from nearhit.write.broker_url import broker_of
+from nearhit.write.broker_url import broker_of, options_of
 from nearhit.write.wakeup import CeleryWakeUp, queue_name
 from nearhit_worker.quiet_loggers import keep_texts_out
 from nearhit_worker.runtime import WORK_LANES, Runtime, report
@@ -236,6 +236,7 @@ def _transport_options(broker: str) -> dict[str, Any]:
         "visibility_timeout": VISIBILITY_SECONDS,
         "unacked_restore_interval": 2,
         "unacked_restore_throttle": 1,
+        **options_of(broker),
         # Without these a publish or a poll on a hung broker blocks for good.
         "socket_timeout": 10,
         "socket_connect_timeout": 5,

@@ -1,0 +1,108 @@
+"""Cache, log and broker behind three real sentinels: a primary that dies or hangs under load costs no fill."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import Celery
+from nearhit_worker.stack import Worker, wait_until
+
+from nearhit import ConfigError, FillOutcome, Hit, Miss, MissReason, Server, Settings
+from nearhit.write.broker_url import broker_of, options_of
+from nearhit.write.wakeup import TASK_FILL, queue_name
+from tests.support.faces import Face
+from tests.support.sentinels import SERVICE, Sentinels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(180)
+
+BACK_SECONDS = 5.0
+"""Within which there are hits again, from when the sentinels have agreed on another primary."""
+
+FILLS = 200
+
+
+@pytest.fixture
+def sentinels(tmp_path: Path) -> Iterator[Sentinels]:
+    with Sentinels(tmp_path / "watched") as one:
+        yield one
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+def test_a_primary_that_ends_under_load_costs_no_fill(
+    kind: str, sentinels: Sentinels, tmp_path: Path, end: signal.Signals
+) -> None:
+    values: dict[str, Any] = {"threshold": 0.8, "url": sentinels.url, "model": "hash/64", "namespace": "watched"}
+    environ = {f"NEARHIT_{name.upper()}": str(value) for name, value in values.items()} | {"NEARHIT_GUARD": "0"}
+    settings = Settings(**values, guard=False, deadline_ms=1_000, enqueue_deadline_ms=500)
+    with Worker(tmp_path / "worker", environ), Face(kind, settings) as cache:
+        assert cache.warm_up()
+        cache.fill("the first question", "an answer")
+        wait_until(lambda: bool(cache.lookup("the first question")), 20, "the path is warm")
+        before = sentinels.primary
+        assert before.child is not None
+        with before.client() as client:
+            client.set("last", 1)
+            assert client.wait(1, 5_000) == 1, "the replica has what came before"
+        os.kill(before.child.process.pid, end)
+        outcomes = {cache.fill(f"question {number}", number) for number in range(FILLS)}
+        assert FillOutcome.DROPPED not in outcomes
+        wait_until(lambda: sentinels.primary is not before, 40, "the sentinels name another primary")
+        wait_until(lambda: bool(cache.lookup("the first question")), BACK_SECONDS, "hits again")
+
+        def answers() -> list[Any]:
+            found = (cache.lookup(f"question {number}") for number in range(FILLS))
+            return [one.answer for one in found if isinstance(one, Hit)]
+
+        wait_until(lambda: answers() == list(range(FILLS)), 30, "no fill is lost")
+        url = broker_of("", settings.log_server())
+        app = Celery("somebody", broker=str(url), set_as_current=False)
+        app.conf.broker_transport_options = options_of(url)
+        row = {"prompt": "a task", "answer": "an answer"}
+        app.send_task(TASK_FILL, args=(row,), queue=queue_name("watched", "interactive"))
+        if end is signal.SIGSTOP:  # Celery waits for a broker that hangs until it is back, a replica by then
+            os.kill(before.child.process.pid, signal.SIGCONT)
+        wait_until(lambda: bool(cache.lookup("a task")), 40, "the broker has followed")
+
+
+def test_no_sentinel_that_answers_is_an_outage_with_a_name(kind: str) -> None:
+    url = "valkey+sentinel://127.0.0.1:1,127.0.0.1:2/main"
+    with Face(kind, Settings(threshold=0.8, url=url, model="hash/64", guard=False)) as cache:
+        assert not cache.warm_up(1.0)
+        outcome = cache.lookup("a question")
+        assert isinstance(outcome, Miss)
+        assert outcome.reason is MissReason.UNAVAILABLE
+
+
+def test_a_url_of_sentinels_names_them_and_a_service() -> None:
+    server = Server(url="valkey+sentinel://me:p%2Fw@one,two:7000/main?db=1&sentinel_password=x")
+    assert server.label == "main at one:26379,two:7000"
+    options = server.single_client().connection_pool.connection_kwargs
+    assert (options["username"], options["password"], options["db"]) == ("me", "p/w", 1)
+    url = broker_of("", server)
+    assert url == "sentinel://me:p%2Fw@one:26379/1;sentinel://me:p%2Fw@two:7000/1"
+    assert options_of(url)["master_name"] == SERVICE
+    assert options_of(url)["sentinel_kwargs"]["password"] == "x"
+    assert broker_of("", Server(url="valkeys+sentinel://one/main")) == "", "the workers' timers find the work"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("valkey+sentinel://one,two", "names no service"),
+        ("valkey+sentinel://one:x,two/main", "its port cannot be read"),
+        ("valkey+sentinel://:hunter2/hunter2@one,two/main", "cannot be read"),
+        ("valkey+sentinel://one/main?db=x", "its database is no number"),
+    ],
+)
+def test_a_url_of_sentinels_that_cannot_be_read_says_why(url: str, says: str) -> None:
+    for refused in (lambda: Server(url=url), lambda: Settings(threshold=0.9, broker_url=url)):
+        with pytest.raises(ConfigError, match=says) as caught:
+            refused()
+        assert "hunter2" not in str(caught.value)

@@ -8,7 +8,8 @@ differ between two conversations that share answers is written down in ``tests/s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,10 +86,14 @@ class Reader:
 
     def number_calls(self, messages: Sequence[Mapping[str, Any]]) -> None:
         """Give a number to every id that stands in two places, in the order of their first places."""
-        counts: dict[Any, int] = {}
+        counts: Counter[Any] = Counter()
         for message in messages:
-            for value in () if is_plain(message) else self._ids(message):
-                counts[value] = counts.get(value, 0) + 1
+            if is_plain(message):
+                continue
+            ids = [message.get(name) for name in ("id", "call_id", "tool_call_id")]
+            for name in _CALLS:
+                ids += [mapping_of(call).get("id") for call in self.take(listed(message.get(name)))]
+            counts.update(_id(one) for one in ids if not _is_empty(one))
         tied = [value for value, count in counts.items() if count > 1]
         self.numbers = {value: number for number, value in enumerate(tied)}
 
@@ -194,15 +199,6 @@ class Reader:
     def _add_number(self, said: dict[str, Any], name: str, value: Any) -> None:
         if (number := self.numbers.get(_id(value))) is not None:
             said[name] = number
-
-    def _ids(self, message: Mapping[str, Any]) -> Iterator[Any]:
-        for name in ("id", "call_id", "tool_call_id"):
-            if not _is_empty(message.get(name)):
-                yield _id(message[name])
-        for name in _CALLS:
-            for call in self.take(listed(message.get(name))):
-                if not _is_empty(value := mapping_of(call).get("id")):
-                    yield _id(value)
 
 
 def is_plain(message: Mapping[str, Any]) -> bool:

@@ -156,7 +156,7 @@ def choose(
     """
     first: Refused | None = None
     for neighbour in neighbours:
-        verdict = _weigh(neighbour, question, embedder, rules, now_ms)
+        verdict = weigh(neighbour, question, embedder, rules, now_ms)
         if isinstance(verdict, Chosen):
             return verdict
         if isinstance(verdict, Undecided):
@@ -167,9 +167,10 @@ def choose(
     return first or Refused(MissReason.EMPTY)
 
 
-def _weigh(
+def weigh(
     neighbour: Neighbour, question: Question, embedder: str, rules: Rules, now_ms: int
 ) -> Chosen | Refused | Undecided:
+    """Return what becomes of one neighbour, whatever the server said of it."""
     try:
         found = from_fields(neighbour.fields)
     except EntryError:

@@ -155,34 +155,28 @@ def _read_messages(prompt: Any) -> PromptText:
         raise _BypassError(Bypass.NOT_TEXT if messages else Bypass.EMPTY)
     reader.number_calls(messages)
     parts = reader.parts(messages[asked].get("content"))
-    text = _text_of(parts)
-    said = [
-        [reader.turn(message) for message in messages[:asked]],
-        _layout(parts),
-        [reader.turn(message) for message in messages[asked + 1 :]],
-        reader.turn({name: value for name, value in messages[asked].items() if name not in {"role", "content"}}),
-    ]
-    return PromptText(text, digest_of(said) if any(said) else "")
-
-
-def _text_of(parts: list[Part]) -> str:
     texts = [part.text for part in parts if part.text is not None]
     if not any(text.strip() for text in texts):
         raise _BypassError(Bypass.NOT_TEXT if len(texts) < len(parts) else Bypass.EMPTY)
     if sum(map(len, texts)) > _MOST_CHARS:
         raise _BypassError(Bypass.TOO_LONG)
-    return canonical_text("\n".join(texts))
+    said = [
+        [reader.turn(message) for message in messages[:asked]],
+        layout(parts),
+        [reader.turn(message) for message in messages[asked + 1 :]],
+        reader.turn({name: value for name, value in messages[asked].items() if name not in {"role", "content"}}),
+    ]
+    return PromptText(canonical_text("\n".join(texts)), digest_of(said) if any(said) else "")
 
 
-def _layout(parts: list[Part]) -> list[Any]:
+def layout(parts: list[Part]) -> list[Any]:
     """Return what the question's parts are besides their text; nothing for one text alone.
 
     Where media stand between texts, it matters which words stand on which side: the texts are then a part of it, so
     that such a question is found in the very same words only.
     """
     kinds = "".join("t" if part.text is not None else "m" for part in parts)
-    between = re.search("tm+t", kinds) is not None
-    layout: list[Any] = [part.rest or _TEXT for part in parts]
-    if between:
-        layout.append([part.text for part in parts])
-    return [] if layout == [_TEXT] else layout
+    found: list[Any] = [part.rest or _TEXT for part in parts]
+    if re.search("tm+t", kinds):
+        found.append([part.text for part in parts])
+    return [] if found == [_TEXT] else found

@@ -222,19 +222,13 @@ def _plain(value: Any, depth: int, room: _Room) -> Any:
         return _mapping(value, depth + 1, room)
     if kind is list or kind is tuple:
         return _sequence(value, depth + 1, room)
-    if isinstance(value, int | float):
-        return _number(value, room)
-    return _other(value, depth, room)
-
-
-def _number(value: float, room: _Room) -> Any:
     if isinstance(value, int):
         if not -(2**63) <= value < 2**63:
             room.take_bytes(value.bit_length())  # to write down a number of many digits takes long
         return value
-    if not math.isfinite(value):
-        raise ContractError(f"a scope value has no canonical form: {value}")
-    return int(value) if value.is_integer() else value
+    if isinstance(value, float) and math.isfinite(value):
+        return int(value) if value.is_integer() else value
+    return _other(value, depth, room)
 
 
 def _other(value: Any, depth: int, room: _Room) -> Any:

@@ -76,9 +76,13 @@ def unseen(prompt: str, candidate: str, sight_of: SightOf) -> Unseen | None:
         return None
     if one.unknown != other.unknown:
         return Unseen.UNKNOWN
-    if (one.cut is not None or other.cut is not None) and _ends_differ(prompt, candidate, one, other):
+    # compared from their ends, as far as the longer unread part reaches: the same words may lie behind the limit in one
+    # text and before it in the other
+    unread = [text[sight.cut :] for text, sight in ((prompt, one), (candidate, other)) if sight.cut is not None]
+    length = max((len(" ".join(text.split())) for text in unread), default=0)
+    if length and " ".join(prompt.split())[-length:] != " ".join(candidate.split())[-length:]:
         return Unseen.CUT
-    if one.words and other.words and _accents_differ(one.words, other.words):
+    if one.words and other.words and accents_differ(one.words, other.words):
         return Unseen.ACCENTS
     return None
 
@@ -145,20 +149,7 @@ def spellings(text: str) -> Mapping[str, frozenset[str]]:
 _PUNCTUATION: Final = ".,;:!?\"'`()[]{}<>«»“”‘’„…·。、，；：！？¿¡؟،؛।「」『』（）"
 
 
-def _ends_differ(prompt: str, candidate: str, one: Sight, other: Sight) -> bool:
-    """Return whether the texts differ where at least one of them was not read.
-
-    Both are compared from their ends, as far as the longer unread part reaches: the same words may lie behind the limit
-    in one text and before it in the other.
-    """
-    length = max(
-        len(" ".join(text[sight.cut :].split())) if sight.cut is not None else 0
-        for text, sight in ((prompt, one), (candidate, other))
-    )
-    return length > 0 and " ".join(prompt.split())[-length:] != " ".join(candidate.split())[-length:]
-
-
-def _accents_differ(one: Mapping[str, frozenset[str]], other: Mapping[str, frozenset[str]]) -> bool:
+def accents_differ(one: Mapping[str, frozenset[str]], other: Mapping[str, frozenset[str]]) -> bool:
     """Return whether a word that both texts have is spelled with other accents in each.
 
     In scripts whose writers leave accents out, a plain spelling is no difference: *ano* may be *año*; but *bán* is not

@@ -85,12 +85,7 @@ def same_embedder(probe_a: NDArray[np.float32], probe_b: NDArray[np.float32]) ->
 
 def encode_probe(record: ProbeRecord) -> bytes:
     """Return ``record`` as msgpack, for the registry on the server."""
-    fields = {
-        "v": _VERSION,
-        "model": record.model,
-        "dimension": record.dimension,
-        "probe": to_bytes(record.probe),
-    }
+    fields = {"v": _VERSION, "model": record.model, "dimension": record.dimension, "probe": to_bytes(record.probe)}
     return msgpack.encode(fields)
 
 
@@ -109,18 +104,13 @@ def decode_probe(blob: bytes) -> ProbeRecord:
     match fields:
         case {"v": int(version)} if version != _VERSION:
             raise ContractError(f"a probe record has version {version}, this Nearhit reads {_VERSION}")
-        case {"v": _, "model": str(model), "dimension": int(dimension), "probe": bytes(probe)} if model:
-            return ProbeRecord(model=model, dimension=dimension, probe=_checked_probe(model, probe, dimension))
+        case {"v": _, "model": str(model), "dimension": int(dimension), "probe": bytes(packed)} if model:
+            try:
+                probe = from_bytes(packed, dimension)
+                if not np.allclose(probe, unit_rows(probe[None, :])[0], atol=1e-3):
+                    raise VectorError("its vector is not of unit length")  # noqa: TRY301 - damaged like the others
+            except VectorError as error:
+                raise ContractError(f"the probe record of model {model!r} is damaged: {error}") from error
+            return ProbeRecord(model, dimension, probe)
         case _:
             raise ContractError(f"a probe record of {len(blob)} bytes lacks model, dimension or probe")
-
-
-def _checked_probe(model: str, blob: bytes, dimension: int) -> NDArray[np.float32]:
-    try:
-        probe = from_bytes(blob, dimension)
-        unit = unit_rows(probe[None, :])[0]
-    except VectorError as error:
-        raise ContractError(f"the probe record of model {model!r} is damaged: {error}") from error
-    if not np.allclose(probe, unit, atol=1e-3):
-        raise ContractError(f"the probe record of model {model!r} is damaged: its vector is not of unit length")
-    return probe

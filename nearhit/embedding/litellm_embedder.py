@@ -125,7 +125,13 @@ class LiteLLMEmbedder:
             response = yield from self._call(connection, part, deadline)
             vectors = vectors_of(self.name, response.data, len(part), self._dimensions)
             parts.append((vectors, tokens_of(response.usage)))
-        return self._joined(connection, parts)
+        widths = sorted({vectors.shape[1] for vectors, _ in parts})
+        if len(widths) > 1:
+            raise ContractError(f"embedder {self.name!r} gave vectors of {widths} dimensions in one batch")
+        if not parts:
+            return Embeddings(np.zeros((0, self._dimensions or 0), dtype=np.float32))
+        tokens, rows = sum(count for _, count in parts), np.concatenate([vectors for vectors, _ in parts])
+        return Embeddings(rows, tokens=tokens, cost_dollars=tokens * connection.dollars_per_token())
 
     def _call(self, connection: _Connection, texts: list[str], deadline: float) -> Generator[Request, Any, Any]:
         try:
@@ -160,16 +166,6 @@ class LiteLLMEmbedder:
         if connection.base64:
             request["encoding_format"] = "base64"
         return request | self._extra
-
-    def _joined(self, connection: _Connection, parts: list[tuple[Any, int]]) -> Embeddings:
-        if not parts:
-            return Embeddings(np.zeros((0, self._dimensions or 0), dtype=np.float32))
-        widths = sorted({vectors.shape[1] for vectors, _ in parts})
-        if len(widths) > 1:
-            raise ContractError(f"embedder {self.name!r} gave vectors of {widths} dimensions in one batch")
-        tokens = sum(count for _, count in parts)
-        vectors = np.concatenate([vectors for vectors, _ in parts])
-        return Embeddings(vectors, tokens=tokens, cost_dollars=tokens * connection.dollars_per_token())
 
 
 class _Connection:

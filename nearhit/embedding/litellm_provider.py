@@ -28,50 +28,28 @@ def register_local_provider(embedder: Embedder | None = None) -> None:
     litellm = load_litellm()
     if any(entry["provider"] == _PROVIDER for entry in litellm.custom_provider_map):
         return
-    handler = _handler_class(litellm)(embedder or MiniLMEmbedder())
-    litellm.custom_provider_map.append({"provider": _PROVIDER, "custom_handler": handler})
+    local = embedder or MiniLMEmbedder()
+
+    class LocalProvider(litellm.CustomLLM):  # type: ignore[misc, name-defined]  # exists once litellm is imported
+        def embedding(self, model: str, input: list[str], **rest: Any) -> Any:  # noqa: A002 - litellm's name
+            return _respond(litellm, model, local.embed(*_asked(litellm, model, input, rest)), rest)
+
+        async def aembedding(self, model: str, input: list[str], **rest: Any) -> Any:  # noqa: A002 - the same
+            return _respond(litellm, model, await local.embed_async(*_asked(litellm, model, input, rest)), rest)
+
+    litellm.custom_provider_map.append({"provider": _PROVIDER, "custom_handler": LocalProvider()})
     litellm.utils.custom_llm_setup()
 
 
-def _handler_class(litellm: Any) -> Any:
-    """Return the handler; its base class exists only once litellm is imported."""
-
-    class LocalProvider(litellm.CustomLLM):  # type: ignore[misc]
-        def __init__(self, embedder: Embedder) -> None:
-            super().__init__()
-            self._embedder = embedder
-
-        def embedding(self, model: str, input: list[str], **rest: Any) -> Any:  # noqa: A002 - litellm's name
-            _check(litellm, model)
-            return _respond(litellm, model, self._embedder.embed(_texts(input), _seconds(rest)), rest)
-
-        async def aembedding(
-            self,
-            model: str,
-            input: list[str],  # noqa: A002 - litellm's name
-            **rest: Any,
-        ) -> Any:
-            _check(litellm, model)
-            answer = await self._embedder.embed_async(_texts(input), _seconds(rest))
-            return _respond(litellm, model, answer, rest)
-
-    return LocalProvider
-
-
-def _check(litellm: Any, model: str) -> None:
+def _asked(litellm: Any, model: str, texts: list[str] | str, rest: dict[str, Any]) -> tuple[list[str], float]:
+    """Return texts and time limit of a call."""
     if model != _MODEL:
         raise litellm.NotFoundError(
             message=f"there is no local model {model!r}, only {_MODEL!r}", model=model, llm_provider=_PROVIDER
         )
-
-
-def _texts(given: list[str] | str) -> list[str]:
-    return [given] if isinstance(given, str) else given
-
-
-def _seconds(rest: dict[str, Any]) -> float:
     timeout = rest.get("timeout")
-    return float(timeout) if isinstance(timeout, int | float) else _DEFAULT_TIMEOUT_SECONDS
+    seconds = float(timeout) if isinstance(timeout, int | float) else _DEFAULT_TIMEOUT_SECONDS
+    return [texts] if isinstance(texts, str) else texts, seconds
 
 
 def _respond(litellm: Any, model: str, answer: Embeddings, rest: dict[str, Any]) -> Any:

@@ -23,8 +23,7 @@ def vectors_of(
 
     Args:
         model: the model string, for messages.
-        items: objects with ``embedding`` (numbers, or base64 of float32 little endian) and, of most
-            providers,
+        items: objects with ``embedding`` (numbers, or base64 of float32 little endian) and, of most providers,
             ``index``; any order.
         count: how many texts were sent.
         dimension: what ``dim`` must be; ``None`` takes what comes.
@@ -37,8 +36,13 @@ def vectors_of(
         raise ContractError(f"embedder {model!r} gave {found} vectors for {count} texts")
     if not all(hasattr(item, "get") for item in items):
         raise ContractError(f"embedder {model!r} gave items that are no objects")
+    places = [item.get("index") for item in items]
+    if any(place is not None for place in places):
+        if sorted(map(repr, places)) != sorted(map(repr, range(count))):
+            raise ContractError(f"embedder {model!r} gave vectors whose indexes are no order: {places[:20]}")
+        items = sorted(items, key=lambda item: int(item["index"]))
     try:
-        rows: Any = [_numbers(item.get("embedding")) for item in _in_order(model, items)]
+        rows: Any = [_numbers(item.get("embedding")) for item in items]
         return unit_rows(rows, dimension)
     except VectorError as error:
         raise VectorError(f"embedder {model!r}: {error}") from error
@@ -48,16 +52,6 @@ def tokens_of(usage: Any) -> int:
     """Return the tokens that a response's ``usage`` counts; 0 where it does not say."""
     tokens = getattr(usage, "total_tokens", None) or getattr(usage, "prompt_tokens", None)
     return tokens if isinstance(tokens, int) else 0
-
-
-def _in_order(model: str, items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    indexes = [item.get("index") for item in items]
-    if all(index is None for index in indexes):
-        return list(items)
-    places = {index: place for place, index in enumerate(indexes)}
-    if set(places) != set(range(len(items))):
-        raise ContractError(f"embedder {model!r} gave vectors whose indexes are no order: {indexes[:20]}")
-    return [items[places[index]] for index in range(len(items))]
 
 
 def _numbers(embedding: object) -> object:

@@ -101,10 +101,11 @@ def resolve(namespace: str, model: str) -> Flow[Known]:
         if newest is None:
             raise
         return Known(fingerprint.fingerprint_of(model, newest).id, len(newest), verified=False)
-    return (yield from _register(table, model, probe))
+    return (yield from register(table, model, probe))
 
 
-def _register(table: str, model: str, probe: NDArray[np.float32]) -> Flow[Known]:
+def register(table: str, model: str, probe: NDArray[np.float32]) -> Flow[Known]:
+    """Return the fingerprint that a probe has in the registry, written down there if it is new."""
     for slot in range(_MAX_SLOTS):
         field = _field(model, slot)
         there = yield from _read(table, field)

@@ -26,30 +26,25 @@ def embedder_for(model: str, **options: Any) -> Embedder:
         An embedder that keeps its deadline: a remote one is wrapped in ``DeadlineEmbedder``.
 
     Raises:
-        ConfigError: ``model`` is empty, its hash dimension is no number, or an option is unknown to its
-        embedder.
+        ConfigError: ``model`` is empty, its hash dimension is no number, or an option is unknown to its embedder.
     """
+    # imported here: each choice brings parts that the others do not need
     try:
-        return _embedder_for(model, options)
+        if model == LOCAL_MODEL:
+            from nearhit.embedding.minilm.embedder import MiniLMEmbedder  # noqa: PLC0415
+
+            return MiniLMEmbedder(**options)
+        if model.startswith(_HASH_PREFIX):
+            from nearhit.testing import HashEmbedder  # noqa: PLC0415
+
+            digits = model.removeprefix(_HASH_PREFIX)
+            if not (digits.isascii() and digits.isdigit()):
+                raise ConfigError(f"embedder {model!r}: {digits!r} is not a dimension; for example 'hash/384'")
+            return HashEmbedder(int(digits), **options)
+        from nearhit.embedding.deadline_embedder import DeadlineEmbedder  # noqa: PLC0415
+        from nearhit.embedding.litellm_embedder import LiteLLMEmbedder  # noqa: PLC0415
+
+        return DeadlineEmbedder(LiteLLMEmbedder(model, **options))
     except TypeError as error:
         names = ", ".join(sorted(options))
         raise ConfigError(f"embedder {model!r} does not take these options: {names} ({error})") from error
-
-
-def _embedder_for(model: str, options: dict[str, Any]) -> Embedder:
-    # imported here: each choice brings parts that the others do not need
-    if model == LOCAL_MODEL:
-        from nearhit.embedding.minilm.embedder import MiniLMEmbedder  # noqa: PLC0415
-
-        return MiniLMEmbedder(**options)
-    if model.startswith(_HASH_PREFIX):
-        from nearhit.testing import HashEmbedder  # noqa: PLC0415
-
-        digits = model.removeprefix(_HASH_PREFIX)
-        if not (digits.isascii() and digits.isdigit()):
-            raise ConfigError(f"embedder {model!r}: {digits!r} is not a dimension; for example 'hash/384'")
-        return HashEmbedder(int(digits), **options)
-    from nearhit.embedding.deadline_embedder import DeadlineEmbedder  # noqa: PLC0415
-    from nearhit.embedding.litellm_embedder import LiteLLMEmbedder  # noqa: PLC0415
-
-    return DeadlineEmbedder(LiteLLMEmbedder(model, **options))

@@ -38,24 +38,17 @@ def weight_shapes() -> dict[str, tuple[int, ...]]:
         "embeddings.LayerNorm.bias": (HIDDEN,),
     }
     for layer in range(LAYERS):
-        shapes.update(_layer_shapes(f"encoder.layer.{layer}"))
+        for name, (rows, columns) in _LINEARS.items():
+            shapes[f"encoder.layer.{layer}.{name}.weight"] = (rows, columns)
+            shapes[f"encoder.layer.{layer}.{name}.bias"] = (rows,)
+        for name in ("attention.output.LayerNorm", "output.LayerNorm"):
+            shapes[f"encoder.layer.{layer}.{name}.weight"] = shapes[f"encoder.layer.{layer}.{name}.bias"] = (HIDDEN,)
     return shapes
 
 
-def _layer_shapes(layer: str) -> dict[str, tuple[int, ...]]:
-    linears = {
-        "attention.self.query": (HIDDEN, HIDDEN),
-        "attention.self.key": (HIDDEN, HIDDEN),
-        "attention.self.value": (HIDDEN, HIDDEN),
-        "attention.output.dense": (HIDDEN, HIDDEN),
-        "intermediate.dense": (INTERMEDIATE, HIDDEN),
-        "output.dense": (HIDDEN, INTERMEDIATE),
-    }
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, (rows, columns) in linears.items():
-        shapes[f"{layer}.{name}.weight"] = (rows, columns)
-        shapes[f"{layer}.{name}.bias"] = (rows,)
-    for name in ("attention.output.LayerNorm", "output.LayerNorm"):
-        shapes[f"{layer}.{name}.weight"] = (HIDDEN,)
-        shapes[f"{layer}.{name}.bias"] = (HIDDEN,)
-    return shapes
+_LINEARS = {
+    **dict.fromkeys((f"attention.self.{part}" for part in ("query", "key", "value")), (HIDDEN, HIDDEN)),
+    "attention.output.dense": (HIDDEN, HIDDEN),
+    "intermediate.dense": (INTERMEDIATE, HIDDEN),
+    "output.dense": (HIDDEN, INTERMEDIATE),
+}

@@ -128,18 +128,17 @@ class MiniLMEmbedder:
             if model.tokenizer is None or model.forward is None:
                 folder = find_model_folder(self._folder)
                 model.tokenizer = Tokenizer(folder / TOKENIZER_FILE)
-                model.forward = self._open(map_weights(folder / WEIGHTS_FILE, weight_shapes()))
+                weights = map_weights(folder / WEIGHTS_FILE, weight_shapes())
+                installed = importlib.util.find_spec("onnxruntime") is not None
+                if self._runtime == "onnxruntime" and not installed:
+                    raise ConfigError(
+                        "runtime='onnxruntime' needs the package onnxruntime: pip install 'nearhit[local]'"
+                    )
+                by_numpy = self._runtime == "numpy" or not installed
+                model.forward = NumpyModel(weights) if by_numpy else OnnxModel(weights)
             return model.tokenizer, model.forward
         finally:
             model.loading.release()
-
-    def _open(self, weights: dict[str, NDArray[np.float32]]) -> _Forward:
-        installed = importlib.util.find_spec("onnxruntime") is not None
-        if self._runtime == "numpy" or (self._runtime == "auto" and not installed):
-            return NumpyModel(weights)
-        if not installed:
-            raise ConfigError("runtime='onnxruntime' needs the package onnxruntime: pip install 'nearhit[local]'")
-        return OnnxModel(weights)
 
 
 def _too_late(count: int, timeout_seconds: float) -> EmbedderUnavailableError:

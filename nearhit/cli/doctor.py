@@ -64,6 +64,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
         workers = None if away else path_checks.check_workers(servers)
         if workers is not None:
             yield workers
+        if not away:
+            yield from path_checks.check_models(servers)
         embedder = path_checks.check_embedder(settings)
         yield embedder
         if workers is not None and embedder.status is not Status.FAIL:

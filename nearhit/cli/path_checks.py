@@ -20,6 +20,8 @@ from nearhit.domain.outcome import FillOutcome, Hit, Miss, MissReason
 from nearhit.embedding.fingerprint import PROBE_TEXT
 from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ConfigError, ContractError, NearhitError, StoreUnavailableError, UnavailableError
+from nearhit.index.litellm_layout import keys_of
+from nearhit.llm.client import missing_variables
 from nearhit.telemetry.metrics import LANES, Metrics
 from nearhit.write import fill_log
 from nearhit.write.broker_url import broker_of, options_of
@@ -36,6 +38,9 @@ ANSWER = "This entry belongs to a self-test and is about to go away."
 
 _BROKER_LIMITS = {"socket_connect_timeout": 2, "socket_timeout": 2}
 """A hung broker takes connections and says nothing: kombu alone would wait for good."""
+
+_REFUSED = ("invalid username-password", "Authentication required", "ACCESS_REFUSED")
+"""What Valkey and RabbitMQ say of a wrong password."""
 
 _EMBED_SECONDS = 60.0
 _WORKER_SECONDS = 15.0
@@ -61,6 +66,10 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
             kind = connection.transport.driver_type
     except Exception as error:  # noqa: BLE001 - every broker library has errors of its own
         advice = "set NEARHIT_BROKER_URL to where one answers us; until then workers look at the log by timer"
+        if any(word in str(error) for word in _REFUSED):
+            advice = "correct the user and the password in NEARHIT_BROKER_URL, or in the log's url where it is not set"
+        elif server_checks.lacks_rights(str(error)):
+            advice = server_checks.RIGHTS
         yield failed("broker", f"{host} does not answer: {type(error).__name__}: {error}", advice)
         return
     yield passed("broker", f"{kind} on {host} answers")
@@ -99,12 +108,7 @@ def check_embedder(settings: Settings) -> Finding:
         started = time.monotonic()
         vectors = embedder.embed((QUESTION,), _EMBED_SECONDS).vectors
     except NearhitError as error:
-        advice = "set NEARHIT_MODEL to a model that the provider has"
-        if settings.model == "local/minilm":
-            advice = "run `nearhit model install`"
-        elif isinstance(error, UnavailableError):
-            advice = "check the provider's key and address in the environment, and that it can be reached from here"
-        return failed("embedder", f"{settings.model}: {error}", advice)
+        return failed("embedder", f"{settings.model}: {error}", _advice_on_embedder(settings.model, error))
     spent_ms = (time.monotonic() - started) * 1000
     text = f"{settings.model} answers: {vectors.shape[1]} dimensions, {spent_ms:.1f} ms a text"
     if settings.model.startswith("hash/"):
@@ -113,6 +117,33 @@ def check_embedder(settings: Settings) -> Finding:
         advice = f"raise NEARHIT_DEADLINE_MS above {spent_ms:.0f}, or every new question is a miss"
         return failed("embedder", f"{text}, the deadline of a lookup is {settings.deadline_ms} ms", advice)
     return passed("embedder", text)
+
+
+def _advice_on_embedder(model: str, error: NearhitError) -> str:
+    if model == "local/minilm":
+        return "run `nearhit model install`"
+    if not model.startswith(("local/", "hash/")) and (missing := missing_variables(model)):
+        return f"set {' and '.join(missing)} for every application and worker: the provider's key is not there"
+    if isinstance(error, UnavailableError):
+        return "check the provider's key and address in the environment, and that it can be reached from here"
+    return "set NEARHIT_MODEL to a model that the provider has"
+
+
+def check_models(servers: Servers) -> Iterator[Finding]:
+    """Give a warning when the namespace has entries of another embedder than the one that is set."""
+    settings = servers.settings
+    found = []
+    for one in servers.embedders():
+        prefix = keys_of(settings.namespace, one.id, settings.shared_index).prefix
+        if one.model != settings.model and any(True for _ in servers.cache.names(f"{prefix}*")):
+            found.append(one.model)
+    if found:
+        text = f"{settings.model} is set here, and there are entries of {', '.join(sorted(set(found)))}, too"
+        advice = (
+            "give all applications and workers the same NEARHIT_MODEL: each finds the entries of its own model alone; "
+            "after a change on purpose run `nearhit reindex`"
+        )
+        yield warned("models", text, advice)
 
 
 def check_path(servers: Servers, *, by_worker: bool) -> Finding:

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from nearhit.cli.finding import Finding, failed, passed, warned
 from nearhit.cli.servers import Ask
+from nearhit.errors import StoreUnavailableError
 from nearhit.valkey import key_names, rights
 from nearhit.valkey.server import Server
 from nearhit.write.wakeup import queue_name
@@ -49,6 +50,13 @@ def check_broker_rights(settings: Settings) -> Finding:
 def _check(name: str, server: Server, parts: tuple[str, ...], patterns: Mapping[str, str]) -> Finding:
     if server.is_cluster:
         return passed(name, "not tried on a cluster")
+    try:
+        return _tried(name, server, parts, patterns)
+    except StoreUnavailableError as error:  # a replica refuses writes before it looks at rights
+        return warned(name, f"cannot be tried: {error}", "see the lines above")
+
+
+def _tried(name: str, server: Server, parts: tuple[str, ...], patterns: Mapping[str, str]) -> Finding:
     lacks = {role: _lacks(server, parts, role, patterns) for role in (rights.APPLICATION, rights.WORKER)}
     user = server.username or unquote(urlsplit(server.url).username or "") or "default"
     worker = f"ACL SETUSER {user} {' '.join(lacks[rights.WORKER])} (docs/operations.md, Rights)"

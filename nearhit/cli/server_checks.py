@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from nearhit.cli.durability_checks import check_durability
-from nearhit.cli.finding import Finding, address_of, failed, is_loopback, passed, warned
+from nearhit.cli.finding import Finding, Status, address_of, failed, is_loopback, passed, warned
 from nearhit.cli.rights_checks import check_cache_rights, check_log_rights
 from nearhit.errors import StoreUnavailableError
 from nearhit.index.opening import choose_engine
@@ -22,6 +22,8 @@ FIRST_SERVER = (7, 2)
 RIGHTS = "give the user the rights that docs/operations.md names: ACL SETUSER NAME …"
 _SKEW_SECONDS = 1.0
 _NEARLY_FULL = 0.9
+_ENDING = 0.5
+"""Share of keys with a time to live below which a full cache can drop too few."""
 
 
 def check_cache_server(servers: Servers) -> Iterator[Finding]:
@@ -37,7 +39,7 @@ def check_cache_server(servers: Servers) -> Iterator[Finding]:
             yield check_cache_rights(servers.settings, search=False)
         return
     yield _version(ask, info)
-    yield _role(info)
+    yield _role(info, "role", "NEARHIT_URL")
     yield _cache_memory(info)
     search = yield from _search(servers, info)
     yield _clock(ask)
@@ -56,6 +58,11 @@ def check_log_server(servers: Servers) -> Iterator[Finding]:
         yield failed("log server", str(error), advice_on(str(error), advice))
         if lacks_rights(str(error)):
             yield check_log_rights(servers.settings)
+        return
+    role = _role(info, "log role", "NEARHIT_LOG_URL")
+    if not servers.shared:
+        yield role
+    if role.status is Status.FAIL:
         return
     yield check_durability(servers, info)
     yield _log_memory(info, shared=servers.shared)
@@ -92,14 +99,12 @@ def _version(ask: Ask, info: dict[str, str]) -> Finding:
     return passed("cache server", where)
 
 
-def _role(info: dict[str, str]) -> Finding:
+def _role(info: dict[str, str], check: str, variable: str) -> Finding:
     role = info.get("role", "unknown")
     if role == "slave":
         primary = f"{info.get('master_host', '?')}:{info.get('master_port', '?')}"
-        return failed(
-            "role", f"a replica of {primary}: it takes no writes", f"set NEARHIT_URL to the primary, {primary}"
-        )
-    return passed("role", "primary" if role == "master" else role)
+        return failed(check, f"a replica of {primary}: it takes no writes", f"set {variable} to the primary, {primary}")
+    return passed(check, "primary" if role == "master" else role)
 
 
 def _cache_memory(info: dict[str, str]) -> Finding:
@@ -108,11 +113,25 @@ def _cache_memory(info: dict[str, str]) -> Finding:
     if not limit:
         return passed("memory", f"{_mebibytes(used)} used, no limit; entries end with their time to live")
     text = f"{_mebibytes(used)} of {_mebibytes(limit)} used, policy {policy}"
+    full = used > _NEARLY_FULL * limit
     if policy == "noeviction":
-        advice = "set maxmemory-policy to volatile-lfu: a full cache then drops old entries and takes new ones"
-        full = used > _NEARLY_FULL * limit
+        advice = "set maxmemory-policy to volatile-lru: a full cache then drops old entries and takes new ones"
         return failed("memory", text, advice) if full else warned("memory", text, advice)
+    if policy.startswith("allkeys"):
+        advice = "set maxmemory-policy to volatile-lru: this one also drops the names of index and embedders"
+        return warned("memory", text, advice)
+    keys, ending = _keys(info)
+    if full and ending < _ENDING * keys:
+        text += f"; only {ending} of {keys} keys have a time to live, and no others are dropped"
+        advice = "give the cache a server of its own, or remove the keys of others: new entries are refused"
+        return failed("memory", text, advice)
     return passed("memory", text)
+
+
+def _keys(info: dict[str, str]) -> tuple[int, int]:
+    """Return how many keys the databases of a server have, and how many of them end by themselves."""
+    rows = [dict(re.findall(r"(\w+)=(\d+)", text)) for name, text in info.items() if re.fullmatch(r"db\d+", name)]
+    return sum(int(row["keys"]) for row in rows), sum(int(row["expires"]) for row in rows)
 
 
 def _search(servers: Servers, info: dict[str, str]) -> Generator[Finding, None, bool]:
@@ -166,7 +185,8 @@ def _clock(ask: Ask) -> Finding:
 
 def _log_memory(info: dict[str, str], *, shared: bool) -> Finding:
     policy, limit = info.get("maxmemory_policy", "unknown"), int(info.get("maxmemory", 0))
-    text = f"policy {policy}, {'no limit' if not limit else f'limit {_mebibytes(limit)}'}"
+    used = int(info.get("used_memory", 0))
+    text = f"policy {policy}, {'no limit' if not limit else f'{_mebibytes(used)} of {_mebibytes(limit)} used'}"
     if shared:
         text += ", shared with the cache"
     if policy.startswith("allkeys") and limit:
@@ -175,6 +195,9 @@ def _log_memory(info: dict[str, str], *, shared: bool) -> Finding:
     if policy.startswith("allkeys"):
         advice = "set maxmemory-policy to noeviction before a limit is set: this policy evicts whole logs"
         return warned("log memory", text, advice)
+    if limit and used > _NEARLY_FULL * limit:
+        advice = "raise maxmemory of the log's server, start more workers, or drop dead letters (`nearhit dead drop`)"
+        return failed("log memory", f"{text}: at its limit it refuses fills, which then wait in memory", advice)
     if shared and limit:
         advice = "give the log a server of its own with noeviction (NEARHIT_LOG_URL): a full cache refuses fills"
         return warned("log memory", text, advice)

@@ -52,6 +52,16 @@ def price(count: Callable[[], Any]) -> Any:
         return None
 
 
+def missing_variables(model: str) -> list[str]:
+    """Return the variables of the environment that the provider of ``model`` needs and that are not set.
+
+    Raises:
+        ConfigError: litellm is not installed.
+    """
+    needed: list[str] = load_litellm().validate_environment(model)["missing_keys"]
+    return needed
+
+
 @functools.cache
 def load_litellm() -> Any:
     """Return the litellm module; its first import takes 3 to 6 s and 165 MB, and is safe over a later fork.

@@ -69,7 +69,7 @@ _WORKING_LOG = (
     *("XACK key g 0", "XCLAIM key g c 0 0", "XDEL key 0", "XPENDING key g", "XRANGE key 0 0"),
     *("XINFO STREAM key", "XINFO GROUPS key", "XINFO CONSUMERS key g"),
     *("ZADD key 0 m", "ZREM key m", "ZCARD key", "ZSCORE key m", "ZRANGE key 0 0", "ZRANGEBYSCORE key 0 0"),
-    *("HGET key f", "HSET key f v", "HDEL key f", "HLEN key", "SCAN 0", "UNLINK key", "CONFIG GET x"),
+    *("HGET key f", "HSET key f v", "HDEL key f", "HLEN key", "INCRBY key 1", "SCAN 0", "UNLINK key", "CONFIG GET x"),
 )
 _QUEUES = ("nearhit-*", "_kombu.binding*.nearhit-*")
 _PUBLISHING = ("LPUSH key v", "LLEN key", "SADD key m", "SMEMBERS key")

@@ -37,7 +37,16 @@ NARROW = {
 }
 ON_OCCASION = {
     *("client|setname", "select"),  # for a database that is not 0
-    *("xclaim", "xgroup|delconsumer", "zadd", "zrem", "zscore", "pexpire", "hvals"),  # retries, silent workers, a purge
+    *(
+        "xclaim",
+        "xgroup|delconsumer",
+        "zadd",
+        "zrem",
+        "zscore",
+        "incrby",
+        "pexpire",
+        "hvals",
+    ),  # late fills, silent workers, a purge
     *(
         "watch",
         "unwatch",

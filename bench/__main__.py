@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from bench import distance, fills, growth, load, lookups, report, seed
+from bench import distance, embedding, fills, growth, load, lookups, report, seed
 from bench.measure import Line, not_measured
 
 if TYPE_CHECKING:
@@ -75,6 +75,10 @@ def _fills(asked: argparse.Namespace) -> Iterator[Line]:
     return fills.lines(asked.module, quick if asked.quick else fills.Amounts())
 
 
+def _embedding(asked: argparse.Namespace) -> Iterator[Line]:
+    return embedding.lines(1 if asked.quick else 2)
+
+
 def _load(asked: argparse.Namespace) -> Iterator[Line]:
     return load.lines(asked.rows or (20_000 if asked.quick else 1_000_000))
 
@@ -90,6 +94,7 @@ def _growth(asked: argparse.Namespace) -> Iterator[Line]:
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Line]]] = {
     "lookups": _lookups,
     "seed": _seed,
+    "embedding": _embedding,
     "fills": _fills,
     "load": _load,
     "distance": _distance,

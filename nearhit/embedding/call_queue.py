@@ -35,6 +35,7 @@ class Limits:
         texts: in one call, unless a caller brings more.
         characters: in one call, likewise.
         spread: share the texts that wait out over all calls that may begin, instead of making as few as possible.
+        gather_seconds: how long a call waits for more texts while others are under way.
     """
 
     calls: int
@@ -42,6 +43,7 @@ class Limits:
     texts: int
     characters: int = 200_000
     spread: bool = False
+    gather_seconds: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -118,6 +120,7 @@ class CallQueue(Generic[A]):
         self._waiting: dict[tuple[str, ...], Request[A]] = {}
         self._again: deque[list[Request[A]]] = deque()
         self._running = 0
+        self._gathering = False
 
     def ask(self, texts: tuple[str, ...], seconds: float) -> Request[A]:
         """Return the request for ``texts``, with one caller more who gives it ``seconds``."""
@@ -149,8 +152,23 @@ class CallQueue(Generic[A]):
             if self._known.get(request.texts) is request:
                 del self._known[request.texts]
 
+    def due(self) -> float | None:
+        """Return in how many seconds who has just asked must call ``begin``; ``None``: somebody else does, or must.
+
+        A caller alone does so at once. While calls are under way the first to wait gathers others.
+        """
+        if self._running >= self._most():
+            return None
+        if not self._running or not self._limits.gather_seconds or self._most() > self._limits.calls:
+            return 0.0
+        if self._gathering:
+            return None
+        self._gathering = True
+        return self._limits.gather_seconds
+
     def begin(self) -> list[Call[A]]:
         """Return the calls to make now."""
+        self._gathering = False
         begun = []
         while self._running < self._most() and (requests := self._next()):
             begun.append(Call(requests))

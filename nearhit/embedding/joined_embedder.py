@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from nearhit.embedding.call_queue import Call, Request, Said
     from nearhit.flow.ports import Embedder, Embeddings
 
-REMOTE: Final = Limits(calls=4, full_calls=16, texts=64)
-"""64 texts are what a worker's batch has, too. With four at once nobody waits for the whole of another call."""
+REMOTE: Final = Limits(calls=8, full_calls=16, texts=64, gather_seconds=0.002)
+"""64 texts are what a worker's batch has, too. See docs/decisions.md."""
 
 _CORES = min(4, os.cpu_count() or 1)
 IN_PROCESS: Final = Limits(calls=_CORES, full_calls=_CORES, texts=16, spread=True)
@@ -38,8 +38,8 @@ IN_PROCESS: Final = Limits(calls=_CORES, full_calls=_CORES, texts=16, spread=Tru
 class JoinedEmbedder:
     """The embedder ``inner`` for many callers at once, in threads and in event loops. Thread-safe and fork-safe.
 
-    A caller who comes alone has a call of its own at once. Who comes while as many calls are under way as may be goes
-    along in the next one; who asks for the same texts as another shares its vectors. Every caller waits for no longer
+    A caller who comes alone has a call of its own at once. Who comes while others are under way goes along in the next
+    one; who asks for the same texts as another shares its vectors. Every caller waits for no longer
     than its own deadline, and one that gives up ends nobody else's call. A call that fails fails for all who share
     it, but one that is refused is sent again in parts, so that a bad text is refused alone.
 
@@ -76,8 +76,14 @@ class JoinedEmbedder:
         end = time.monotonic() + timeout_seconds
         with here.lock:
             request = here.queue.ask(tuple(texts), timeout_seconds)
-            begun = here.queue.begin()
+            due = here.queue.due()
+            begun = here.queue.begin() if due == 0 else []
         try:
+            if due:
+                with suppress(TimeoutError):
+                    request.answer.result(min(due, timeout_seconds))
+                with here.lock:
+                    begun = here.queue.begin()
             for call in begun:
                 if call.requests == [request] or not self._begun(here, call):
                     self._make(here, call)
@@ -157,11 +163,15 @@ class _Loop:
         self._due = False
 
     def ask(self, texts: tuple[str, ...], seconds: float) -> Request[asyncio.Future[Said]]:
-        """Return the request for ``texts``; it goes with all that are asked for in this turn of the loop."""
-        if not self._due:
+        """Return the request for ``texts``; it goes with all that are asked for in this turn of the loop, or later."""
+        request = self.queue.ask(texts, seconds)
+        due = self.queue.due()
+        if due:
+            asyncio.get_running_loop().call_later(due, self._begin)
+        elif due == 0 and not self._due:
             self._due = True
             asyncio.get_running_loop().call_soon(self._begin)
-        return self.queue.ask(texts, seconds)
+        return request
 
     def leave(self, request: Request[asyncio.Future[Said]]) -> Said | None:
         """Return the answer, if it is there; cancel a call that nobody waits for any more."""

@@ -23,7 +23,7 @@ QUESTIONS, AT_ONCE = 1_000, 256
 
 
 class Distant(HashEmbedder):
-    """The hash embedder behind a request of 250 ms."""
+    """The hash embedder behind a request of half a second."""
 
     in_process = False
 
@@ -33,12 +33,12 @@ class Distant(HashEmbedder):
 
     def embed(self, texts: Sequence[str], timeout_seconds: float) -> Embeddings:
         self.requests += 1
-        time.sleep(0.25)
+        time.sleep(0.5)
         return super().embed(texts, timeout_seconds)
 
     async def embed_async(self, texts: Sequence[str], timeout_seconds: float) -> Embeddings:
         self.requests += 1
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.5)
         return super().embed(texts, timeout_seconds)
 
 

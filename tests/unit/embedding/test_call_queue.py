@@ -118,6 +118,26 @@ def test_calls_keep_their_limits(limits: dict[str, Any], expected: list[str]) ->
     assert begun(queue) == expected
 
 
+def test_a_caller_alone_begins_at_once_and_one_of_several_gathers_the_others() -> None:
+    queue = queue_of(calls=2, texts=3, gather_seconds=0.5, full_calls=3)
+    ask(queue, "a")
+    assert queue.due() == 0.0
+    (first,) = queue.begin()
+    ask(queue, "b")
+    assert queue.due() == 0.5
+    ask(queue, "c")
+    assert queue.due() is None
+    assert begun(queue) == ["bc"]
+    ask(queue, "d")
+    assert queue.due() is None
+    ask(queue, "e", "f")
+    assert queue.due() == 0.0
+    assert begun(queue) == ["def"]
+    queue.ended(first, made(first))
+    ask(queue, "g")
+    assert queue.due() is None
+
+
 def test_a_caller_with_more_texts_than_a_call_may_have_gets_one_call_of_its_own() -> None:
     queue = queue_of(calls=3, texts=2)
     requests = [queue.ask(("a",), 1.0), queue.ask(("b", "c", "d"), 1.0), queue.ask(("e",), 1.0)]

@@ -22,6 +22,15 @@ class Row:
     title: str
     panels: tuple[Panel, ...]
 
+    def fitted(self) -> list[Panel]:
+        """Return the panels in widths that leave no hole: four in one line, or the last one over a whole line."""
+        thirds = all(panel.width == COLUMNS // 3 for panel in self.panels)
+        if not thirds or len(self.panels) % 3 != 1:
+            return list(self.panels)
+        if len(self.panels) == 4:
+            return [replace(panel, width=COLUMNS // 4) for panel in self.panels]
+        return [*self.panels[:-1], replace(self.panels[-1], width=COLUMNS)]
+
 
 @dataclass(frozen=True, slots=True)
 class Board:
@@ -51,6 +60,18 @@ class Board:
         Args:
             sections: numbers of the runbook's panels by their anchors.
         """
+        source = {
+            "name": "datasource",
+            "type": "datasource",
+            "label": "Data source",
+            "query": "prometheus",
+            "current": {},
+        }
+        instances = f'label_values({self.instances}{{namespace=~"$namespace"}}, instance)'
+        choices = (
+            _choice("namespace", "Namespace", "label_values(nearhit_info, namespace)"),
+            _choice("instance", "Instance", instances),
+        )
         return {
             "uid": self.uid,
             "title": self.title,
@@ -63,57 +84,28 @@ class Board:
             "refresh": "10s",
             "time": {"from": "now-1h", "to": "now"},
             "timezone": "browser",
-            "annotations": {"list": [_alerts()]},
-            "links": _links(),
-            "templating": {"list": self._variables()},
-            "panels": self._laid_out(sections),
+            "annotations": {"list": [_ALERTS]},
+            "links": _LINKS,
+            "templating": {"list": [source, *choices]},
+            "panels": self.laid_out(sections),
         }
 
-    def _laid_out(self, sections: Mapping[str, int]) -> list[dict[str, Any]]:
+    def laid_out(self, sections: Mapping[str, int]) -> list[dict[str, Any]]:
+        """Return headings and panels with their places, as Grafana's JSON."""
         made: list[dict[str, Any]] = []
         y = 0
         for row in self.rows:
-            at = {"x": 0, "y": y, "w": COLUMNS, "h": 1}
-            made.append(
-                {
-                    "id": len(made) + 1,
-                    "type": "row",
-                    "title": row.title,
-                    "collapsed": False,
-                    "gridPos": at,
-                    "panels": [],
-                }
-            )
+            heading = {"id": len(made) + 1, "type": "row", "title": row.title, "collapsed": False}
+            made.append({**heading, "gridPos": {"x": 0, "y": y, "w": COLUMNS, "h": 1}, "panels": []})
             y, x, tallest = y + 1, 0, 0
-            for panel in _fitted(row.panels):
+            for panel in row.fitted():
                 if x + panel.width > COLUMNS:
                     x, y, tallest = 0, y + tallest, 0
-                made.append(to_json(panel, (x, y), len(made) + 1, _url(panel, sections)))
+                url = f"/d/{RUNBOOK_UID}?viewPanel={sections[panel.runbook]}" if panel.runbook else ""
+                made.append(to_json(panel, (x, y), len(made) + 1, url))
                 x, tallest = x + panel.width, max(tallest, panel.height)
             y += tallest
         return made
-
-    def _variables(self) -> list[dict[str, Any]]:
-        instances = f'label_values({self.instances}{{namespace=~"$namespace"}}, instance)'
-        return [
-            {"name": "datasource", "type": "datasource", "label": "Data source", "query": "prometheus", "current": {}},
-            _choice("namespace", "Namespace", "label_values(nearhit_info, namespace)"),
-            _choice("instance", "Instance", instances),
-        ]
-
-
-def _fitted(panels: tuple[Panel, ...]) -> list[Panel]:
-    """Return panels in widths that leave no hole: four in one line, or the last one over a whole line."""
-    thirds = all(panel.width == COLUMNS // 3 for panel in panels)
-    if not thirds or len(panels) % 3 != 1:
-        return list(panels)
-    if len(panels) == 4:
-        return [replace(panel, width=COLUMNS // 4) for panel in panels]
-    return [*panels[:-1], replace(panels[-1], width=COLUMNS)]
-
-
-def _url(panel: Panel, sections: Mapping[str, int]) -> str:
-    return f"/d/{RUNBOOK_UID}?viewPanel={sections[panel.runbook]}" if panel.runbook else ""
 
 
 def _choice(name: str, label: str, query: str) -> dict[str, Any]:
@@ -133,25 +125,25 @@ def _choice(name: str, label: str, query: str) -> dict[str, Any]:
     }
 
 
-def _alerts() -> dict[str, Any]:
-    return {
-        "name": "Alerts",
-        "datasource": DATASOURCE,
-        "enable": True,
-        "expr": 'ALERTS{alertname=~"Nearhit.*",alertstate="firing"}',
-        "titleFormat": "{{alertname}}",
-        "iconColor": "red",
-    }
+_ALERTS = {
+    "name": "Alerts",
+    "datasource": DATASOURCE,
+    "enable": True,
+    "expr": 'ALERTS{alertname=~"Nearhit.*",alertstate="firing"}',
+    "titleFormat": "{{alertname}}",
+    "iconColor": "red",
+}
+"""Marks on every graph when an alert fired."""
 
-
-def _links() -> list[dict[str, Any]]:
-    boards = {
+_LINKS = [
+    {
         "type": "dashboards",
         "title": "Nearhit",
         "tags": ["nearhit"],
         "asDropdown": False,
         "includeVars": True,
         "keepTime": True,
-    }
-    runbook = {"type": "link", "title": "Runbook", "url": f"/d/{RUNBOOK_UID}", "icon": "doc", "targetBlank": True}
-    return [boards, runbook]
+    },
+    {"type": "link", "title": "Runbook", "url": f"/d/{RUNBOOK_UID}", "icon": "doc", "targetBlank": True},
+]
+"""Links on top of every board: to the others, and to the runbook."""

@@ -31,6 +31,19 @@ class Query:
     instant: bool = False
     kind: str = "time_series"
 
+    def to_json(self, letter: str) -> dict[str, Any]:
+        """Return the query as Grafana's JSON, under ``letter``."""
+        return {
+            "refId": letter,
+            "datasource": DATASOURCE,
+            "expr": self.expr,
+            "legendFormat": self.legend,
+            "format": self.kind,
+            "instant": self.instant,
+            "range": not self.instant,
+            "editorMode": "code",
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Panel:
@@ -75,6 +88,53 @@ class Panel:
     zeros: bool = False
     columns: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
+
+    def defaults(self) -> dict[str, Any]:
+        """Return how its values are shown."""
+        defaults: dict[str, Any] = {"unit": self.unit, "color": {"mode": "palette-classic"}, "mappings": []}
+        if self.type != "heatmap":
+            steps = self.steps or ((None, BLUE),)
+            defaults["thresholds"] = {
+                "mode": "absolute",
+                "steps": [{"value": at, "color": color} for at, color in steps],
+            }
+        if self.type == "stat":
+            defaults["color"] = {"mode": "thresholds"}
+            defaults["noValue"] = self.empty
+            defaults["mappings"] = [
+                {
+                    "type": "special",
+                    "options": {"match": "null+nan", "result": {"text": self.empty, "color": self.missing}},
+                }
+            ]
+        if self.type == "table":
+            defaults["noValue"] = self.empty
+            defaults["mappings"] = _BLANK
+        if self.type == "timeseries":
+            defaults["min"] = 0 if self.least is None else self.least
+            defaults["custom"] = {
+                "drawStyle": "line",
+                "lineWidth": 1,
+                "fillOpacity": 30 if self.stacked else 8,
+                "showPoints": "never",
+                "spanNulls": False,
+                "stacking": {"mode": "normal" if self.stacked else "none", "group": "A"},
+                "thresholdsStyle": {"mode": "line" if self.steps else "off"},
+            }
+        if self.most is not None:
+            defaults["max"] = self.most
+        return defaults
+
+    def transformations(self) -> list[dict[str, Any]]:
+        """Return how the answers become one table: joined by their common labels, in the order of the columns."""
+        values = [f"Value #{letter}" for letter, _ in zip("BCDEFGH", self.states, strict=False)]
+        shown = [*self.columns, *values]
+        options = {
+            "includeByName": dict.fromkeys(shown, True),
+            "indexByName": {name: number for number, name in enumerate(shown)},
+            "renameByName": dict(zip(values, self.states, strict=True)),
+        }
+        return [{"id": "merge", "options": {}}, {"id": "organize", "options": {"excludeByName": {}, **options}}]
 
 
 def stat(title: str, description: str, expr: str, **more: Any) -> Panel:
@@ -127,6 +187,11 @@ def table(title: str, description: str, *exprs: str, **more: Any) -> Panel:
 
 def to_json(panel: Panel, at: tuple[int, int], number: int, runbook_url: str = "") -> dict[str, Any]:
     """Return a panel as Grafana's JSON, at column and row ``at``."""
+    overrides = [_dashed(legend) for legend in panel.dashed]
+    if panel.type == "timeseries" and not panel.zeros:
+        overrides.append(_ZEROS)
+    if panel.type == "table":
+        overrides += [_state(name) for name in panel.states]
     made: dict[str, Any] = {
         "id": number,
         "type": panel.type,
@@ -134,80 +199,14 @@ def to_json(panel: Panel, at: tuple[int, int], number: int, runbook_url: str = "
         "description": panel.description,
         "datasource": DATASOURCE,
         "gridPos": {"x": at[0], "y": at[1], "w": panel.width, "h": panel.height},
-        "targets": [_target(query, letter) for query, letter in zip(panel.queries, "ABCDEFGH", strict=False)],
-        "fieldConfig": {"defaults": _defaults(panel), "overrides": _overrides(panel)},
+        "targets": [query.to_json(letter) for query, letter in zip(panel.queries, "ABCDEFGH", strict=False)],
+        "fieldConfig": {"defaults": panel.defaults(), "overrides": overrides},
         "options": _OPTIONS[panel.type],
     }
     if runbook_url:
         made["links"] = [{"title": "What to do", "url": runbook_url, "targetBlank": True}]
     if panel.type == "table":
-        made["transformations"] = _columns(panel)
-    return made
-
-
-def _target(query: Query, letter: str) -> dict[str, Any]:
-    return {
-        "refId": letter,
-        "datasource": DATASOURCE,
-        "expr": query.expr,
-        "legendFormat": query.legend,
-        "format": query.kind,
-        "instant": query.instant,
-        "range": not query.instant,
-        "editorMode": "code",
-    }
-
-
-def _defaults(panel: Panel) -> dict[str, Any]:
-    defaults: dict[str, Any] = {"unit": panel.unit, "color": {"mode": "palette-classic"}, "mappings": []}
-    if panel.type != "heatmap":
-        steps = panel.steps or ((None, BLUE),)
-        defaults["thresholds"] = {"mode": "absolute", "steps": [{"value": at, "color": color} for at, color in steps]}
-    if panel.type == "stat":
-        defaults["color"] = {"mode": "thresholds"}
-        defaults["noValue"] = panel.empty
-        defaults["mappings"] = [_unknown(panel.empty, panel.missing)]
-    if panel.type == "table":
-        defaults["noValue"] = panel.empty
-        defaults["mappings"] = _BLANK
-    if panel.type == "timeseries":
-        defaults["min"] = 0 if panel.least is None else panel.least
-        defaults["custom"] = {
-            "drawStyle": "line",
-            "lineWidth": 1,
-            "fillOpacity": 30 if panel.stacked else 8,
-            "showPoints": "never",
-            "spanNulls": False,
-            "stacking": {"mode": "normal" if panel.stacked else "none", "group": "A"},
-            "thresholdsStyle": {"mode": "line" if panel.steps else "off"},
-        }
-    if panel.most is not None:
-        defaults["max"] = panel.most
-    return defaults
-
-
-def _unknown(text: str, color: str = UNKNOWN) -> dict[str, Any]:
-    return {"type": "special", "options": {"match": "null+nan", "result": {"text": text, "color": color}}}
-
-
-def _columns(panel: Panel) -> list[dict[str, Any]]:
-    """Return how the answers become one table: joined by their common labels, in the order of the columns."""
-    values = [f"Value #{letter}" for letter, _ in zip("BCDEFGH", panel.states, strict=False)]
-    shown = [*panel.columns, *values]
-    options = {
-        "includeByName": dict.fromkeys(shown, True),
-        "indexByName": {name: number for number, name in enumerate(shown)},
-        "renameByName": dict(zip(values, panel.states, strict=True)),
-    }
-    return [{"id": "merge", "options": {}}, {"id": "organize", "options": {"excludeByName": {}, **options}}]
-
-
-def _overrides(panel: Panel) -> list[dict[str, Any]]:
-    made = [_dashed(legend) for legend in panel.dashed]
-    if panel.type == "timeseries" and not panel.zeros:
-        made.append(_ZEROS)
-    if panel.type == "table":
-        made += [_state(name) for name in panel.states]
+        made["transformations"] = panel.transformations()
     return made
 
 

@@ -28,6 +28,17 @@ class Section:
         """Id of its panel: links to it outlive sections that come before it."""
         return zlib.crc32(self.anchor.encode()) % 100_000
 
+    def to_json(self, row: int) -> dict[str, Any]:
+        """Return its panel as Grafana's JSON."""
+        return {
+            "id": self.number,
+            "type": "text",
+            "title": self.title,
+            "description": f"docs/operations.md#{self.anchor}",
+            "gridPos": {"x": 0, "y": row * _HEIGHT, "w": COLUMNS, "h": _HEIGHT},
+            "options": {"mode": "markdown", "content": self.text},
+        }
+
 
 def sections(document: str) -> list[Section]:
     """Return the ``###`` sections below the heading of the runbook."""
@@ -54,16 +65,5 @@ def to_json(found: list[Section]) -> dict[str, Any]:
         "time": {"from": "now-1h", "to": "now"},
         "links": [],
         "templating": {"list": []},
-        "panels": [_panel(section, row) for row, section in enumerate(found)],
-    }
-
-
-def _panel(section: Section, row: int) -> dict[str, Any]:
-    return {
-        "id": section.number,
-        "type": "text",
-        "title": section.title,
-        "description": f"docs/operations.md#{section.anchor}",
-        "gridPos": {"x": 0, "y": row * _HEIGHT, "w": COLUMNS, "h": _HEIGHT},
-        "options": {"mode": "markdown", "content": section.text},
+        "panels": [section.to_json(row) for row, section in enumerate(found)],
     }

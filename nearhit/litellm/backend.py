@@ -26,7 +26,6 @@ from nearhit.resilience.lru import Lru
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from nearhit.async_cache import AsyncSemanticCache
     from nearhit.cache import SemanticCache
@@ -65,9 +64,7 @@ class Guarded:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         if not isinstance(error, Exception):
             return False
         if self._side == "read":
@@ -153,8 +150,7 @@ class Backend:
 
     async def ping(self) -> bool:
         """Return whether a lookup works now: server, embedder and index. It is counted as one."""
-        outcome = await asyncio.to_thread(self.sync.lookup, "ping", {"\0question": "ping"})
-        return isinstance(outcome, Hit) or outcome.reason not in _DOWN
+        return bool((await self.test_connection())["status"] == "success")
 
     async def test_connection(self) -> dict[str, Any]:
         """Return ``{"status", "message"}`` of a lookup, as LiteLLM's proxy shows it."""

@@ -51,7 +51,7 @@ _WHERE = ("custom_llm_provider", "api_base", "base_url", "region_name")
 _READABLE_ITEMS = frozenset({None, "message", "function_call", "function_call_output"})
 """Items of the Responses API whose whole content reaches the scope; a reference to stored state does not."""
 
-_UNREADABLE = (object(),)
+UNREADABLE = (object(),)
 """Stands for a question that holds an unknown part: a lookup names it as such."""
 
 
@@ -105,7 +105,12 @@ def read_request(call: Mapping[str, Any], reading: Reading) -> Request:
     control = control_of(call)
     name = next((name for name in QUESTIONS if call.get(name) is not None), QUESTIONS[0])
     group = _model_group(call, metadata)
-    parameters = {key: value for key, value in call.items() if _counts(key, value, reading.owned)}
+    parameters = {
+        key: value
+        for key, value in call.items()
+        if not (value is None or key in _NEVER_IN_SCOPE or key in _WHERE or key.startswith("_litellm_"))
+        and (key in _OURS_TO_WATCH or key not in reading.owned)
+    }
     parameters |= {f"\0{key}": call[key] for key in reading.split_by if call.get(key) is not None}
     if not group:
         parameters |= {key: call[key] for key in _WHERE if call.get(key)}
@@ -114,7 +119,7 @@ def read_request(call: Mapping[str, Any], reading: Reading) -> Request:
     parameters["\0namespace"] = str(namespace) if namespace else None
     model = str(call.get("model") or "")
     return Request(
-        question=_UNREADABLE if continues(call) else _question(call.get(name)),
+        question=UNREADABLE if continues(call) else _question(call.get(name)),
         scope=Scope(
             tenant=tenant_of(metadata, reading.tenant_fields),
             # LiteLLM renames the model of a text completion on its way
@@ -137,11 +142,6 @@ def _read_inner(call: Mapping[str, Any], reading: Reading) -> Request:
     outer = {name: value for name, value in call.items() if name not in {"text_completion", "messages"}}
     request = read_request({**outer, "prompt": _get(messages[0], "content")}, reading)
     return replace(request, read=False, write=request.write and call.get("stream") is True)
-
-
-def unreadable() -> Any:
-    """Return a question that a lookup refuses by name: it holds an unknown part."""
-    return _UNREADABLE
 
 
 def continues(call: Mapping[str, Any]) -> bool:
@@ -184,12 +184,6 @@ def tenant_of(metadata: Mapping[str, Any], fields: Sequence[str]) -> str:
 _METADATA = ("litellm_metadata", "metadata")
 
 
-def _counts(name: str, value: Any, owned: frozenset[str]) -> bool:
-    if value is None or name in _NEVER_IN_SCOPE or name in _WHERE or name.startswith("_litellm_"):
-        return False
-    return name in _OURS_TO_WATCH or name not in owned
-
-
 def _model_group(call: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
     group = metadata.get("model_group")
     for shared in metadata.get("caching_groups") or call.get("caching_groups") or ():
@@ -205,7 +199,7 @@ def _question(value: Any) -> Any:
             kind = _get(item, "type")
             if (isinstance(kind, str) or kind is None) and kind in _READABLE_ITEMS and not _get(item, "audio"):
                 continue
-            return _UNREADABLE
+            return UNREADABLE
     return value
 
 

@@ -10,13 +10,13 @@ from nearhit.domain.prompt import Bypass, read_prompt
 from nearhit.domain.scope import Scope
 from nearhit.litellm.request import (
     QUESTIONS,
+    UNREADABLE,
     Request,
     continues,
     control_of,
     limits_of,
     metadata_of,
     tenant_of,
-    unreadable,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def read_shared(call: Mapping[str, Any], key: str, reading: Reading) -> Request:
     text = RedisSemanticCache._get_prompt_from_kwargs(**dict(call)) if readable else None  # noqa: SLF001 - must be the very text
     metadata = call.get("metadata")
     return Request(
-        question=text if readable else unreadable(),
+        question=text if readable else UNREADABLE,
         scope=scope_of_key(key, tenant_of(metadata_of(call), reading.tenant_fields)),
         model=str(call.get("model") or ""),
         metadata=metadata if isinstance(metadata, dict) else None,

@@ -6,6 +6,7 @@ import json
 import string
 import unicodedata
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +57,10 @@ def _folded(text: str) -> str:
 
 def _said(answer: Mapping[str, Any]) -> str:
     if "timestamp" in answer and "response" in answer:  # as LiteLLM's own cache dates an answer
-        return text_of(_parsed(answer["response"]))
+        inner = answer["response"]
+        with suppress(ValueError):
+            inner = json.loads(inner) if isinstance(inner, str) else inner
+        return text_of(inner)
     choices = _listed(answer.get("choices"))
     if choices:
         message = choices[0].get("message")
@@ -64,13 +68,6 @@ def _said(answer: Mapping[str, Any]) -> str:
         return said if isinstance(said, str) else ""
     parts = [part for item in _listed(answer.get("output")) for part in _listed(item.get("content"))]
     return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
-
-
-def _parsed(value: Any) -> Any:
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
 
 
 def _listed(values: Any) -> list[Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -120,7 +121,11 @@ def raised(samples: Sequence[Sample], budget: Budget) -> Raise | None:
     before = min(one.threshold for one in judged)
     if before >= budget.ceiling:
         return None
-    after = min(budget.ceiling, _lowest(judged, before, budget.share))
+    for step in itertools.count(math.floor(before / STEP + 1e-9) + 1):  # the multiples of STEP above it
+        after = min(budget.ceiling, round(step * STEP, 6))
+        kept = [one for one in judged if one.similarity >= after]
+        if after == budget.ceiling or sum(one.verdict == FALSE_HIT for one in kept) <= budget.share * len(kept):
+            break
     why = (
         f"{measured.false} false of {len(judged)} verified hits at {before:g}, at least "
         f"{measured.false_share.low:.1%}; budget {budget.share:.1%}"
@@ -135,14 +140,3 @@ def bands(samples: Iterable[Sample], width: float = 0.01) -> dict[float, Tally]:
         low = min(1.0 - width, math.floor(one.similarity / width + 1e-9) * width)
         found.setdefault(round(low, 6), []).append(one)
     return {low: tally(some) for low, some in sorted(found.items())}
-
-
-def _lowest(judged: Sequence[Sample], before: float, share: float) -> float:
-    """Return the lowest multiple of ``STEP`` above ``before`` from which at most ``share`` of the samples are false."""
-    step = math.floor(before / STEP + 1e-9) + 1
-    while True:
-        threshold = round(step * STEP, 6)
-        kept = [one for one in judged if one.similarity >= threshold]
-        if sum(one.verdict == FALSE_HIT for one in kept) <= share * len(kept):
-            return threshold
-        step += 1

@@ -101,7 +101,7 @@ class Sampler(EachItem[Drawn]):
     def handle(self, item: Drawn) -> None:
         """Send the request for the verification of a hit that was drawn."""
         try:
-            log, blob = self._keys.log(LANE), encode(self._request(*item))
+            log, blob = self._keys.log(LANE), encode(self.request_of(*item))
             fields = (FIELD, blob, fill_log.TRIES, 0, fill_log.QUEUED, time.time_ns() // 1_000_000)
             command = server_scripts.append_below(log, MAX_LOGGED, self._keys.wake(LANE), fill_log.WAKE_MS, fields)
             added = int(accepted(self._link.send((command,), _SECONDS)[0], log))
@@ -115,7 +115,13 @@ class Sampler(EachItem[Drawn]):
             if added == 2:  # this request has set the flag
                 self._wakeup.notify(LANE)
 
-    def _request(self, hit: Hit, prompt: Any, scope: Any) -> VerificationRequest:
+    def request_of(self, hit: Hit, prompt: Any, scope: Any) -> VerificationRequest:
+        """Return the request that a hit be verified.
+
+        Raises:
+            ContractError: it cannot be asked again.
+            StoreUnavailableError: the threshold is another one by now.
+        """
         whole = Scope.of(scope)
         question = self._drawing.read(prompt, whole)
         if isinstance(question, Miss):

@@ -76,7 +76,7 @@ def newer(keys: LogKeys, after: bytes = b"") -> Flow[tuple[bytes, list[Sample]]]
         ("XRANGE", keys.verified, start, "+", "COUNT", PAGE),
     )
     oldest, page = [accepted(reply, keys.verified) for reply in (yield Send(commands, "verify"))]
-    return (oldest[0][0] if oldest else b""), [_sample(row[0], row[1]) for row in page]
+    return (oldest[0][0] if oldest else b""), [read_sample(row[0], row[1]) for row in page]
 
 
 def everything(keys: LogKeys) -> Flow[list[Sample]]:
@@ -105,7 +105,8 @@ def begin_anew(keys: LogKeys, life_ms: int) -> Flow[None]:
         accepted(reply, keys.verified)
 
 
-def _sample(id_: bytes, values: list[Any]) -> Sample:
+def read_sample(id_: bytes, values: list[Any]) -> Sample:
+    """Return a sample as it is stored; one that cannot be read has a verdict without a name, which nobody counts."""
     row = mapping(values)
     at_ms = int(id_.split(b"-")[0])
     try:
@@ -120,4 +121,4 @@ def _sample(id_: bytes, values: list[Any]) -> Sample:
             id=id_,
         )
     except (KeyError, ValueError):
-        return Sample("", 0.0, 0.0, "", 0, at_ms=at_ms, id=id_)  # nobody counts a verdict without a name
+        return Sample("", 0.0, 0.0, "", 0, at_ms=at_ms, id=id_)

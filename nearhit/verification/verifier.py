@@ -56,10 +56,11 @@ class Verifying:
     ask: Callable[[dict[str, Any], bool, float], Answer] = ask_model
 
 
+@dataclass(frozen=True, slots=True)
 class Verifier:
     """Verifies hits. Thread-safe.
 
-    Args:
+    Attributes:
         log: runs flows against the log's server.
         keys: names there.
         acknowledger: writes down what is tried again.
@@ -68,15 +69,12 @@ class Verifier:
         how: what asks and what compares.
     """
 
-    def __init__(
-        self, log: Runner, keys: LogKeys, acknowledger: Acknowledger, metrics: Metrics, limits: Limits, how: Verifying
-    ) -> None:
-        self._log = log
-        self._keys = keys
-        self._acknowledger = acknowledger
-        self._metrics = metrics
-        self._limits = limits
-        self._how = how
+    log: Runner
+    keys: LogKeys
+    acknowledger: Acknowledger
+    metrics: Metrics
+    limits: Limits
+    how: Verifying
 
     def write(self, rows: Sequence[Logged], lane: str, space: Space) -> int:  # noqa: ARG002 - the port's
         """Verify the hits that the messages name; return how many were judged.
@@ -85,22 +83,23 @@ class Verifier:
             StoreUnavailableError: the log's server does not answer.
         """
         with ThreadPoolExecutor(max(1, len(rows)), thread_name_prefix="nearhit-verify") as pool:
-            return sum(pool.map(lambda row: self._verify(row, lane), rows))
+            return sum(pool.map(lambda row: self.verify(row, lane), rows))
 
-    def _verify(self, row: Logged, lane: str) -> int:
+    def verify(self, row: Logged, lane: str) -> int:
+        """Verify one hit; return 1 where it was judged, else 0."""
         try:
             request = decode(row.blob)
         except MessageError as error:
             self._give_up(row, lane, None, "unreadable", error)
             return 0
-        if row.deliveries > self._limits.max_deliveries:
+        if row.deliveries > self.limits.max_deliveries:
             self._give_up(row, lane, request, "poison", f"{row.deliveries - 1} workers fell silent over it")
             return 0
         try:
-            agrees = self._judged(request)
+            agrees = self.agrees(request)
         except UnavailableError as error:
-            if row.tries + 1 < min(MAX_TRIES, self._limits.max_tries):
-                self._acknowledger.retry_later([row], lane, "model", error)
+            if row.tries + 1 < min(MAX_TRIES, self.limits.max_tries):
+                self.acknowledger.retry_later([row], lane, "model", error)
             else:
                 self._give_up(row, lane, request, "unavailable", error)
         except ConfigError as error:
@@ -112,12 +111,13 @@ class Verifier:
             return 1
         return 0
 
-    def _judged(self, request: VerificationRequest) -> bool:
-        fresh = self._how.ask(request.recipe, True, ASK_SECONDS)
+    def agrees(self, request: VerificationRequest) -> bool:
+        """Return whether the model's answer of now agrees with the one that was served."""
+        fresh = self.how.ask(request.recipe, True, ASK_SECONDS)
         self._spent(fresh.usage.cost_dollars if fresh.usage else 0.0)
         cached = text_of(entry.decode_response(request.cached_answer))
         model = str(request.recipe.get("model", ""))
-        judgement = self._how.judge.judge(Answers(request.question, cached, str(json.loads(fresh.response)), model))
+        judgement = self.how.judge.judge(Answers(request.question, cached, str(json.loads(fresh.response)), model))
         self._spent(judgement.dollars)
         return judgement.agrees
 
@@ -130,18 +130,18 @@ class Verifier:
         """Take a request out of the log, and its sample in, in one step: nobody counts it again."""
         verdict = sample.verdict if sample is not None else UNJUDGED
         if sample is None:
-            self._acknowledger.ack([row], lane)
+            self.acknowledger.ack([row], lane)
         else:
             kept = fill_log.Kept(
-                self._keys.verified, fields_of(sample), MAX_SAMPLES, round(self._how.window_seconds * 1000)
+                self.keys.verified, fields_of(sample), MAX_SAMPLES, round(self.how.window_seconds * 1000)
             )
-            if not self._log.run(fill_log.exchange(self._keys, lane, row, kept), self._limits.store_seconds):
+            if not self.log.run(fill_log.exchange(self.keys, lane, row, kept), self.limits.store_seconds):
                 return  # another worker has taken it over, and counts it
-        self._metrics.verifications[verdict + reason].inc()
+        self.metrics.verifications[verdict + reason].inc()
 
     def _spent(self, dollars: float) -> None:
         if dollars > 0:
-            self._metrics.verify_dollars.inc(dollars)
+            self.metrics.verify_dollars.inc(dollars)
 
 
 def _sample(request: VerificationRequest, verdict: str) -> Sample:

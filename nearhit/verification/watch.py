@@ -56,7 +56,7 @@ class Watch:
             StoreUnavailableError: the log's server does not answer; the gauges then say so.
         """
         try:
-            self._read()
+            self.catch_up()
             rows = self._runner.run(threshold_store.rows(self._keys), _SECONDS)
         except NearhitError:
             self._metrics.show_false_hits(None)
@@ -70,9 +70,10 @@ class Watch:
         for field, group in groups.items():
             wanted = raised(group, self._budget)
             if wanted is not None:
-                self._raise(field, wanted, entries.get(field), rows.get(field))
+                self.raise_threshold(field, wanted, entries.get(field), rows.get(field))
 
-    def _read(self) -> None:
+    def catch_up(self) -> None:
+        """Read the samples that are new, and drop those that count no more."""
         while True:
             oldest, page = self._runner.run(samples.newer(self._keys, self._last), _SECONDS)
             self._seen += [one for one in page if one.readable]
@@ -84,11 +85,12 @@ class Watch:
         start_ms = max(oldest_ms, time.time_ns() // 1_000_000 - self._window_ms)
         self._seen = [one for one in self._seen if one.at_ms >= start_ms] if oldest else []
 
-    def _raise(self, field: str, wanted: Raise, entry: ThresholdEntry | None, blob: bytes | None) -> None:
+    def raise_threshold(self, field: str, wanted: Raise, entry: ThresholdEntry | None, blob: bytes | None) -> None:
+        """Raise a threshold unless another worker was first."""
         about = entry.about if entry is not None else "the namespace"
         now_ms = time.time_ns() // 1_000_000
         made = ThresholdEntry(field, wanted.after, WHO, now_ms, wanted.why, wanted.before, about)
-        if self._runner.run(threshold_store.change(self._keys, made, blob), _SECONDS):  # else another worker was first
+        if self._runner.run(threshold_store.change(self._keys, made, blob), _SECONDS):
             self._metrics.threshold_raises.inc()
             log.warning(
                 "threshold raised: %s",

@@ -28,7 +28,8 @@ BROAD = {
         "scope.py canonical_json",
     },
     "a caller's own embedder or judge": {
-        *("async_calls.py AsyncCalls.embed", "async_runner.py AsyncRunner._embed", "runner.py Runner._embed"),
+        *("call_queue.py _shares", "joined_embedder.py JoinedEmbedder._make"),
+        *("async_runner.py AsyncRunner._embed", "runner.py Runner._embed"),
         *("deadline_judge.py DeadlineJudge._translated", "deadline.py _run"),
     },
     "a caller's own credential provider": {

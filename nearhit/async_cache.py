@@ -366,13 +366,16 @@ class AsyncSemanticCache:
     async def _look_up(self, query: Question, started: float) -> Hit | Miss:
         if self._closed:
             return closed(query)
-        budget = self._components.settings.deadline_ms / 1000
-        space = await self._opener.space(budget)
+        left = self._components.settings.deadline_ms / 1000
+        space = self._opener.opened
+        if space is None:
+            space = await self._opener.space(left)
+            left -= time.monotonic() - started
         if space is None:
             return self._readiness.miss(query)
         stages: dict[str, float] = {}
         flow = lookup_flow(query, space, self._live.of(query), stages, self._components.judging)
-        outcome = await self._runner.run(flow, budget - (time.monotonic() - started), stages)
+        outcome = await self._runner.run(flow, left, stages)
         self._readiness.heed(outcome)
         return outcome
 

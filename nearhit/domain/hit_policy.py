@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct, structs
 
 from nearhit.domain.entry import Entry, from_fields
 from nearhit.domain.excerpt import excerpts
@@ -101,16 +103,14 @@ class Lifetimes:
         return ttl, fresh
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """No entry answers: why, and which one was nearest."""
 
     reason: MissReason
     nearest: Nearest | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Undecided:
+class Undecided(Struct, frozen=True):
     """An entry that is to be compared by excerpts, see ``settle``.
 
     Attributes:
@@ -160,7 +160,7 @@ def choose(
         if isinstance(verdict, Chosen):
             return verdict
         if isinstance(verdict, Undecided):
-            return replace(verdict, before=first)
+            return structs.replace(verdict, before=first)
         first = first or verdict
         if verdict.reason is MissReason.BELOW_THRESHOLD:
             break
@@ -205,7 +205,7 @@ def _compare(chosen: Chosen, question: Question, rules: Rules) -> Chosen | Refus
 def settle(undecided: Undecided, similarity: float, rules: Rules) -> Chosen | Refused:
     """Return what becomes of a neighbour whose excerpts have ``similarity``: the lesser one counts from now on."""
     whole = undecided.chosen
-    chosen = replace(whole, similarity=min(whole.similarity, similarity))
+    chosen = structs.replace(whole, similarity=min(whole.similarity, similarity))
     if not similarity >= rules.threshold:
         return Refused(MissReason.UNSEEN, Nearest(whole.entry.prompt, chosen.similarity, Unseen.EXCERPT.value))
     return _guarded(chosen, undecided.excerpts, rules)
@@ -218,7 +218,7 @@ def _guarded(chosen: Chosen, texts: tuple[str, str], rules: Rules) -> Chosen | R
     if not verdict.accepted:
         nearest = Nearest(chosen.entry.prompt, chosen.similarity, str(verdict.reason or ""))
         return Refused(MissReason.GUARD, nearest)
-    return replace(chosen, probability=getattr(verdict, "probability", None))
+    return structs.replace(chosen, probability=getattr(verdict, "probability", None))
 
 
 def looks_further(choice: Chosen | Refused) -> bool:
@@ -251,4 +251,4 @@ _SAME = 0.999
 
 def with_response(chosen: Chosen, response: bytes) -> Chosen:
     """Return ``chosen`` with an answer that was fetched after it."""
-    return Chosen(chosen.key, replace(chosen.entry, response=response), chosen.similarity)
+    return Chosen(chosen.key, structs.replace(chosen.entry, response=response), chosen.similarity)

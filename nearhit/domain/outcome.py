@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from nearhit.domain.entry import Usage
 
@@ -56,8 +58,7 @@ class FillOutcome(StrEnum):
     BYPASSED = "bypassed"
 
 
-@dataclass(frozen=True, slots=True)
-class Nearest:
+class Nearest(Struct, frozen=True):
     """The nearest entry examined, kept to explain a miss.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from msgspec import Struct
 
 from nearhit.domain.entry import decode_response
 from nearhit.domain.outcome import Hit, Miss, MissReason, Nearest, Tier
@@ -27,8 +28,7 @@ class MissDetails(TypedDict, total=False):
     stages: dict[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """A question that can be cached, from the caller's prompt to the outcome.
 
     Attributes:

@@ -7,8 +7,9 @@ sync and the asyncio twin share every line that decides, and a test can drive a 
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from nearhit.errors import StoreUnavailableError
 
@@ -18,8 +19,7 @@ Word = bytes | str | int | float
 Command = tuple[Word, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Send commands to a server in one round trip; the answer is a list with one reply for each.
 
     A reply is what the server said, as bytes, ints, lists and None; an error reply is a ``ReplyError`` in its place.
@@ -36,8 +36,7 @@ class Send:
     after_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Embed:
+class Embed(Struct, frozen=True):
     """Embed texts in one call; the answer is ``Embeddings``.
 
     ``EmbedderUnavailableError`` or ``ContractError`` is thrown into the flow when that fails.
@@ -46,8 +45,7 @@ class Embed:
     texts: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(Struct, frozen=True):
     """Ask the judge about pairs of texts; the answer is a list with a ``Judgement`` or an error for each.
 
     An error is an ``UnavailableError`` or a ``ContractError`` in its place. ``JudgeUnavailableError`` is thrown into
@@ -62,8 +60,7 @@ class Compare:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyError:
+class ReplyError(Struct, frozen=True):
     """An error reply of the server, as a value.
 
     Attributes:

@@ -60,6 +60,11 @@ class _Opening(Generic[R]):
         self._judging = judging
         self._pid = os.getpid()
 
+    @property
+    def opened(self) -> Space | None:
+        """The open space, where there is nothing to do about it; else ``space`` has to be asked."""
+        return self._readiness.space if self._readiness.settled and self._pid == os.getpid() else None
+
     def _forked(self) -> bool:
         """Return whether this is the first call in a forked child, which has to open anew."""
         if self._pid == os.getpid():

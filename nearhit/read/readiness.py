@@ -76,6 +76,11 @@ class Readiness:
             return self._turn
 
     @property
+    def settled(self) -> bool:
+        """Whether no opening is due."""
+        return self._due is None
+
+    @property
     def opening(self) -> int:
         """The number of the opening that is under way, or 0."""
         return self._turn if self._opening else 0

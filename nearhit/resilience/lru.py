@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from nearhit.resilience.per_process import PerProcess
@@ -41,11 +42,11 @@ class Lru(Generic[K, V]):
 
     def get(self, key: K) -> V | None:
         """Return the value of ``key``, or ``None``."""
-        with self._locks.get():
-            value = self._kept.get(key)
-            if value is not None:
+        value = self._kept.get(key)
+        if value is not None:
+            with suppress(KeyError):  # another thread has just dropped it
                 self._kept.move_to_end(key)
-            return value
+        return value
 
     def put(self, key: K, value: V) -> None:
         """Keep the value of ``key``."""

@@ -12,7 +12,7 @@ from redis.exceptions import InvalidResponse
 
 from nearhit.errors import BusyError
 from nearhit.flow.steps import ReplyError
-from nearhit.valkey.exchange import ConnectionLost, Exchange, NoReply
+from nearhit.valkey.exchange import Alarm, ConnectionLost, Exchange, NoReply
 from nearhit.valkey.handshake import ROLE, ROLE_SECONDS, WHO, role_of, why_lost
 from nearhit.valkey.packed_command import pack
 from nearhit.valkey.reply_reader import NO_REPLY, ReplyReader
@@ -88,6 +88,7 @@ class Connection(asyncio.Protocol):
         self._received_at = self._completed_at = 0.0
         self._reads = self._last_read = 0
         self._watch: asyncio.Handle | None = None
+        self._alarm = Alarm(self._loop, self._expire)
         self.keeps: object = None
         self.heavy = 0
         self.open = False
@@ -221,7 +222,7 @@ class Connection(asyncio.Protocol):
         self._waiting.append(exchange)
         self._unsent.append(exchange)
         self._unsent_bytes += len(blob)
-        exchange.timer = self._loop.call_later(seconds, self._expire, exchange)
+        self._alarm.set(exchange, self._loop.time() + seconds)
         if alone:  # with nothing in flight there is nothing to wait for
             self._flush()
         elif not self._flushing:
@@ -293,6 +294,8 @@ class Connection(asyncio.Protocol):
             self._finish(exchange)
 
     def _finish(self, exchange: Exchange) -> None:
+        exchange.answered = True
+        self._alarm.forget_answered()
         if exchange.timer is not None:
             exchange.timer.cancel()
         if exchange.heavy:
@@ -317,7 +320,7 @@ class Connection(asyncio.Protocol):
         if not exchange.future.done():
             left = exchange.seconds - (now - exchange.sent_at) if exchange.sent_at is not None else exchange.seconds
             if left > 0:  # a busy loop sent it later than it was asked for
-                exchange.timer = self._loop.call_later(left, self._expire, exchange)
+                self._alarm.set(exchange, now + left)
                 return
             if exchange.looks == 0 or (exchange.looks < _MOST_LOOKS and self._is_behind(exchange, now)):
                 exchange.looks += 1
@@ -390,6 +393,7 @@ class Connection(asyncio.Protocol):
         self._stop()
         self._poll = None
         waiting, self._waiting, self._unsent = self._waiting, deque(), []
+        self._alarm.end()
         for exchange in waiting:
             if exchange.timer is not None:
                 exchange.timer.cancel()

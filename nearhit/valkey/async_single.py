@@ -191,6 +191,7 @@ class AsyncSingle:
             if seconds <= 0:
                 raise BusyError("the time was over when the connection was free")
         if connection.is_crowded(seconds):
+            await asyncio.sleep(0)  # one that asks again at once must let the event loop read replies
             raise BusyError(f"{connection.in_flight} exchanges are in flight, and the oldest waits for too long")
         try:
             coming = connection.send(blob, wanted, seconds, heavy=heavy)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import structs
 
 from nearhit.errors import ConfigError, StoreUnavailableError
 from nearhit.flow.steps import Flow, ReplyError, Send, accepted
@@ -60,7 +61,7 @@ def confirmed(flow: Flow[T], seconds: float = CONFIRM_SECONDS) -> Flow[T]:
     try:
         step = next(flow)
         while isinstance(step, Send):
-            replies = yield replace(step, commands=(*step.commands, wait_for_disk(seconds)))
+            replies = yield structs.replace(step, commands=(*step.commands, wait_for_disk(seconds)))
             check_confirmed(replies[-1])
             step = flow.send(replies[:-1])
     except StopIteration as stop:

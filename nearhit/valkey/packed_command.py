@@ -32,23 +32,23 @@ class CommandTemplate:
     def __init__(self, *words: Word | None) -> None:
         self._words = words
         self._gaps = [place for place, word in enumerate(words) if word is None]
-        self._pieces = [b"*%d\r\n" % len(words)]
+        self._form = b"*%d\r\n" % len(words)
         for word in words:
             if word is None:
-                self._pieces.append(b"")
+                self._form += b"$%d\r\n%b\r\n"
             else:
                 text = word if isinstance(word, bytes) else str(word).encode()
-                self._pieces[-1] += b"$%d\r\n%b\r\n" % (len(text), text)
+                self._form += (b"$%d\r\n%b\r\n" % (len(text), text)).replace(b"%", b"%%")
 
     def fill(self, *values: bytes) -> PackedCommand:
         """Return the command with ``values`` in its gaps, in order."""
         words = list(self._words)
-        blob = self._pieces[0]
-        for place, value, piece in zip(self._gaps, values, self._pieces[1:], strict=True):
+        rest: list[Any] = []
+        for place, value in zip(self._gaps, values, strict=True):
             words[place] = value
-            blob += b"$%d\r\n%b\r\n%b" % (len(value), value, piece)
+            rest += (len(value), value)
         command = PackedCommand(words)
-        command.blob = blob
+        command.blob = self._form % tuple(rest)
         return command
 
 

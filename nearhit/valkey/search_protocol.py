@@ -48,8 +48,7 @@ class Shape:
     algorithm: str = "HNSW"
 
 
-@dataclass(frozen=True, slots=True)
-class SearchResult(Neighbour):
+class SearchResult(Neighbour, frozen=True):
     """A row of an FT.SEARCH reply: a neighbour, with the cosine distance as the server says it.
 
     A distance is NaN where a stored vector is, and the similarity with it: such a row is last, and never near.
@@ -165,7 +164,8 @@ def parse_search(reply: Any) -> list[SearchResult]:
             found.append(SearchResult(key, similarity, row, distance))
         except (KeyError, ValueError, TypeError) as error:
             raise ContractError("FT.SEARCH replied a row without a distance") from error
-    found.sort(key=lambda row: math.inf if math.isnan(row.distance) else row.distance)
+    if len(found) > 1:
+        found.sort(key=lambda row: math.inf if math.isnan(row.distance) else row.distance)
     return found
 
 

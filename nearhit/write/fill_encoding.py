@@ -9,6 +9,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from msgspec import structs
+
 from nearhit.domain import entry, fill_message, vectors
 from nearhit.domain.entry import Usage
 from nearhit.domain.fill_message import SCOPE_DIGITS
@@ -116,7 +118,7 @@ def fill_of(row: Mapping[str, Any], lifetimes: Lifetimes) -> tuple[str, bytes]:
     if isinstance(asked, Miss):
         raise EntryError(f"the prompt cannot be cached: {asked.reason.value} {asked.detail}".rstrip())
     if row.get("scope_digest") is not None:
-        asked = replace(asked, tenant=row.get("tenant_digest") or "")
+        asked = structs.replace(asked, tenant=row.get("tenant_digest") or "")
     asked = _with_vector(row, asked)
     options = {name: value for name, value in row.items() if name not in _NOT_OPTIONS}
     if options.get("usage") is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import structs
 from nearhit_worker.stack import wait_until
 
 from nearhit.domain.entry import Entry, prompt_digest, to_fields
@@ -197,14 +198,10 @@ def with_a_large_answer(client: redis.Redis) -> None:
 
 def write() -> Flow[Any]:
     first = yield from upsert(ENTRIES[:2], KEYS)
-    older = Entry(**{**_values(ENTRIES[0]), "created_us": 1_600_000_000_000_000})
+    older = structs.replace(ENTRIES[0], created_us=1_600_000_000_000_000)
     second = yield from upsert([older], KEYS)
     removed = yield from remove([key(one).decode() for one in ENTRIES[:2]], KEYS)
     return (first, second, removed)
-
-
-def _values(one: Entry) -> dict[str, Any]:
-    return {name: getattr(one, name) for name in Entry.__dataclass_fields__}
 
 
 def resolve() -> Flow[Any]:

@@ -93,7 +93,7 @@ def test_more_than_the_line_carries_in_time_are_busy_and_never_unavailable(setti
         return [(data[at : at + 2_000], 0.005) for at in range(0, len(data), 2_000)]
 
     with Delay(server.port, 0.0, narrow) as slow:
-        here = settings(url=server.url, deadline_ms=250)
+        here = settings(url=server.url, deadline_ms=1_000)
         stock(here)
         found = in_cache(replace(here, url=f"valkey://127.0.0.1:{slow.port}"), scene)
     assert found.keys() == {"semantic", "busy"}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from nearhit.domain.hit_policy import (
     MAX_TTL_SECONDS,
@@ -165,7 +166,7 @@ LONG = "It is a long story. " * 20
 
 @pytest.mark.parametrize("cut", [None, 300])
 def test_long_texts_that_share_nearly_all_are_settled_by_their_excerpts(cut: int | None) -> None:
-    asked = replace(ASKED, text=LONG + "What is it?")
+    asked = structs.replace(ASKED, text=LONG + "What is it?")
     rules = Rules(0.85, Guard(), sight_of=lambda text: Sight(cut=cut) if len(text) > 300 else Sight(), closer=True)
     found = [near(1.0, "so bad"), near(0.99, LONG + "What is that?")]
     undecided = choose(found, asked, EMBEDDER, rules, NOW_MS)
@@ -185,7 +186,7 @@ def test_long_texts_that_share_nearly_all_are_settled_by_their_excerpts(cut: int
 
 
 def test_the_guard_judges_excerpts_by_themselves_and_a_remote_embedder_is_not_asked_for_them() -> None:
-    asked = replace(ASKED, text=LONG + "What is it?")
+    asked = structs.replace(ASKED, text=LONG + "What is it?")
     rules = Rules(0.85, Guard(), closer=True)
     undecided = choose([near(0.99, LONG + "What is bad?")], asked, EMBEDDER, rules, NOW_MS)
     assert isinstance(undecided, Undecided)

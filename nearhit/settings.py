@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
+import logging
 import os
+import re
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,6 +27,13 @@ JUDGES = ("litellm/", "onnx:")
 ON_FAILURE = ("refuse", "accept")
 VERIFY_JUDGES = ("exact", "embedding", "llm")
 PREFIX = "NEARHIT_"
+
+_OTHERS = frozenset(f"{PREFIX}{name}" for name in ("CHAOS", "DEBUG", "RENDERER", "SEARCH_MODULE", "VALKEY_SERVER"))
+"""Variables that are read elsewhere: by the command line, the embedded servers and the tests."""
+
+_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?$")
+
+log = logging.getLogger("nearhit")
 
 
 def _setting(group: str, default: Any, text: str, allowed: tuple[Any, ...] = (), *, secret: bool = False) -> Any:
@@ -188,6 +198,8 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str] | None = None, **changes: Any) -> Settings:
         """Return the settings of the environment: ``NEARHIT_`` and a setting's name in capitals.
 
+        A variable of the process's environment that begins so and is no setting is named in the log.
+
         The cache server may also come from ``VALKEY_URL``, or ``VALKEY_HOST``, ``VALKEY_PORT`` and
         ``VALKEY_PASSWORD``, or the same with ``REDIS_``; see ``Server.from_env``.
 
@@ -199,6 +211,8 @@ class Settings:
             ConfigError: a value cannot be read or is out of range, or ``NEARHIT_THRESHOLD`` is missing.
         """
         source = os.environ if environ is None else environ
+        for problem in unknown_variables() if source is os.environ else ():
+            log.warning(problem, extra={"action": "settings"})
         values: dict[str, Any] = {}
         for one in fields(cls):
             text = source.get(PREFIX + one.name.upper(), "").strip()
@@ -275,6 +289,27 @@ def _check(one: Field[Any], value: Any) -> None:
 def setting_names() -> list[str]:
     """Return the names of all settings, in the order of their definition."""
     return [one.name for one in fields(Settings)]
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return a sentence for each variable that looks like a setting and is none, with the name that is nearest to it.
+
+    >>> unknown_variables({"NEARHIT_TRESHOLD": "0.9", "NEARHIT_URL": "valkey://cache"})
+    ['there is no setting NEARHIT_TRESHOLD: did you mean NEARHIT_THRESHOLD?']
+
+    Args:
+        environ: where to look; ``None`` is the process's environment.
+    """
+    known = [name.upper() for name in setting_names()]
+    found = []
+    for name, value in sorted((os.environ if environ is None else environ).items()):
+        foreign = name in _OTHERS or name.startswith(f"{PREFIX}TEST_") or _KUBERNETES.search(name)
+        rest = name.removeprefix(PREFIX)
+        if rest != name and rest not in known and not foreign and not is_service_link(value):
+            near = difflib.get_close_matches(rest, known, n=1)
+            hint = f"did you mean {PREFIX}{near[0]}?" if near else "nothing reads it"
+            found.append(f"there is no setting {name}: {hint}")
+    return found
 
 
 def settings_table() -> str:

@@ -48,12 +48,15 @@ def findings(settings: Settings) -> Iterator[Finding]:
     """Give what each check finds, as soon as it is known."""
     # imported here: help needs none of it
     from nearhit.cli import path_checks, server_checks  # noqa: PLC0415
-    from nearhit.cli.finding import Status, passed  # noqa: PLC0415
+    from nearhit.cli.finding import Status, passed, warned  # noqa: PLC0415
     from nearhit.cli.servers import Servers  # noqa: PLC0415
+    from nearhit.settings import unknown_variables  # noqa: PLC0415
 
     yield passed(
         "settings", f"namespace {settings.namespace}, threshold {settings.threshold:g}, engine {settings.engine}"
     )
+    for problem in unknown_variables():
+        yield warned("settings", problem, "correct its name, or remove it")
     with Servers(settings) as servers:
         away = False
         for check in (server_checks.check_cache_server, server_checks.check_log_server):

@@ -160,6 +160,14 @@ def test_a_worker_that_starts_before_its_servers_says_what_it_waits_for_and_then
             wait_until(worker.ready, 30, "it works")
 
 
+def test_a_variable_that_is_no_setting_is_named_with_the_nearest_that_is(plain_server: ValkeyServer) -> None:
+    typo = {"NEARHIT_METRIC_PORT": "9464", "NEARHIT_PORT": "tcp://10.0.0.1:9464", "NEARHIT_SERVICE_HOST": "10.0.0.1"}
+    taken = {"NEARHIT_METRICS_PORT": str(plain_server.port)}
+    code, said = ended({"NEARHIT_URL": plain_server.url, **taken, **typo})
+    assert (code, len(said.splitlines())) == (2, 2)
+    assert "WARNING nearhit there is no setting NEARHIT_METRIC_PORT: did you mean NEARHIT_METRICS_PORT?\n" in said
+
+
 def test_a_port_that_is_taken_is_one_line(plain_server: ValkeyServer) -> None:
     code, said = ended({"NEARHIT_URL": plain_server.url, "NEARHIT_METRICS_PORT": str(plain_server.port)})
     assert (code, len(said.splitlines())) == (2, 1)

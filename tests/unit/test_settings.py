@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nearhit.errors import ConfigError
-from nearhit.settings import Settings, setting_names, settings_table
+from nearhit.settings import Settings, setting_names, settings_table, unknown_variables
 from nearhit.valkey.server import Server
 
 
@@ -26,6 +26,22 @@ def test_what_kubernetes_sets_for_a_service_of_that_name_is_no_setting() -> None
     found = Settings.from_env(environ)
     assert found.metrics_port == 9464
     assert found.server({**environ, "VALKEY_HOST": "valkey"}) == Server(host="valkey", port=6379)
+
+
+def test_variables_that_look_like_settings_and_are_none_are_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("NEARHIT_TRESHOLD", "secret")
+    monkeypatch.setenv("NEARHIT_WHATEVER", "x")
+    monkeypatch.setenv("NEARHIT_PORT_9464_TCP_ADDR", "10.0.0.1")
+    monkeypatch.setenv("NEARHIT_PORT", "tcp://10.0.0.1:9464")
+    monkeypatch.setenv("NEARHIT_TEST_SEARCH_MODULE", "/libsearch.so")
+    Settings.from_env(threshold=0.9)
+    assert caplog.messages == [
+        "there is no setting NEARHIT_TRESHOLD: did you mean NEARHIT_THRESHOLD?",
+        "there is no setting NEARHIT_WHATEVER: nothing reads it",
+    ]
+    assert unknown_variables({"NEARHIT_URL": "valkey://cache", "NEARHIT_SERVICE_PORT_METRICS": "9464"}) == []
 
 
 def test_an_argument_goes_before_the_environment() -> None:

@@ -53,7 +53,13 @@ class IndexMismatchError(ContractError):
 
 
 class UnavailableError(NearhitError):
-    """A part does not answer now; trying later may help."""
+    """A part does not answer now; trying later may help.
+
+    Attributes:
+        part: which one, for the log; empty where nobody said.
+    """
+
+    part = ""
 
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -73,6 +79,8 @@ class BusyError(StoreUnavailableError):
 
 class EmbedderUnavailableError(UnavailableError):
     """The embedder does not answer, or not within the deadline."""
+
+    part = "embedder"
 
 
 class EmbedderBusyError(EmbedderUnavailableError):

@@ -25,6 +25,8 @@ ENGINES = ("auto", "valkey-search", "local")
 LAYOUTS = ("nearhit", "litellm")
 JUDGES = ("litellm/", "onnx:")
 ON_FAILURE = ("refuse", "accept")
+LOG_FORMATS = ("text", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 VERIFY_JUDGES = ("exact", "embedding", "llm")
 PREFIX = "NEARHIT_"
 
@@ -158,6 +160,8 @@ class Settings:
     concurrency: int = _worker(4, "Threads of a worker.", (1, 1024))
     metrics_port: int = _worker(9464, "Port of a worker's /metrics and /health; 0 takes a free one.", (0, 65_535))
     metrics_host: str = _worker("127.0.0.1", "Address of a worker's /metrics and /health.")
+    log_format: str = _worker("text", "How a worker writes its log: lines for people, or JSON objects.", LOG_FORMATS)
+    log_level: str = _worker("info", "Least level of Nearhit's own lines in a worker's log.", LOG_LEVELS)
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
@@ -334,6 +338,8 @@ _TRUTH = {
 def _read(one: Field[Any], text: str) -> Any:
     """Return what a variable of the environment says."""
     try:
+        if one.type == "str":
+            return text.lower() if one.metadata["allowed"] else text
         return _TRUTH[text.lower()] if one.type == "bool" else _KINDS[str(one.type)][0][-1](text)
     except (ValueError, KeyError):
         raise ConfigError(f"{PREFIX}{one.name.upper()} must be {_allowed(one)}, not {text!r}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -166,6 +168,30 @@ def test_a_variable_that_is_no_setting_is_named_with_the_nearest_that_is(plain_s
     code, said = ended({"NEARHIT_URL": plain_server.url, **taken, **typo})
     assert (code, len(said.splitlines())) == (2, 2)
     assert "WARNING nearhit there is no setting NEARHIT_METRIC_PORT: did you mean NEARHIT_METRICS_PORT?\n" in said
+
+
+def test_a_log_of_json_has_nothing_else_in_it(plain_server: ValkeyServer, namespace: str, tmp_path: Path) -> None:
+    places = {"NEARHIT_URL": plain_server.url, "NEARHIT_NAMESPACE": namespace, "NEARHIT_METRIC_PORT": "1"}
+    said = {"NEARHIT_LOG_FORMAT": "JSON", "NEARHIT_BROKER_URL": f"valkey://127.0.0.1:{free_port()}"}
+    with Worker(tmp_path, {**PLAIN, **places, **said}) as worker:
+        assert worker.child is not None
+        log = worker.child.log_path
+        wait_until(lambda: "Cannot connect" in log.read_text(), 20, "Celery has tried")
+    rows = [json.loads(line) for line in log.read_text().splitlines() if line and not line.startswith("worker: ")]
+    assert {(row["level"], row["logger"]) for row in rows} >= {("info", "nearhit"), ("warning", "nearhit")}
+    ready = next(row for row in rows if row["message"].startswith("ready: "))
+    assert ready["action"] == "ready"
+    assert datetime.fromisoformat(ready["time"]).tzinfo is not None
+
+
+def test_the_level_of_a_log_leaves_out_what_is_below(
+    plain_server: ValkeyServer, namespace: str, tmp_path: Path
+) -> None:
+    places = {"NEARHIT_URL": plain_server.url, "NEARHIT_NAMESPACE": namespace}
+    with Worker(tmp_path, {**PLAIN, **places, "NEARHIT_LOG_LEVEL": "warning"}) as worker:
+        assert worker.child is not None
+        log = worker.child.log_path
+    assert "ready: " not in log.read_text()
 
 
 def test_a_port_that_is_taken_is_one_line(plain_server: ValkeyServer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import sys
@@ -16,6 +15,7 @@ from nearhit.telemetry.exposition import FOLDER_VARIABLE, clear, multiprocess_fo
 from nearhit.valkey.durability import CONFIRM_SECONDS, FSYNC, check_trial, trial_commands
 from nearhit.valkey.key_names import LogKeys
 from nearhit.valkey.link import link_to
+from nearhit_worker import log_output
 from nearhit_worker.telemetry import check_address
 
 _OWN_FOLDER = "nearhit-metrics-"
@@ -27,15 +27,17 @@ def main(arguments: list[str]) -> int:
     Args:
         arguments: passed on to Celery's ``worker`` command, for example ``--pool prefork``.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("nearhit").setLevel(logging.INFO)  # Celery raises the level of all others
+    waiting = log_output.held()
     try:
         settings = Settings.from_env()
+        log_output.set_up(settings.log_format, settings.log_level, waiting)
         _check_durability(settings)
         check_address(settings.metrics_host, settings.metrics_port)  # Celery would show a traceback, and end with 0
         _share_metrics(arguments)
         return _run(settings, arguments)
     except ConfigError as error:
+        if waiting.target is None:  # the settings do not say how lines look
+            log_output.set_up("text", "info", waiting)
         print(f"nearhit: {error}", file=sys.stderr)  # noqa: T201 - said to the person at the terminal
         return 2
 
@@ -48,7 +50,8 @@ def _run(settings: Settings, arguments: list[str]) -> int:
     named = any(one.startswith(("-P", "--pool")) for one in arguments)
     pool = [] if named else ["--pool", "threads"]
     # gossip, mingle and heartbeats are talk between workers that nothing here needs
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    quiet += ["--loglevel", "ERROR" if settings.log_level == "error" else "WARNING"]
     app = make_app(settings)
     try:
         app.worker_main(["--quiet", "worker", *pool, *quiet, *arguments])  # one line of ours says more than its banner

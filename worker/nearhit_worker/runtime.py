@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nearhit.admin.invalidate import PAGE_SECONDS, Invalidated, sweep
 from nearhit.assembly import plan_of
@@ -46,12 +46,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nearhit.admin.invalidate import Selection
-    from nearhit.flow.ports import Embedder
+    from nearhit.flow.ports import Embedder, Link
+    from nearhit.flow.steps import Flow
     from nearhit.index.space import Space
     from nearhit.settings import Settings
     from nearhit.write.wakeup import WakeUp
 
 log = logging.getLogger("nearhit")
+
+T = TypeVar("T")
 
 INDEX_CHECK_SECONDS = 2.0
 """How often a worker looks whether the index is still there; a lost one is made again within twice this time."""
@@ -96,10 +99,10 @@ class Runtime:
         self.keys = LogKeys(settings.namespace)
         embedder = embedder or embedder_for(settings.model)
         server = settings.server()
-        self._cache = Runner(link_to(server, metrics.reconnecting("cache")), embedder, _gate(metrics, "write"))
-        self.log = Runner(
-            link_to(settings.log_server(), metrics.reconnecting("log")), embedder, _gate(metrics, "write")
-        )
+        gate = _gate(metrics, "write")
+        self._cache = _PartRunner("cache", link_to(server, metrics.reconnecting("cache")), embedder, gate)
+        log_link = link_to(settings.log_server(), metrics.reconnecting("log"))
+        self.log = _PartRunner("log", log_link, embedder, _gate(metrics, "write"))
         self._lifetimes = settings.lifetimes()
         self._plan = plan_of(settings, embedder.name, server)
         self._wakeup = wakeup or NoWakeUp()
@@ -329,27 +332,41 @@ class Runtime:
             self._wakeup.notify(lane)
 
 
+class _PartRunner(Runner):
+    """Runs flows against one server, and names it in their failures."""
+
+    def __init__(self, part: str, link: Link, embedder: Embedder, gate: Gate) -> None:
+        super().__init__(link, embedder, gate)
+        self._part = part
+
+    def run(self, flow: Flow[T], seconds: float, stages: dict[str, float] | None = None) -> T:
+        try:
+            return super().run(flow, seconds, stages)
+        except UnavailableError as error:
+            error.part = error.part or self._part
+            raise
+
+
 def _gate(metrics: Metrics, side: str) -> Gate:
     """Return a gate whose breakers stay closed: a worker always retries, after its backoff."""
     return Gate(CircuitBreaker(sys.maxsize), CircuitBreaker(sys.maxsize), metrics, side)
 
 
 def run_quietly(action: str, runtime: Runtime, step: Callable[[], object]) -> None:
-    """Run one step of a background loop; a failure is counted, and logged when it is a new one of that loop."""
+    """Run one step of a background loop; a failure is counted and logged."""
     try:
         step()
     except Exception as error:  # noqa: BLE001 - whatever a step raises, its loop goes on
-        text = f"{type(error).__name__}: {error}"
-        known = runtime.failures.get(action) == text
-        runtime.failures[action] = text
-        report(action, runtime, error, known=known)
+        runtime.failures[action] = f"{type(error).__name__}: {error}"
+        report(action, runtime, error)
     else:
         runtime.failures.pop(action, None)
 
 
-def report(action: str, runtime: Runtime, error: Exception, *, known: bool = False) -> None:
-    """Count a failure in the background, and log it unless it is ``known``."""
+def report(action: str, runtime: Runtime, error: Exception) -> None:
+    """Count and log a failure in the background; what a part that is away makes fail is one line a minute."""
     runtime.metrics.count_error(action, error)
-    if not known:
-        bug = error if not isinstance(error, NearhitError) else None
-        log.warning("%s failed: %s", action, error, exc_info=bug, extra={"action": action})
+    bug = error if not isinstance(error, NearhitError) else None
+    part = getattr(error, "part", "")
+    away = f"{part}: " if part else ""
+    log.warning("%s%s failed: %s", away, action, error, exc_info=bug, extra={"action": action, "part": part})

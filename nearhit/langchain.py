@@ -180,7 +180,7 @@ def _write(generation: Generation) -> dict[str, Any]:
 
 def _read(answer: Any) -> list[Generation]:
     if not isinstance(answer, dict) or answer.get("form") != _FORM:
-        raise EntryError("the entry holds no generations of LangChain")
+        raise EntryError("the entry does not hold LangChain generations")
     return [
         ChatGeneration(message=messages_from_dict([one["message"]])[0], generation_info=one["info"])
         if "message" in one

@@ -1,4 +1,4 @@
-"""Session: the servers and the open space of one namespace, for administration."""
+"""Session: connections and the open index of one namespace, for administration."""
 
 from __future__ import annotations
 

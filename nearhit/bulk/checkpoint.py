@@ -51,7 +51,7 @@ class Checkpoint:
                 return LoadProgress()
             return LoadProgress(**saved["progress"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{self._path} is no checkpoint of a load; remove it or name another") from error
+            raise ConfigError(f"{self._path} is not a checkpoint of a load; remove it or name another") from error
 
     def save(self, progress: LoadProgress) -> None:
         """Write the progress, whole or not at all, and have it on disk when this returns."""

@@ -1,4 +1,4 @@
-"""Estimate: what a load would do, without doing it: rows, tokens, memory, time to embed."""
+"""Estimate: rows, tokens, cost and memory of a load, without loading."""
 
 from __future__ import annotations
 

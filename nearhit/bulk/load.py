@@ -36,7 +36,7 @@ class LoadOptions:
     Attributes:
         format: ``jsonl``, ``csv`` or ``parquet`` for all files; empty decides by their names.
         columns: which columns hold what.
-        pace: how fast, and how many bad rows are borne.
+        pace: how fast, and how many bad rows are tolerated.
         checkpoint: file that remembers how far it came; ``None`` for none.
         rejects: file that takes bad rows; ``None`` drops them after counting.
     """
@@ -86,7 +86,7 @@ def load_files(
 
 
 def find_files(patterns: Sequence[str]) -> list[str]:
-    """Return the files that names and globs stand for, in order, each once.
+    """Return the files that names and globs match, in order, each once.
 
     Raises:
         ConfigError: a pattern matches nothing; the message names it.

@@ -94,7 +94,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
     """
     settings = options.settings_of(arguments, threshold_matters=arguments.apply)
     if arguments.apply and arguments.by in _LABELS:
-        raise ConfigError(f"--apply needs rows by scope or tenant: no lookup knows the {arguments.by} of a row")
+        raise ConfigError(f"--apply needs rows by scope or tenant: lookups have no {arguments.by}")
     if arguments.out_labels and not arguments.judge:
         raise ConfigError("--out-labels is for the labels of --judge")
     embed = partial(embed_many, embedder_for(settings.model), tell=partial(screen.progress, "embedded"))

@@ -1,4 +1,4 @@
-"""Commands and what they take: click's building blocks, with help in sections and complaints of one line."""
+"""Command: click's building blocks, with help in sections and one-line error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Durability checks: what the doctor says an accepted fill is worth on the log's server as it is set."""
+"""Durability checks: what accepted fills survive with the log server's configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding: what one check of the doctor found, and what to do about it."""
+"""Finding: the result of one check of the doctor, with advice."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Finding:
 
 
 def passed(check: str, text: str) -> Finding:
-    """Return a finding that all is well."""
+    """Return a finding without a problem."""
     return Finding(check, Status.PASS, text)
 
 
 def warned(check: str, text: str, advice: str) -> Finding:
-    """Return a finding that works, and will hurt one day."""
+    """Return a finding that works now and may cause trouble later."""
     return Finding(check, Status.WARN, text, advice)
 
 

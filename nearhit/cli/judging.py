@@ -1,4 +1,4 @@
-"""Judging: what the commands share that ask a judge: its option, its name, and the labelling of traffic."""
+"""Judging: the option ``--judge`` and the labelling of traffic, for commands that ask a judge."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def label_traffic(arguments: Arguments, settings: Settings, screen: Screen, embe
 def check_options(arguments: Arguments) -> None:
     """Raise ``ConfigError`` when an option of ``labelling`` is missing or out of range."""
     if arguments.out_labels is None:
-        raise ConfigError("--judge needs --out-labels FILE: its labels cost money and are worth a look")
+        raise ConfigError("--judge needs --out-labels FILE: labels cost money, so they are kept in a file")
     if arguments.out_labels.resolve() == Path(arguments.file).resolve():
         raise ConfigError(f"--out-labels {arguments.out_labels} is the file of the traffic itself")
     for name in ("sample", "at_once"):

@@ -1,4 +1,4 @@
-"""Options: what several commands take, and how it becomes settings. An option goes before its variable."""
+"""Options: shared by several commands, and turned into settings. An option overrides its variable."""
 
 from __future__ import annotations
 

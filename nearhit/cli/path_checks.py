@@ -1,4 +1,4 @@
-"""Path checks: what the doctor asks of the queue, the workers and the embedder, and its walk along the whole path."""
+"""Path checks: queue, workers and embedder, and a self-test along the whole path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Program: from the words on the command line to a command, and from any failure to one line and an exit code."""
+"""Program: runs the command that the command line names, and turns failures into one line and an exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ready cache: a cache whose model is loaded and whose index is open, or the error that says why it is not."""
+"""Ready cache: a cache with its model loaded and its index open, or an error that says why not."""
 
 from __future__ import annotations
 

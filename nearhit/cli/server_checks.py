@@ -1,4 +1,4 @@
-"""Server checks: what the doctor asks of the cache server and of the log's server."""
+"""Server checks: the doctor's checks of the cache server and the log's server."""
 
 from __future__ import annotations
 

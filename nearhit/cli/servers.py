@@ -1,4 +1,4 @@
-"""Servers: the cache server and the log's server as a command sees them, without a cache, a model or a worker."""
+"""Servers: connections of commands to the cache server and the log's server, without a cache or a model."""
 
 from __future__ import annotations
 

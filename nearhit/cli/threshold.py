@@ -36,7 +36,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
     """Show the thresholds that were set while processes run, or change them.
 
     They are those of the whole namespace, of a tenant (--tenant), or of one scope (--scope, with --tenant where it has
-    one, or --scope-digest). Every process goes by them within seconds, without a restart. The narrowest one holds:
+    one, or --scope-digest). Every process applies them within seconds, without a restart. The most specific one counts:
     the scope's, else the tenant's, else the namespace's, else NEARHIT_THRESHOLD. None may be below
     NEARHIT_THRESHOLD_FLOOR, which is NEARHIT_THRESHOLD where it is not set. unset ends with 1 when there was none.
     """
@@ -82,7 +82,7 @@ def whom_of(arguments: Arguments) -> dict[str, Any]:
 
 def told(entry: ThresholdEntry, floor: float) -> str:
     """Return a threshold with who set it, when and why."""
-    held = "" if entry.threshold >= floor else f" (held at the floor {floor:g})"
+    held = "" if entry.threshold >= floor else f" (raised to the floor {floor:g})"
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.when_ms / 1000)) if entry.when_ms else "some time"
     about = f"{entry.about}; " if entry.about and entry.field.startswith("scope:") else ""
     by, why = f" by {entry.who}" if entry.who else "", f": {entry.why}" if entry.why else ""

@@ -31,7 +31,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
                 ask.ping()
             except (
                 StoreUnavailableError
-            ) as error:  # one that is away may come back; a wrong password does not mend itself
+            ) as error:  # an unavailable server may come back; a wrong password does not correct itself
                 if "authentication failed" in str(error):
                     raise
     # the worker reads its settings from the environment, as its own child processes must, too

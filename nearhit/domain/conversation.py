@@ -1,6 +1,6 @@
-"""Conversation: what of the messages around a question changes its answer, in a form that can be digested. Pure.
+"""Conversation: the parts of a conversation that change an answer, in a form that can be digested. Pure.
 
-What is not known to be harmless counts: a field that nobody here knows changes the digest, it never vanishes. What may
+Everything counts that is not known to be harmless: an unknown field changes the digest, it is never dropped. What may
 differ between two conversations that share answers is written down in ``tests/support/conversations.py``, and held by
 ``tests/unit/domain/test_conversations.py``.
 """
@@ -69,7 +69,7 @@ class Reader:
     _parsed: int = _MAX_PARSED_CHARS
 
     def take(self, values: Any) -> Any:
-        """Return what can be gone through of a list or a mapping, and no further than a digest would go.
+        """Return the items of a list or a mapping, up to the limit of a digest.
 
         Raises:
             TooLargeError: the conversation has more than that.
@@ -107,7 +107,7 @@ class Reader:
             return message
         kind = message.get("type")
         if kind == "item_reference":
-            raise ContractError("an item refers to what the provider keeps")
+            raise ContractError("an item refers to state that the provider keeps")
         whole = (kind is None or isinstance(kind, str)) and kind in _WHOLE
         said: dict[str, Any] = {}
         for name in self.take(message):
@@ -260,7 +260,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _number(text: str) -> float:
     value = float(text)
     if repr(value) != text:  # neither is NaN, as Python writes it
-        raise ValueError("the number is another one when it is read")
+        raise ValueError("the number changes when it is parsed")
     return value
 
 

@@ -101,7 +101,7 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 def prompt_digest(text: str) -> str:
-    """Return the 32 hex digits that stand for a canonical text in a key."""
+    """Return the 32 hex digits of a canonical text in a key."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -198,7 +198,7 @@ def from_fields(fields: Mapping[bytes, bytes]) -> Entry:
 def _whole(text: bytes) -> int:
     if len(text) <= 16 and text.isdigit() and (value := int(text)) <= MAX_WHOLE:
         return value
-    raise ValueError(f"{text[:20]!r} is no whole number from 0 to {MAX_WHOLE}")
+    raise ValueError(f"{text[:20]!r} is not a whole number from 0 to {MAX_WHOLE}")
 
 
 def encode_usage(usage: Usage | None) -> bytes:

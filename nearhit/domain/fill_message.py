@@ -97,7 +97,7 @@ def _plain(value: Any) -> Any:
     """Return a value of a subclass, for example a float of numpy, as what it is."""
     kind: Any = next((kind for kind in (str, bytes, int, float) if isinstance(value, kind)), None)
     if kind is None:
-        raise TypeError(f"a fill holds no {type(value).__name__}")
+        raise TypeError(f"a fill cannot hold a {type(value).__name__}")
     return kind(value)
 
 
@@ -138,7 +138,7 @@ def decode(blob: bytes) -> Fill:
         usage = row["usage"] and Usage(*row["usage"])
     except (EntryError, ValueError, RecursionError) as error:
         problem = str(error).replace("`", "'")
-        raise MessageError(f"the fill of {len(blob)} bytes is none of version {VERSION}: {problem}") from error
+        raise MessageError(f"the fill of {len(blob)} bytes is not of version {VERSION}: {problem}") from error
     del row["version"]
     fill = Fill(**{**row, "usage": usage})
     fill.check()

@@ -1,4 +1,4 @@
-"""Intervals: how far a measured share can be from the true one."""
+"""Intervals: confidence intervals of a measured share."""
 
 from __future__ import annotations
 

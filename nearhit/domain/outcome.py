@@ -88,7 +88,7 @@ class Hit:
         age_seconds: how long ago the answer was given.
         lifetime_seconds: how long after that it may be served; 0 where nobody said.
         fresh: False after the soft time to live: still right to serve. Asked again in the background where it is
-            ``refreshable``; else it is served until its hard time to live, and the caller may fill it anew.
+            ``refreshable``; else it is served until its hard time to live, and the caller may fill it again.
         refreshable: the entry says how to ask its model again.
         usage: tokens and dollars that this hit saved; ``None`` where nobody said.
         threshold: the one that was in force, for semantic hits.

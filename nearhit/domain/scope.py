@@ -76,7 +76,7 @@ class Scope:
 
     @classmethod
     def from_digest(cls, digest: str, *, tenant: str = "", holds_tenant: bool = False) -> Scope:
-        """Return the scope that a digest stands for: ``Miss.scope``, or one that another program made.
+        """Return the scope of a digest: ``Miss.scope``, or one that another program made.
 
         Args:
             digest: 32 or 64 hex digits.
@@ -133,7 +133,7 @@ _EMPTY = Scope()
 
 
 def scope_digest(scope: Scope, context: str = "") -> str:
-    """Return the hex digits that stand for ``scope`` in keys and tags: 32, or the digest itself that it was made from.
+    """Return the hex digits of ``scope`` in keys and tags: 32, or the digest itself that it was made from.
 
     Args:
         scope: who may share the answer.
@@ -158,7 +158,7 @@ def scope_digest(scope: Scope, context: str = "") -> str:
 
 @lru_cache(maxsize=4096)
 def tenant_digest(tenant: str) -> str:
-    """Return the 32 hex digits that stand for a tenant; empty for none."""
+    """Return the 32 hex digits of a tenant; empty for none."""
     return digest_of(["tenant", tenant]) if tenant else ""
 
 

@@ -1,4 +1,4 @@
-"""Sight: how much of a text an embedder read, and whether two texts differ in what it did not read.
+"""Sight: how much of a text an embedder reads, and whether two texts differ in unread parts.
 
 A vector says nothing about text behind the model's limit, and nothing about words that all became the same unknown
 token. Two texts that differ only there are 1.000 alike. So a semantic hit needs an embedder that read the difference.
@@ -29,7 +29,7 @@ class Unseen(StrEnum):
 
 
 class Reads(StrEnum):
-    """Which characters a model is known to tell apart, for models whose tokenizer is not at hand."""
+    """Which characters a model is known to tell apart, for models whose tokenizer is not available."""
 
     ALL = "all"
     LETTERS = "letters"
@@ -120,7 +120,7 @@ def cut_at_bytes(text: str, most: int) -> int | None:
 
 
 def assumed_sight(text: str, most_bytes: int, reads: Reads) -> Sight:
-    """Return the sight of a model whose tokenizer is not at hand: what it may have missed counts as missed.
+    """Return the sight of a model whose tokenizer is not available: what it may have missed counts as missed.
 
     Args:
         text: what was embedded.

@@ -1,4 +1,4 @@
-"""Threshold table: the thresholds that somebody has set while processes run, by whom they concern. Pure.
+"""Threshold table: the thresholds set at run time, by namespace, tenant and scope. Pure.
 
 A record is JSON, so that people can read it with any client: ``threshold``, ``who``, ``when_ms``, ``why``, ``was`` (the
 threshold before) and ``about`` (whom it concerns, in the words of who set it).
@@ -112,7 +112,7 @@ def decode(field: str, blob: bytes) -> ThresholdEntry:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"the threshold entry {field!r} of {len(blob)} bytes is not JSON") from error
     if not isinstance(row, dict):
-        raise ConfigError(f"the threshold entry {field!r} of {len(blob)} bytes is no JSON object")
+        raise ConfigError(f"the threshold entry {field!r} of {len(blob)} bytes is not a JSON object")
     when_ms, was = row.get("when_ms"), row.get("was")
     return ThresholdEntry(
         field,
@@ -124,7 +124,7 @@ def decode(field: str, blob: bytes) -> ThresholdEntry:
 
 
 def readable(rows: Mapping[str, bytes]) -> dict[str, ThresholdEntry]:
-    """Return the entries that ``decode`` can read, by field; nobody goes by the others."""
+    """Return the entries that ``decode`` can read, by field; others are ignored."""
     found = {}
     for field, blob in rows.items():
         with suppress(ConfigError):

@@ -1,4 +1,4 @@
-"""Vectors: unit float32 rows, checked once where they enter."""
+"""Vectors: checks and scales vectors to unit float32 rows."""
 
 from __future__ import annotations
 

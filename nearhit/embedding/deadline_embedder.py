@@ -20,7 +20,7 @@ class DeadlineEmbedder:
 
     Args:
         inner: the embedder that does the work.
-        max_abandoned: how many hanging calls are borne before further ones are refused; see ``BoundedCalls``.
+        max_abandoned: how many hanging calls are tolerated before further ones are refused; see ``BoundedCalls``.
 
     Raises:
         ConfigError: ``max_abandoned`` is less than 1.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PROBE_TEXT = "How do I change the billing address on my account, and from when does it apply?"
-"""What every embedder is asked for its fingerprint; another text would make every index anew."""
+"""What every embedder is asked for its fingerprint; another text would rebuild every index."""
 SAME_SIMILARITY = 0.999
 """Two probes at least this near come from one embedder; other models and other dimensions are far below."""
 _VERSION = 1
@@ -64,7 +64,7 @@ class ProbeRecord:
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """The fingerprint that this record stands for; the same in every process."""
+        """The fingerprint of this record; the same in every process."""
         return fingerprint_of(self.model, self.probe)
 
 

@@ -184,7 +184,7 @@ class _Connection:
         self._model = model
 
     def may_refuse_base64(self, error: Exception, extra: Mapping[str, Any]) -> bool:
-        """Return whether the same request without base64 is worth a try."""
+        """Return whether the same request may succeed without base64."""
         asked = self.base64 and "encoding_format" not in extra
         return asked and not self.base64_answered and isinstance(error, self.litellm.BadRequestError)
 

@@ -35,11 +35,13 @@ def vectors_of(
     if items is None or found != count:
         raise ContractError(f"embedder {model!r} gave {found} vectors for {count} texts")
     if not all(hasattr(item, "get") for item in items):
-        raise ContractError(f"embedder {model!r} gave items that are no objects")
+        raise ContractError(f"embedder {model!r} returned items that are not objects")
     places = [item.get("index") for item in items]
     if any(place is not None for place in places):
         if sorted(map(repr, places)) != sorted(map(repr, range(count))):
-            raise ContractError(f"embedder {model!r} gave vectors whose indexes are no order: {places[:20]}")
+            raise ContractError(
+                f"embedder {model!r} returned vectors whose indexes are not a permutation: {places[:20]}"
+            )
         items = sorted(items, key=lambda item: int(item["index"]))
     try:
         rows: Any = [_numbers(item.get("embedding")) for item in items]

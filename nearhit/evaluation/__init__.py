@@ -1,4 +1,4 @@
-"""Evaluation: what thresholds and guards make of labelled pairs and of question streams."""
+"""Evaluation: measures thresholds and guards on labelled pairs and on question streams."""
 
 from __future__ import annotations
 

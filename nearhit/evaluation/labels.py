@@ -1,4 +1,4 @@
-"""Labels: pairs labelled by a judge, one line each in a file; no pair is asked for twice."""
+"""Labels: a file of pairs labelled by a judge; no pair is labelled twice."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Spent:
 
 
 def held(judge: PairJudge, at_once: int = 1) -> Callable[[str, str, float], Judgement]:
-    """Return the judge's ``judge``, held to its time limit whatever the client does, and with its own errors."""
+    """Return the judge's ``judge`` with a deadline and with our own errors."""
     calls: BoundedCalls[Judgement] = BoundedCalls(
         judge.name, JudgeUnavailableError, "nearhit-judge", max(8, 2 * at_once)
     )

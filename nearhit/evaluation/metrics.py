@@ -1,4 +1,4 @@
-"""Metrics: what a threshold, with or without a guard, makes of labelled pairs."""
+"""Metrics: precision, recall and false hits of a threshold on labelled pairs, with or without a guard."""
 
 from __future__ import annotations
 

@@ -118,9 +118,9 @@ def objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 try:
                     row = json.loads(line)
                 except ValueError as error:
-                    raise ConfigError(f"{path} line {number} is no JSON: {error}") from error
+                    raise ConfigError(f"{path} line {number} is not JSON: {error}") from error
                 if not isinstance(row, dict):
-                    raise ConfigError(f"{path} line {number} is no JSON object")
+                    raise ConfigError(f"{path} line {number} is not a JSON object")
                 yield number, row
     except (OSError, EOFError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else None

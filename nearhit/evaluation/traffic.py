@@ -1,4 +1,4 @@
-"""Traffic: questions without labels, and the pairs in them that a cache would have had to decide on."""
+"""Traffic: unlabelled questions, and the pairs that a cache would have decided on."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Judge: the second stage, which is asked about a neighbour that threshold and guard have accepted. Off by default."""
+"""Judge: the second stage after threshold and guard. Off by default."""

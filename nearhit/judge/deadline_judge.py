@@ -76,4 +76,4 @@ class DeadlineJudge:
     def _checked(self, said: Any) -> Judgement:
         if isinstance(said, Judgement) and isinstance(said.verdict, Sameness) and 0.0 <= said.probability <= 1.0:
             return said
-        raise ContractError(f"judge {self.name} gave a {type(said).__name__} that is no judgement")
+        raise ContractError(f"judge {self.name} returned a {type(said).__name__} instead of a judgement")

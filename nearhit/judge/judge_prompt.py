@@ -1,4 +1,4 @@
-"""Judge prompt: what a language model is asked about two texts, and how its reply is read. Pure."""
+"""Judge prompt: asks a language model about two texts and reads its reply. Pure."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def messages(prompt: str, candidate: str) -> list[dict[str, str]]:
 def read_reply(text: Any, level: float) -> tuple[Sameness, float]:
     """Return the verdict and the probability of a reply.
 
-    Fences, thoughts and words around the verdict are borne. Several verdicts must agree: a model that repeats what it
-    was told to say by a question gives none.
+    Code fences, reasoning and words around the verdict are tolerated. Several verdicts must agree: a model that also
+    repeats the verdict that a question asked it to give has none.
 
     Args:
         text: what the model said.

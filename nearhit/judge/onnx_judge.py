@@ -102,7 +102,7 @@ class _CrossEncoder:
         self._inputs = [one.name for one in self._session.get_inputs()]
         unknown = sorted(set(self._inputs) - set(_KNOWN_INPUTS))
         if unknown or "input_ids" not in self._inputs:
-            raise ConfigError(f"{self._path} wants {', '.join(self._inputs)}; a cross-encoder wants {_KNOWN_INPUTS}")
+            raise ConfigError(f"{self._path} takes {', '.join(self._inputs)}; a cross-encoder takes {_KNOWN_INPUTS}")
 
     def probability(self, prompt: str, candidate: str) -> float:
         """Return the chance that the texts ask the same."""
@@ -119,7 +119,7 @@ class _CrossEncoder:
             raise ConfigError(f"{self._path} gives {len(scores)} numbers a pair; a cross-encoder gives 1 or 2")
         score = float(scores[-1] - (scores[0] if len(scores) == 2 else 0.0))
         if math.isnan(score):
-            raise ContractError(f"{self._path} gave what is no number")
+            raise ContractError(f"{self._path} returned NaN")
         small = math.exp(-abs(score))  # never overflows
         return (1.0 if score >= 0 else small) / (1.0 + small)
 

@@ -1,4 +1,4 @@
-"""Second stage: which neighbours of a lookup are judged, and what a judge's failure means."""
+"""Second stage: judges neighbours of a lookup and handles a judge's failure."""
 
 from __future__ import annotations
 

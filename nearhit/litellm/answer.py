@@ -1,4 +1,4 @@
-"""Answer: which of a provider's responses may be cached, what they say of tools, and what they cost."""
+"""Answer: which responses may be cached, whether they call tools, and what they cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backend: what LiteLLM's cache facade calls, sync and asyncio: reads inline, writes through the queue."""
+"""Backend: reads and writes for LiteLLM's cache facade, blocking and asyncio; writes go through the queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Latest: what the latest LiteLLM call learned about its nearest entry, for callers who pass no metadata."""
+"""Latest: the similarity of the latest LiteLLM call, for callers who pass no metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options: what can be chosen of how LiteLLM's calls are cached, besides ``Settings``."""
+"""Options: how LiteLLM's calls are cached, besides ``Settings``."""
 
 from __future__ import annotations
 

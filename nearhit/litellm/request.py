@@ -1,4 +1,4 @@
-"""Request: what of a LiteLLM call is the question, what is its scope, and what it says of caching."""
+"""Request: the question and the scope of a LiteLLM call, and its caching options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agreement: what of two answers is compared, and what makes them equal without a model. Pure."""
+"""Agreement: the text of answers, and whether two are equal without asking a model. Pure."""
 
 from __future__ import annotations
 

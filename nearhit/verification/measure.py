@@ -112,7 +112,7 @@ def raised(samples: Sequence[Sample], budget: Budget) -> Raise | None:
     """Return the raise that samples of one threshold ask for, or ``None``.
 
     The budget is broken when the lower bound of the false share is above it. The raise goes to the lowest threshold at
-    which what was measured keeps the budget; it is measured anew there, and raised again if need be.
+    which what was measured keeps the budget; it is measured again there, and raised again if necessary.
     """
     measured = tally(samples)
     judged = sorted((one for one in samples if one.verdict != UNJUDGED), key=lambda one: one.similarity)

@@ -63,7 +63,7 @@ class Verifier:
     Attributes:
         log: runs flows against the log's server.
         keys: names there.
-        acknowledger: writes down what is tried again.
+        acknowledger: schedules retries.
         metrics: where it is counted.
         limits: bounds.
         how: what asks and what compares.

@@ -58,7 +58,7 @@ def decode_request(blob: bytes) -> str:
     try:
         return msgpack.decode(blob, type=_Request).k
     except (ValueError, RecursionError) as error:
-        raise MessageError(f"the refresh of {len(blob)} bytes is none of version {VERSION}: {error}") from error
+        raise MessageError(f"the refresh of {len(blob)} bytes is not of version {VERSION}: {error}") from error
 
 
 def request(keys: LogKeys, key: str, queued_ms: int) -> Command:

@@ -40,14 +40,14 @@ def map_weights(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, 
     start = _LENGTH_BYTES + length
     if length > _MAX_HEADER_BYTES or start > len(view):
         raise ConfigError(
-            f"model weights {path} are no safetensors file, or cut short: a header of {length} bytes in {len(view)}"
+            f"model weights {path} are not a safetensors file, or cut short: a header of {length} bytes in {len(view)}"
         )
     try:
         header = json.loads(bytes(view[_LENGTH_BYTES:start]))
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"model weights {path} are no safetensors file: the header is not JSON") from error
+        raise ConfigError(f"model weights {path} are not a safetensors file: the header is not JSON") from error
     if not isinstance(header, dict):
-        raise ConfigError(f"model weights {path} are no safetensors file: the header is not an object")
+        raise ConfigError(f"model weights {path} are not a safetensors file: the header is not an object")
     return {name: tensor(path, view[start:], header, name, shape) for name, shape in shapes.items()}
 
 

@@ -31,7 +31,7 @@ def test_a_file_that_has_changed_is_loaded_from_its_start(tmp_path: Path) -> Non
 
 def test_a_file_that_is_no_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "at").write_text("[]")
-    with pytest.raises(ConfigError, match="is no checkpoint"):
+    with pytest.raises(ConfigError, match="is not a checkpoint"):
         Checkpoint(tmp_path / "at", []).load()
 
 

@@ -54,7 +54,7 @@ def test_a_wrong_field_is_named_with_its_line(tmp_path: Path, row: dict[str, Any
         read_pairs(path)
 
 
-@pytest.mark.parametrize(("line", "said"), [("{", "line 1 is no JSON"), ("[]", "line 1 is no JSON object")])
+@pytest.mark.parametrize(("line", "said"), [("{", "line 1 is not JSON"), ("[]", "line 1 is not a JSON object")])
 def test_a_line_that_is_no_object_is_named(tmp_path: Path, line: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         read_stream(_write(tmp_path / "s.jsonl", line))

@@ -1,6 +1,6 @@
 """Bench: runs every comparison and writes docs/benchmarks.json and docs/benchmarks.md.
 
-``python -m bench`` takes about twenty minutes; ``--quick`` about two, at 1,000 entries. ``--only growth``, which takes
+``python -m bench`` takes about forty minutes; ``--quick`` about six, at 1,000 entries. ``--only growth``, which takes
 as long again, goes up to a million. What a run leaves out stays in both files as an earlier run measured it.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from bench import distance, embedding, fills, growth, load, lookups, report, seed
+from bench import concurrency, distance, embedding, fills, growth, load, lookups, report, seed
 from bench.measure import Line, not_measured
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs", help="folder of the two files")
     parser.add_argument("--rows", type=int, default=0, help="rows of the part load; 1,000,000, or 20,000 with --quick")
+    parser.add_argument("--sizes", type=int, nargs="+", help="entries, instead of 1,000, 10,000 and 100,000")
     parser.add_argument("--only", choices=PARTS, nargs="+", help="parts to run; all but growth without it")
     arguments = parser.parse_args()
     started, clock = datetime.now(UTC), time.perf_counter()
@@ -43,8 +44,8 @@ def main() -> int:
             shown = "-" if line.value is None else f"{line.value:,.3f}"
             print(f"{line.name}: {shown} {line.unit} {line.goal} {line.note}", flush=True)
             measured.setdefault(name, []).append(line)
-    run = report.Run(report.command(), arguments.module, started, time.perf_counter() - clock)
-    report.write(arguments.out, measured, run)
+        run = report.Run(report.command(), arguments.module, started, time.perf_counter() - clock)
+        report.write(arguments.out, measured, run)  # after each part: a run that is interrupted keeps what it has
     print(f"written to {arguments.out} after {run.seconds:.0f} s")
     return 0
 
@@ -60,14 +61,24 @@ def _guarded(
         yield not_measured(name, f"{type(error).__name__}: {text[0] if text else ''}", "to be measured")
 
 
+def _sizes(asked: argparse.Namespace) -> tuple[int, ...]:
+    return tuple(asked.sizes or ((1_000,) if asked.quick else (1_000, 10_000, 100_000)))
+
+
 def _lookups(asked: argparse.Namespace) -> Iterator[Line]:
-    sizes = (1_000,) if asked.quick else (1_000, 10_000, 100_000)
-    return lookups.lines(asked.module, sizes, 1_000 if asked.quick else 2_000)
+    return lookups.lines(asked.module, _sizes(asked), 1_000 if asked.quick else 2_000)
 
 
 def _seed(asked: argparse.Namespace) -> Iterator[Line]:
-    sizes = (1_000,) if asked.quick else (1_000, 10_000, 100_000)
-    return seed.lines(asked.module, sizes, 300 if asked.quick else 1_500)
+    return seed.lines(asked.module, _sizes(asked), 300 if asked.quick else 1_500)
+
+
+def _concurrency(asked: argparse.Namespace) -> Iterator[Line]:
+    sizes = _sizes(asked)
+    size = 10_000 if 10_000 in sizes else max(sizes)
+    calls, rounds, filled = (1_000, 2, 5_000) if asked.quick else (2_000, 3, 10_000)
+    amounts = concurrency.Amounts(size=size, sizes=sizes, calls=calls, rounds=rounds, fills=filled)
+    return concurrency.lines(asked.module, amounts)
 
 
 def _fills(asked: argparse.Namespace) -> Iterator[Line]:
@@ -94,6 +105,7 @@ def _growth(asked: argparse.Namespace) -> Iterator[Line]:
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Line]]] = {
     "lookups": _lookups,
     "seed": _seed,
+    "concurrency": _concurrency,
     "embedding": _embedding,
     "fills": _fills,
     "load": _load,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-PARTS = ("lookups", "seed", "embedding", "fills", "load", "distance", "growth")
+PARTS = ("lookups", "seed", "concurrency", "embedding", "fills", "load", "distance", "growth")
 """The parts of the bench, in the order of the page."""
 
 PACKAGES = ("nearhit", "redis", "hiredis", "numpy", "celery", "kombu", "litellm", "msgspec", "prometheus-client")

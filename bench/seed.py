@@ -159,10 +159,7 @@ def _at_size(python: Path, module: str, corpus: Corpus, calls: int) -> Iterator[
         ValkeyServer(Path(path) / "valkey", module=module) as server,
     ):
         folder = Path(path)
-        (folder / "texts").write_text(json.dumps(texts))
-        with (folder / "rows").open("wb") as rows:
-            for at in range(0, len(texts), 1_000):
-                rows.write(corpus.embed(texts[at : at + 1_000], 1.0).vectors.tobytes())
+        write_texts(folder, corpus, texts)
         same, shipped = (_settings(server, ef) for ef in (THEIR_EF, search_protocol.Hnsw().ef_runtime))
         with Child(python, server.url, folder) as child:
             child.tell("fill")  # both fill at once: the server inserts into both graphs on threads of its own
@@ -179,6 +176,14 @@ def _at_size(python: Path, module: str, corpus: Corpus, calls: int) -> Iterator[
                 yield from _pair(child, corpus, texts, calls, way)
         if size <= GRAPHS_UPTO:
             yield from _with_hiredis(python, server, folder, (corpus, texts, calls, shipped))
+
+
+def write_texts(folder: Path, corpus: Corpus, texts: list[str]) -> None:
+    """Write texts and their vectors where a process of one side reads them."""
+    (folder / "texts").write_text(json.dumps(texts))
+    with (folder / "rows").open("wb") as rows:
+        for at in range(0, len(texts), 1_000):
+            rows.write(corpus.embed(texts[at : at + 1_000], 1.0).vectors.tobytes())
 
 
 def _shipped(child: Child, corpus: Corpus, texts: list[str], calls: int, shipped: Settings) -> Iterator[Line]:

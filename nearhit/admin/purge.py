@@ -31,9 +31,6 @@ def remove_all(settings: Settings) -> int:
     """Remove every entry of a namespace that its known embedders made; return how many there were.
 
     What waits in the fill log is written after this.
-
-    Raises:
-        StoreUnavailableError: the server does not answer.
     """
 
     def pages(run: Run, keys: CacheKeys) -> Iterator[list[str]]:
@@ -49,9 +46,6 @@ def remove_questions(settings: Settings, questions: Iterable[str]) -> int:
     Args:
         settings: whose cache.
         questions: the end of an entry's key: scope digest, a colon, and digest of the canonical text.
-
-    Raises:
-        StoreUnavailableError: the server does not answer.
     """
     ends = list(questions)
     parts = [ends[at : at + _BATCH] for at in range(0, len(ends), _BATCH)]

@@ -59,9 +59,6 @@ def exported(run: Callable[[Flow[Any]], Any], keys: CacheKeys, chosen: Chosen) -
         run: runs a flow against the cache server.
         keys: names of the namespace and embedder.
         chosen: which entries.
-
-    Raises:
-        StoreUnavailableError: the server does not answer.
     """
     for names in keyspace.pages(lambda command: run(ask(command)), keyspace.under(keys.prefix)):
         found = run(entry_reader.read(names, vectors=chosen.vectors))

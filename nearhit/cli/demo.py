@@ -55,12 +55,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
 
 
 def run_demo(values: dict[str, Any], module: str, screen: Screen) -> dict[str, Any]:
-    """Run the demo on a stack of its own and return what it showed.
-
-    Raises:
-        ConfigError: a setting is wrong, or a part is missing on this machine.
-        UnavailableError: a part does not start or does not answer.
-    """
+    """Run the demo on a stack of its own and return what it showed."""
     settings = Settings.from_env({}, namespace="demo", **values)
     check_parts(settings, module)
     started = time.monotonic()

@@ -28,11 +28,7 @@ OTHERS = (0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.97)
 
 
 def numbers(text: str | tuple[float, ...]) -> tuple[float, ...]:
-    """Return the similarities that an option lists with commas.
-
-    Raises:
-        ConfigError: one is none.
-    """
+    """Return the similarities that an option lists with commas."""
     if not isinstance(text, str):
         return text
     try:

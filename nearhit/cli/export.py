@@ -61,11 +61,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
 
 
 def opened(path: Path, named: Path) -> IO[str]:
-    """Return the file at ``path``, open for writing.
-
-    Raises:
-        ConfigError: it cannot be written; the message names ``named``.
-    """
+    """Return the file at ``path``, open for writing."""
     try:
         return path.open("w", encoding="utf-8")
     except OSError as error:
@@ -98,11 +94,7 @@ def exported_rows(arguments: Arguments, settings: Settings, screen: Screen) -> I
 
 
 def write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
-    """Write rows to a Parquet file, which appears when all of them are in it; return how many there were.
-
-    Raises:
-        ConfigError: pyarrow is not installed, the file cannot be written, or an answer is not text.
-    """
+    """Write rows to a Parquet file, which appears when all of them are in it; return how many there were."""
     try:
         import pyarrow  # noqa: PLC0415 - an optional package of 40 MB
         import pyarrow.parquet  # noqa: PLC0415 - the same

@@ -85,11 +85,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
 
 
 def given_rows(arguments: Arguments) -> Iterator[Row]:
-    """Return the row of the command line, or those of stdin.
-
-    Raises:
-        ConfigError: there are neither.
-    """
+    """Return the row of the command line, or those of stdin."""
     from nearhit.bulk.rows import STDIN, Row, read_rows  # noqa: PLC0415 - help needs none of it
 
     if arguments.prompt is not None:
@@ -141,11 +137,7 @@ def fill_all(
 
 
 def wait_until_searchable(cache: SemanticCache, tally: Tally, timeout_seconds: float) -> None:
-    """Return once every accepted row is an exact hit.
-
-    Raises:
-        UnavailableError: that takes too long, or a server does not answer.
-    """
+    """Return once every accepted row is an exact hit."""
     from nearhit.cli.ready_cache import wait_until_ready  # noqa: PLC0415 - help needs none of it
     from nearhit.domain.outcome import Hit, Tier  # noqa: PLC0415 - the same
 

@@ -47,11 +47,7 @@ def labelling(function: Any) -> Any:
 
 
 def judge_named(name: str, level: float) -> PairJudge:
-    """Return the judge that an option names: as the setting does, or by the model string of LiteLLM alone.
-
-    Raises:
-        ConfigError: the name is empty.
-    """
+    """Return the judge that an option names: as the setting does, or by the model string of LiteLLM alone."""
     judge = judge_for(name if name.startswith(JUDGES) else f"litellm/{name.strip()}", level)
     if judge is None:
         raise ConfigError("--judge must name a model, not be empty")
@@ -101,12 +97,7 @@ class Labelled:
 
 
 def label_traffic(arguments: Arguments, settings: Settings, screen: Screen, embed: Embed) -> Labelled:
-    """Return a sample of the file's traffic with the labels of ``--judge``, those of an earlier run taken as they are.
-
-    Raises:
-        ConfigError: an option, the file or the judge's key is wrong.
-        UnavailableError: the judge stays away; what it has labelled is in the file.
-    """
+    """Return a sample of the file's traffic with the labels of ``--judge``; labels of an earlier run stay."""
     check_options(arguments)
     judge = judge_named(arguments.judge, settings.judge_level)
     candidates = candidates_of(arguments, settings, embed)
@@ -158,11 +149,7 @@ def announce(judge: PairJudge, missing: Sequence[Candidate], screen: Screen) -> 
 def label_missing(
     judge: PairJudge, missing: Sequence[Candidate], labels: Labels, arguments: Arguments, screen: Screen
 ) -> Spent:
-    """Let the judge label pairs and return what it took.
-
-    Raises:
-        UnavailableError: it stays away; what it has labelled is in the file.
-    """
+    """Let the judge label pairs and return what it took."""
     before = len(labels)
     try:
         tell = partial(screen.progress, "labelled")

@@ -60,11 +60,7 @@ def scope(function: Any) -> Any:
 
 
 def scope_of(arguments: Arguments) -> dict[str, Any]:
-    """Return the scope that the options describe.
-
-    Raises:
-        ConfigError: a scope is not ``KEY=VALUE``.
-    """
+    """Return the scope that the options describe."""
     import json  # noqa: PLC0415 - help needs none of it
 
     scope: dict[str, Any] = {}
@@ -103,9 +99,6 @@ def settings_of(
         environ: where variables are read; ``None`` is the process's environment.
         threshold_matters: False for a command that decides no hit: an unset threshold is then no mistake.
         **defaults: settings for where neither an option nor a variable says otherwise.
-
-    Raises:
-        ConfigError: a value is wrong or missing; the message names it.
     """
     from nearhit.settings import PREFIX, Settings  # noqa: PLC0415 - help needs none of it
 

@@ -66,11 +66,7 @@ class _Nearhit(click.Group):
         return [one.name for one in COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        """Return the command of that name.
-
-        Raises:
-            ConfigError: there is none.
-        """
+        """Return the command of that name."""
         names = self.list_commands(ctx)
         if cmd_name in names:
             found: click.Command = importlib.import_module(f"nearhit.cli.{cmd_name}").run

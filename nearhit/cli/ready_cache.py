@@ -23,24 +23,14 @@ OPEN_SECONDS = 60.0
 
 @contextmanager
 def ready_cache(settings: Settings) -> Iterator[SemanticCache]:
-    """Give a cache whose model is loaded and whose index is open; it is closed with the block.
-
-    Raises:
-        ConfigError: the settings cannot work with this server or model.
-        UnavailableError: a server or the embedder does not answer.
-    """
+    """Give a cache whose model is loaded and whose index is open; it is closed with the block."""
     with SemanticCache(settings) as cache:
         wait_until_ready(cache, settings)
         yield cache
 
 
 def wait_until_ready(cache: SemanticCache, settings: Settings, timeout_seconds: float = OPEN_SECONDS) -> None:
-    """Return once ``cache`` is open; a part that does not answer ends the wait at once.
-
-    Raises:
-        ConfigError: the settings cannot work with this server or model.
-        UnavailableError: a server or the embedder does not answer.
-    """
+    """Return once ``cache`` is open; a part that does not answer ends the wait at once."""
     end = time.monotonic() + timeout_seconds
     while not cache.warm_up(0.25):
         outcome = cache.lookup(PROBE_TEXT)

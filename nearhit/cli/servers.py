@@ -45,11 +45,7 @@ class Ask:
         return self.send((command,))[0]
 
     def send(self, commands: Sequence[Command], timeout_seconds: float = _SECONDS) -> list[Any]:
-        """Return the replies to commands sent in one round trip.
-
-        Raises:
-            StoreUnavailableError: the server does not answer.
-        """
+        """Return the replies to commands sent in one round trip."""
         try:
             return self._link.send(commands, timeout_seconds)
         except StoreUnavailableError as error:
@@ -60,11 +56,7 @@ class Ask:
         return run_sends(flow, self, _SECONDS)
 
     def ping(self) -> None:
-        """Return when the server answers.
-
-        Raises:
-            StoreUnavailableError: it does not, or refuses us.
-        """
+        """Return when the server answers."""
         reply = self("PING")
         if isinstance(reply, ReplyError):
             raise StoreUnavailableError(f"the {self.role} {self.server.label} refuses PING: {reply.text}")

@@ -41,11 +41,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
 
 
 def collected(servers: Servers) -> dict[str, Any]:
-    """Return everything that the command shows.
-
-    Raises:
-        StoreUnavailableError: a server does not answer.
-    """
+    """Return everything that the command shows."""
     settings = servers.settings
     servers.cache.ping()
     engine = settings.engine if settings.engine != "auto" else servers.cache.run(choose_engine())

@@ -87,11 +87,7 @@ def run(arguments: Arguments, screen: Screen) -> int:
 
 
 def check_parts(settings: Settings, module: str) -> None:
-    """Say what is missing on this machine before anything is started.
-
-    Raises:
-        ConfigError: the local model is not installed, or there is no such module.
-    """
+    """Say what is missing on this machine before anything is started."""
     if settings.model == options.THRESHOLD_MODEL:
         find_model_folder()
     if module and not Path(module).is_file():
@@ -126,11 +122,7 @@ class Running:
     keeps: bool
 
     def start(self, stop: StopRequest) -> None:
-        """Start the worker and wait until it is ready, or until a signal.
-
-        Raises:
-            UnavailableError: it ended, or is not ready in time.
-        """
+        """Start the worker and wait until it is ready, or until a signal."""
         self.worker.spawn()
         end = time.monotonic() + _READY_SECONDS
         while not stop.is_set() and not self.worker.ready():
@@ -146,11 +138,7 @@ class Running:
         return {name: child for name, child in found.items() if child is not None}
 
     def check(self) -> None:
-        """Raise when a part has ended by itself.
-
-        Raises:
-            UnavailableError: with the last lines of its log.
-        """
+        """Raise when a part has ended by itself."""
         for child in self.children().values():
             child.check()
 
@@ -193,11 +181,7 @@ def on_signals(handler: Callable[[int, Any], None], *numbers: signal.Signals) ->
 
 
 def own_server(arguments: Arguments, stack: ExitStack) -> ValkeyServer:
-    """Return a valkey-server that was started here and ends with ``stack``, the only one on its data.
-
-    Raises:
-        ConfigError: the port is none or taken, or another one uses the data.
-    """
+    """Return a valkey-server that was started here and ends with ``stack``, the only one on its data."""
     port = arguments.port
     if port is not None and not 0 <= port <= 65_535:
         raise ConfigError(f"--port must be 0 to 65535, not {port}")
@@ -218,11 +202,7 @@ def own_server(arguments: Arguments, stack: ExitStack) -> ValkeyServer:
 
 
 def own_worker(settings: Settings, data: str | None, stack: ExitStack) -> Worker:
-    """Return a worker that is not yet started and ends with ``stack``.
-
-    Raises:
-        ConfigError: the port that was set for its metrics is taken.
-    """
+    """Return a worker that is not yet started and ends with ``stack``."""
     port = settings.metrics_port
     if port and not is_free(port):
         if os.environ.get("NEARHIT_METRICS_PORT", "").strip():

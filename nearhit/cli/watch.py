@@ -66,11 +66,7 @@ class Watcher:
     _at: float = 0.0
 
     def look(self) -> dict[str, Any]:
-        """Return what is there now.
-
-        Raises:
-            UnavailableError: a server or an address does not answer.
-        """
+        """Return what is there now."""
         now = time.monotonic()
         counts = {f"added:{lane}": self.servers.added(lane) for lane in LANES}
         for url in self.urls:
@@ -124,11 +120,7 @@ def view(found: dict[str, Any]) -> RenderableType:
 
 
 def scraped(url: str) -> dict[str, float]:
-    """Return the sums that the command shows of the metrics at ``url``.
-
-    Raises:
-        UnavailableError: it does not answer, or is no address of HTTP.
-    """
+    """Return the sums that the command shows of the metrics at ``url``."""
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - help needs none of it
 
     if not url.startswith(("http://", "https://")):

@@ -166,11 +166,7 @@ class Backend:
         await asyncio.to_thread(self.sync.close)
 
     async def delete_cache_keys(self, keys: Sequence[str]) -> int:
-        """Remove entries by the cache keys that responses carry, those in other words included; return how many.
-
-        Raises:
-            StoreUnavailableError: the server does not answer.
-        """
+        """Remove entries by the cache keys that responses carry, those in other words included; return how many."""
         ends = {key.rpartition("/")[2] for key in keys}
         ends |= {":".join(key.rsplit(":", 2)[1:]) for end in ends if (key := self._served.get(end))}
         return await asyncio.to_thread(purge.remove_questions, self.sync.settings, sorted(ends))

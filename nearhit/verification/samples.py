@@ -66,9 +66,6 @@ def newer(keys: LogKeys, after: bytes = b"") -> Flow[tuple[bytes, list[Sample]]]
     """Return the id of the oldest sample that is there, empty for none, and up to ``PAGE`` samples after ``after``.
 
     What cannot be read is left out.
-
-    Raises:
-        StoreUnavailableError: the log's server does not answer or refuses.
     """
     start = b"(" + after if after else b"-"
     commands = (
@@ -80,11 +77,7 @@ def newer(keys: LogKeys, after: bytes = b"") -> Flow[tuple[bytes, list[Sample]]]
 
 
 def everything(keys: LogKeys) -> Flow[list[Sample]]:
-    """Return all samples of a namespace, oldest first.
-
-    Raises:
-        StoreUnavailableError: the log's server does not answer or refuses.
-    """
+    """Return all samples of a namespace, oldest first."""
     found: list[Sample] = []
     page = (yield from newer(keys))[1]
     while page:
@@ -94,11 +87,7 @@ def everything(keys: LogKeys) -> Flow[list[Sample]]:
 
 
 def begin_anew(keys: LogKeys, life_ms: int) -> Flow[None]:
-    """Discard the samples until now: somebody took a raised threshold back.
-
-    Raises:
-        StoreUnavailableError: the log's server does not answer or refuses.
-    """
+    """Discard the samples until now: somebody took a raised threshold back."""
     mark = fields_of(Sample(ANEW, 0.0, 0.0, "settings", 0))
     commands = (("XADD", keys.verified, "MAXLEN", "~", MAX_SAMPLES, "*", *mark), ("PEXPIRE", keys.verified, life_ms))
     for reply in (yield Send(commands, "verify")):

@@ -77,11 +77,7 @@ class Verifier:
     how: Verifying
 
     def write(self, rows: Sequence[Logged], lane: str, space: Space) -> int:  # noqa: ARG002 - the port's
-        """Verify the hits that the messages name; return how many were judged.
-
-        Raises:
-            StoreUnavailableError: the log's server does not answer.
-        """
+        """Verify the hits that the messages name; return how many were judged."""
         with ThreadPoolExecutor(max(1, len(rows)), thread_name_prefix="nearhit-verify") as pool:
             return sum(pool.map(lambda row: self.verify(row, lane), rows))
 

@@ -8,9 +8,9 @@ HEAD: Final = """# Quality of the guard
 
 Written by `python -m bench.quality`; the weights by `python -m bench.train_guard`. Embedder: all-MiniLM-L6-v2.
 
-The guard is a handful of rules, which alone refuse, and a small network over the differences between two texts and
-their similarity ({examples} examples). It accepts from a probability of {level}. That probability is one of the
-training mix, half of which are hard cases; in natural traffic an accepted neighbour is right more often.
+The guard consists of a few rules, each of which refuses by itself, and a small network over the differences between
+two texts and their similarity ({examples} examples). It accepts from a probability of {level}. That probability is
+one of the training mix, half of which are hard cases; in natural traffic an accepted neighbour is right more often.
 
 - **By fold**: {folds} parts. Texts that appear in one pair or in one cluster of a stream are in one part; each part is
   judged by a guard that was trained on pairs neither text of which is in it. This is what to expect of more data of
@@ -18,28 +18,28 @@ training mix, half of which are hard cases; in natural traffic an accepted neigh
 - **By source**: each source is judged by a guard that was trained on all the others. This is what to expect of data of
   a kind that was never seen; the traps which only one source has are then left to the rules and to made examples.
 
-Made examples: pairs of the same question, one text of which a program turned, so that the label is known: two words
-exchanged, a sentence or number left out, another thing asked for; or a phrase put first, a list turned round, a slip of
-the pen. They are trained on at a small weight and never measured.
+Made examples: pairs in which a program changed one text of a question, so that the label is known: two words exchanged,
+a sentence or number left out, another thing asked for; or a phrase moved to the front, a list reordered, a typo. They
+are trained on at a small weight and never measured.
 
 Where a figure is given in brackets, it is the 95 % interval (Wilson).
 """
 
-SIGHT: Final = """## What lies in no word
+SIGHT: Final = """## Indentation and symbols
 
-Before it looks at words, the guard compares two things that rules settle in any language. In texts of several lines the
-depth of each line counts, as in Python and YAML: `indentation` refuses a line that both have at another depth, and
-the same words broken into other lines. Two columns or four, spaces or tabs, and a shift of the whole text are the same.
-And where both texts have mathematical signs, emoji or other symbols, these must be the same in their order: `symbol`
-refuses ≤ for ≥, ∀ for ∃ and 👍 for 👎, also with a model that knows them.
+Before it looks at words, the guard compares two things by rules that hold in any language. In texts of several lines
+the depth of each line counts, as in Python and YAML: `indentation` refuses a line that both texts have at different
+depths, and the same words with other line breaks. Two columns or four, spaces or tabs, and a shift of the whole text
+make no difference. Where both texts have mathematical signs, emoji or other symbols, these must be the same in the same
+order: `symbol` refuses ≤ for ≥, ∀ for ∃ and 👍 for 👎, also with a model that knows them.
 
-## What the embedder did not read
+## Text that the embedder does not read
 
 A vector says nothing about text behind the model's limit (256 tokens of `local/minilm`, some 1,200 characters), and
-words that the model does not know all become the same token. So two long texts with another question at their end are
-1.000 alike, and “如何重置我的密码？” and “如何删除我的账户？” are, too. Neither threshold nor guard can tell them
-apart. Such a neighbour is refused before the guard is asked, also with `NEARHIT_GUARD=false`. The miss is named
-`unseen`, and `miss.nearest.refusal` says how the texts differ:
+words that the model does not know all become the same token. So two long texts with different questions at their ends
+have a similarity of 1.000, and so have “如何重置我的密码？” and “如何删除我的账户？”. Neither threshold nor guard
+can tell them apart. Such a neighbour is refused before the guard is asked, also with `NEARHIT_GUARD=false`. The miss is
+named `unseen`, and `miss.nearest.refusal` says how the texts differ:
 
 - `cut_text`: behind the model's limit. The texts are compared from their ends; the same end is no difference.
 - `unknown_tokens`: in pieces that became the unknown token or no token: scripts, emoji and symbols that the model never
@@ -50,7 +50,7 @@ apart. Such a neighbour is refused before the guard is asked, also with `NEARHIT
 `local/minilm` looks at its own tokens. That costs nothing for an ASCII text of up to 254 characters, 0.03 ms for a
 short text with other letters, and 1 ms for one of 2,000 characters. The last 512 texts are remembered.
 
-The tokenizer of a hosted model is not at hand, so this is assumed:
+The tokenizer of a hosted model is not available, so this is assumed:
 
 - its limit is `max_input_tokens` of LiteLLM's table, counted in bytes of UTF-8, since no text has more tokens than
   bytes; 512 where the table says nothing;

@@ -120,7 +120,13 @@ class NearhitCache(BaseCache):  # type: ignore[misc]  # langchain-core is not fo
         if isinstance(question, Miss) or not any(one.text.strip() or _calls_tools(one) for one in generations):
             return None, None, None
         try:
-            answer = json.loads(json.dumps({"form": _FORM, "generations": list(map(_write, generations))}))
+            written = [
+                {"message": message_to_dict(one.message), "info": one.generation_info}
+                if isinstance(one, ChatGeneration)
+                else {"text": one.text, "info": one.generation_info}
+                for one in generations
+            ]
+            answer = json.loads(json.dumps({"form": _FORM, "generations": written}))
         except (TypeError, ValueError) as error:
             log.debug("not cached: %s", error, extra={"action": "bypass"})
             return None, None, None
@@ -138,18 +144,19 @@ def read_chat(prompt: str) -> Any:
         rows = json.loads(prompt) if prompt.startswith("[") else None
     except (ValueError, RecursionError):
         return prompt
-    if not isinstance(rows, list) or not rows or not all(map(_is_message, rows)):
+    if not isinstance(rows, list) or not rows:
         return prompt
-    return [_message(row["kwargs"]) for row in rows]
+    messages = []
+    for row in rows:
+        written = isinstance(row, dict) and row.get("lc") == 1 and row.get("type") == "constructor"
+        said = row.get("kwargs") if written else None
+        if not isinstance(said, dict) or "content" not in said:
+            return prompt
+        messages.append(message_of(said))
+    return messages
 
 
-def _is_message(row: Any) -> bool:
-    written = isinstance(row, dict) and row.get("lc") == 1 and row.get("type") == "constructor"
-    said = row.get("kwargs") if written else None
-    return isinstance(said, dict) and "content" in said
-
-
-def _message(said: dict[str, Any]) -> dict[str, Any]:
+def message_of(said: dict[str, Any]) -> dict[str, Any]:
     """Return a message of LangChain in the form of a chat message; what is not known to be harmless stays in it."""
     kind = str(said.get("type") or said.get("role") or "")
     role = _ROLES.get(kind.removesuffix("MessageChunk").lower(), said.get("role") or kind)
@@ -169,13 +176,6 @@ _NOT_SENT = frozenset({"response_metadata", "usage_metadata"})
 
 _READ_APART = frozenset({"tool_calls", "function_call", "__openai_function_call_ids__"})
 """Calls hold ids that differ from run to run; the last of these holds nothing else."""
-
-
-def _write(generation: Generation) -> dict[str, Any]:
-    """Return a generation as plain JSON: messages in LangChain's own form, which restores messages and nothing else."""
-    if isinstance(generation, ChatGeneration):
-        return {"message": message_to_dict(generation.message), "info": generation.generation_info}
-    return {"text": generation.text, "info": generation.generation_info}
 
 
 def _read(answer: Any) -> list[Generation]:

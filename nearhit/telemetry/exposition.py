@@ -80,17 +80,17 @@ def forget_ended(folder: Path) -> None:
     ended: dict[str, list[Path]] = {}
     for path in folder.glob("*.db"):
         found = _FILE.fullmatch(path.name)
-        if found is None or _runs(int(found["pid"])):
+        if found is None or runs(int(found["pid"])):
             continue
         if found["kind"].startswith("gauge"):
             path.unlink(missing_ok=True)
         else:
             ended.setdefault(found["kind"], []).append(path)
     for kind, paths in ended.items():
-        _fold(folder / f"{kind}_ended.db", paths)
+        fold(folder / f"{kind}_ended.db", paths)
 
 
-def _fold(into: Path, paths: list[Path]) -> None:
+def fold(into: Path, paths: list[Path]) -> None:
     """Add the values of ``paths`` to those of ``into``. A crash between the last two steps counts them twice, once."""
     totals: dict[str, float] = {}
     for path in (into, *paths):
@@ -118,11 +118,12 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
+    """Return whether a process of this machine has the id ``pid``."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True  # it runs as another user
+        pass  # it runs as another user
     return True

@@ -18,6 +18,7 @@ from nearhit.flow.async_calls import call_blocking_async
 from nearhit.flow.async_runner import AsyncRunner, run_sends_async
 from nearhit.flow.batch import together
 from nearhit.index.litellm_layout import check_own_layout
+from nearhit.index.local import LocalEngine
 from nearhit.read.call_scope import CallReader
 from nearhit.read.failsafe import Failsafe
 from nearhit.read.live_thresholds import LiveRules
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from nearhit.domain.question import Question
     from nearhit.domain.scope import Scope
     from nearhit.flow.ports import Embedder, PairJudge
+    from nearhit.index.local import ReplicaStats
     from nearhit.read.failsafe import AsyncAccept
     from nearhit.telemetry.metrics import Metrics
 
@@ -127,6 +129,12 @@ class AsyncSemanticCache:
     def settings(self) -> Settings:
         """What this cache was made with."""
         return self._components.settings
+
+    @property
+    def replica(self) -> ReplicaStats | None:
+        """How far this process's replica of the entries is; ``None`` until it is open, or where the server searches."""
+        space = self._readiness.space
+        return space.engine.stats() if space is not None and isinstance(space.engine, LocalEngine) else None
 
     async def lookup(
         self,

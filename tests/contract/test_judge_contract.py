@@ -12,7 +12,6 @@ import pytest
 from nearhit_worker.stack import wait_until
 
 from nearhit import Hit, Judgement, Miss, MissReason, Sameness
-from nearhit.index.local.engine import LocalEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,8 +73,7 @@ def judged(face: Callable[..., Face], store: Callable[..., Store], strict: Stric
 
 def seen(cache: Face) -> float:
     """Return how many entries a reader finds: a replica follows the writes, a server has them at once."""
-    engine = cache.cache._readiness.space.engine  # noqa: SLF001 - a replica's state
-    return float(engine.stats().entries) if isinstance(engine, LocalEngine) else math.inf
+    return math.inf if cache.cache.replica is None else float(cache.cache.replica.entries)
 
 
 def count(cache: Face, series: str, **labels: str) -> float:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import redis
+from nearhit_worker.stack import wait_until
 
 from nearhit.domain import entry
 from nearhit.domain.vectors import to_bytes, unit_rows
@@ -17,7 +17,6 @@ from nearhit.flow.steps import ReplyError
 from nearhit.index.local import changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -66,15 +65,6 @@ def answers(client: redis.Redis) -> bool:
         return bool(client.ping())
     except (redis.ConnectionError, redis.TimeoutError):
         return False
-
-
-def wait_until(predicate: Callable[[], bool], timeout_seconds: float, description: str) -> None:
-    end = time.monotonic() + timeout_seconds
-    while not predicate():
-        if time.monotonic() > end:
-            message = f"not within {timeout_seconds} s: {description}"
-            raise AssertionError(message)
-        time.sleep(0.0005)
 
 
 def vectors(count: int, seed: int = 1, dimension: int = DIMENSION) -> NDArray[np.float32]:

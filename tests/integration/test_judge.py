@@ -11,7 +11,6 @@ from nearhit_worker.stack import wait_until
 
 from nearhit import Hit, Judgement, Miss, MissReason, Sameness
 from nearhit.errors import ConfigError, ContractError, JudgeUnavailableError
-from nearhit.index.local.engine import LocalEngine
 from nearhit.judge.judge_prompt import SYSTEM
 from nearhit.judge.litellm_judge import LiteLLMJudge
 from tests.support import cross_encoder
@@ -61,9 +60,8 @@ def judged(
         entries = store(None, **values)
         for prompt in prompts:
             entries.add(prompt, f"answer to {prompt}")
-        engine = one.cache._readiness.space.engine  # noqa: SLF001 - a replica follows the writes
-        if isinstance(engine, LocalEngine):
-            wait_until(lambda: engine.stats().entries >= len(prompts), 10, "the replica holds all entries")
+        if one.cache.replica is not None:  # it follows the writes
+            wait_until(lambda: one.cache.replica.entries >= len(prompts), 10, "the replica holds all entries")
         return one, entries
 
     yield make

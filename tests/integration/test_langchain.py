@@ -18,7 +18,6 @@ from nearhit_worker.runtime import Runtime
 from nearhit_worker.stack import wait_until
 
 from nearhit import AsyncSemanticCache, SemanticCache
-from nearhit.index.local.engine import LocalEngine
 from nearhit.langchain import NearhitCache
 from nearhit.telemetry.metrics import Metrics
 
@@ -71,9 +70,8 @@ class Settled(NearhitCache):
     def _seen(self) -> bool:
         with self.settings.server().client() as client:
             there = sum(1 for _ in client.scan_iter(f"nearhit:{self.settings.namespace}:*:e:*"))
-        spaces = [one._readiness.space for one in (self.sync, self.twin) if one]  # noqa: SLF001 - a replica's state
-        engines = [space.engine for space in spaces if space is not None]
-        return all(one.stats().entries == there for one in engines if isinstance(one, LocalEngine))
+        replicas = [one.replica for one in (self.sync, self.twin) if one]
+        return all(one.entries == there for one in replicas if one is not None)
 
 
 @pytest.fixture

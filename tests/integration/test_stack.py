@@ -94,7 +94,7 @@ def test_a_child_of_a_thread_outlives_it(tmp_path: Path) -> None:
     thread = threading.Thread(target=lambda: made.append(Child("sleep", ["sleep", "60"], tmp_path)))
     thread.start()
     thread.join()
-    time.sleep(0.1)
+    wait_until(lambda: not Path(f"/proc/self/task/{thread.native_id}").exists(), 10, "the thread is gone")
     made[0].check()
     made[0].kill()
 

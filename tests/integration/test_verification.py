@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,8 +16,9 @@ from nearhit.valkey.key_names import LogKeys
 from nearhit.verification import samples
 from nearhit.verification.request import decode
 from nearhit.verification.samples import FALSE_HIT, TRUE_HIT, UNJUDGED, Sample
-from nearhit.verification.verifier import MAX_TRIES
+from nearhit.verification.verifier import ASK_SECONDS, MAX_TRIES
 from nearhit.verification.watch import watch_of
+from nearhit.write.refresher import ask_model
 from tests.support.judging_server import JudgingServer
 
 if TYPE_CHECKING:
@@ -40,6 +42,12 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[JudgingServer]:
     with JudgingServer() as one:
         monkeypatch.setenv("OPENAI_API_BASE", one.url)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        # litellm makes its client at the first call: threads that make it at once leave all but one to the collector,
+        # and the main thread would get an event loop that nobody closes
+        with ThreadPoolExecutor(1) as thread:
+            recipe = {"model": "openai/stub", "messages": [{"role": "user", "content": "?"}]}
+            thread.submit(ask_model, recipe, True, ASK_SECONDS).result()
+        one.asked.clear()
         yield one
 
 

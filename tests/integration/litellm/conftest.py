@@ -12,7 +12,6 @@ import pytest
 from nearhit_worker.runtime import Runtime
 from nearhit_worker.stack import wait_until
 
-from nearhit.index.local.engine import LocalEngine
 from nearhit.telemetry.metrics import Metrics
 from tests.support.chat_server import ChatServer
 
@@ -72,9 +71,8 @@ class Installed:
         """Whether both twins, where they follow the entries, hold them all."""
         with closing(self.settings.server().client()) as client:
             there = sum(1 for _ in client.scan_iter(f"nearhit:{self.settings.namespace}:*:e:*"))
-        spaces = [twin._readiness.space for twin in (self.backend.sync, self.backend.aio)]  # noqa: SLF001 - a replica's state
-        engines = [space.engine for space in spaces if space is not None]
-        return all(one.stats().entries == there for one in engines if isinstance(one, LocalEngine))
+        replicas = [twin.replica for twin in (self.backend.sync, self.backend.aio)]
+        return all(one.entries == there for one in replicas if one is not None)
 
     def close(self) -> None:
         """Put nothing in LiteLLM's place, and close both twins."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nearhit_worker.stack import wait_until
+
 from nearhit.index.local import LocalEngine
 from nearhit.valkey.key_names import CacheKeys
 from tests.integration.local_server import (
     search,
     vectors,
-    wait_until,
 )
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from nearhit_worker.stack import wait_until
 
 from nearhit.domain import entry
 from nearhit.domain.vectors import to_bytes
@@ -17,7 +18,6 @@ from tests.integration.local_server import (
     Writer,
     search,
     vectors,
-    wait_until,
 )
 
 if TYPE_CHECKING:

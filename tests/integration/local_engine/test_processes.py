@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
+from nearhit_worker.stack import wait_until
 
 from nearhit.errors import ConfigError, StoreUnavailableError, UnavailableError
 from nearhit.flow.steps import ReplyError
@@ -18,7 +20,6 @@ from tests.integration.local_server import (
     Writer,
     search,
     send,
-    wait_until,
 )
 from tests.support.threads import no_threads, ours
 
@@ -126,11 +127,17 @@ def test_a_bound_or_dimension_below_one_is_refused(server: Server, dimension: in
         LocalEngine(KEYS, dimension, server.connect, max_entries=max_entries)
 
 
+def waits(client: redis.Redis) -> int:
+    """Return how often a replica has waited for changes."""
+    return int(client.info("commandstats").get("cmdstat_xread", {}).get("calls", 0))
+
+
 def test_a_short_socket_timeout_does_not_disturb_the_follower(server: Server, writer: Writer) -> None:
     engine = LocalEngine(KEYS, DIMENSION, lambda: server.connect(socket_timeout=0.3))
     try:
         assert engine.wait_ready(10)
-        time.sleep(0.6)  # several waits for changes, all without any
+        with server.connect() as client:
+            wait_until(lambda: waits(client) >= 4, 10, "several waits for changes, all without any")
         assert (engine.stats().error, engine.stats().bootstraps) == ("", {"start": 1})
     finally:
         engine.close()

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nearhit_worker.stack import wait_until
 
 from nearhit import AsyncSemanticCache, SemanticCache
 
@@ -90,9 +91,9 @@ def test_a_killed_process_that_asks_the_model_releases_the_others(
         if pid == 0:
             cache.get_or_create("a question", lambda: time.sleep(30))
             os._exit(0)
-        time.sleep(1.0)
         with server.client() as client:
-            assert list(client.scan_iter(f"nearhit:{{{made.namespace}}}:flight:*"))
+            flights = f"nearhit:{{{made.namespace}}}:flight:*"
+            wait_until(lambda: bool(list(client.scan_iter(flights))), 20, "the child asks the model")
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         started = time.monotonic()

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import pytest
+from nearhit_worker.stack import wait_until
 
 from nearhit.embedding.deadline_embedder import DeadlineEmbedder
 from nearhit.errors import ConfigError, ContractError, EmbedderUnavailableError
@@ -46,10 +47,10 @@ class RefusingEmbedder(HeldEmbedder):
 
 
 def wait_until_idle() -> None:
-    end = time.monotonic() + 5
-    while any(thread.name == "nearhit-embed" for thread in threading.enumerate()):
-        assert time.monotonic() < end, "a call still runs"
-        time.sleep(0.002)
+    def idle() -> bool:
+        return all(thread.name != "nearhit-embed" for thread in threading.enumerate())
+
+    wait_until(idle, 5, "no call runs")
 
 
 def test_an_answer_in_time_is_passed_on() -> None:

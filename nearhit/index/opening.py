@@ -115,15 +115,10 @@ def choose_engine() -> Flow[str]:
         StoreUnavailableError: the server does not say.
     """
     reply = yield from ask(("COMMAND", "INFO", "FT.SEARCH"))
-    if isinstance(reply, ReplyError):
-        return (yield from _choose_by_calling())
-    found = next(iter(reply.values()), None) if isinstance(reply, dict) else next(iter(reply or ()), None)
-    return ValkeySearchEngine.name if found else LocalEngine.name
-
-
-def _choose_by_calling() -> Flow[str]:
-    """Call FT.SEARCH without arguments: a server reports an unknown command before any other error."""
-    reply = yield from ask(("FT.SEARCH",))
+    if not isinstance(reply, ReplyError):
+        found = next(iter(reply.values()), None) if isinstance(reply, dict) else next(iter(reply or ()), None)
+        return ValkeySearchEngine.name if found else LocalEngine.name
+    reply = yield from ask(("FT.SEARCH",))  # an unknown command is reported before its lack of arguments
     if isinstance(reply, ReplyError):
         if search_protocol.is_unknown_command(reply.text):
             return LocalEngine.name

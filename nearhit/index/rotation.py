@@ -50,6 +50,14 @@ class Wear:
     pause_seconds: float = 60.0
     link_bytes: int = 1_024
 
+    def reached(self, current: Generation, seen: Survey) -> bool:
+        """Return whether the current generation is worn."""
+        dead = current.dead(seen.reclaimable_bytes)
+        if dead >= self.least_dead and dead >= self.dead_share * (dead + current.info.vectors):
+            return True
+        # a graph that refuses vectors is not counted in hash_indexing_failures, only in the number of its vectors
+        return bool(dead and seen.add_failures and current.skipped > current.info.indexing_failures)
+
 
 class Step(StrEnum):
     """The next step of a rotation. A closed set: it is a metric label."""
@@ -78,20 +86,12 @@ def decide(seen: Survey, wear: Wear) -> tuple[Step, int]:
         slack = 64 + current.info.documents // 1_000  # writes that are on their way right now
         whole = not new.backfilling and new.info.documents + slack >= current.info.documents
         return (Step.FLIP if whole else Step.WAIT), newer[0]
-    if seen.pause or current.backfilling or not _worn(current, seen, wear):
+    if seen.pause or current.backfilling or not wear.reached(current, seen):
         return Step.NONE, seen.current
     room = seen.headroom_bytes
     if room is not None and room < current.info.vectors * (4 * current.info.shape.dimension + wear.link_bytes):
         return Step.NO_ROOM, seen.current
     return Step.BUILD, seen.current + 1
-
-
-def _worn(current: Generation, seen: Survey, wear: Wear) -> bool:
-    dead = current.dead(seen.reclaimable_bytes)
-    if dead >= wear.least_dead and dead >= wear.dead_share * (dead + current.info.vectors):
-        return True
-    # a graph that refuses vectors is not counted in hash_indexing_failures, only in the number of its vectors
-    return bool(dead and seen.add_failures and current.skipped > current.info.indexing_failures)
 
 
 def take(step: Step, about: int, current: int, engine: ValkeySearchEngine, keys: CacheKeys, wear: Wear) -> Flow[bool]:

@@ -56,8 +56,12 @@ class ClusterClient:
             failed = making.failures
             left = deadline - time.monotonic()
             if left <= 0:
-                raise self._too_late(making)
-            self._begin(making)
+                raise making.too_late()
+            if making.thread is None or not making.thread.is_alive():
+                try:
+                    _thread.start_new_thread(self._start, (making,))  # a thread that no signal handler interrupts
+                except RuntimeError as error:
+                    making.failure = str(error)
             if making.done.acquire(timeout=min(left, _SLICE_SECONDS)):
                 making.done.release()  # for the others that wait
 
@@ -66,20 +70,6 @@ class ClusterClient:
         self._closed = True
         if self._client is not None:
             self._client.close()
-
-    def _too_late(self, making: _Making) -> StoreUnavailableError:
-        if making.failure:
-            return StoreUnavailableError(f"the cluster's nodes are not known yet; before: {making.failure}")
-        if making.began and time.monotonic() - making.began > _PATIENCE_SECONDS:
-            return StoreUnavailableError(f"the cluster's nodes were not read within {_PATIENCE_SECONDS:g} s")
-        return BusyError("the cluster's nodes are still being read")
-
-    def _begin(self, making: _Making) -> None:
-        if making.thread is None or not making.thread.is_alive():
-            try:
-                _thread.start_new_thread(self._start, (making,))  # a thread that no signal handler interrupts
-            except RuntimeError as error:
-                making.failure = str(error)
 
     def _start(self, making: _Making) -> None:
         with making.lock:
@@ -116,3 +106,11 @@ class _Making:
         self.began = 0.0
         self.failures = 0
         self.failure = ""
+
+    def too_late(self) -> StoreUnavailableError:
+        """Return what a caller raises whose time is over."""
+        if self.failure:
+            return StoreUnavailableError(f"the cluster's nodes are not known yet; before: {self.failure}")
+        if self.began and time.monotonic() - self.began > _PATIENCE_SECONDS:
+            return StoreUnavailableError(f"the cluster's nodes were not read within {_PATIENCE_SECONDS:g} s")
+        return BusyError("the cluster's nodes are still being read")

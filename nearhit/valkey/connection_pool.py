@@ -241,7 +241,13 @@ class ConnectionPool:
         try:
             made = self._connector.connect()
         except BaseException as error:  # noqa: BLE001 - a credential provider may raise anything
-            self._failed(attempt, error)
+            with self._lock:
+                self._attempts.pop(attempt, None)
+                self._trouble = _named(error)
+                self._next_attempt = time.monotonic() + _PAUSE_SECONDS
+                alone = not self._attempts and not self._living()
+            if alone:
+                self._tell(self._trouble)
             return
         with self._lock:
             self._opened = [ref for ref in self._opened if (one := ref()) is not None and not one.closed]
@@ -254,15 +260,6 @@ class ConnectionPool:
             if made.round_trip_seconds:
                 self._round_trip = min(made.round_trip_seconds, self._round_trip or made.round_trip_seconds)
         self.keep(made)
-
-    def _failed(self, attempt: object, error: BaseException) -> None:
-        with self._lock:
-            self._attempts.pop(attempt, None)
-            self._trouble = _named(error)
-            self._next_attempt = time.monotonic() + _PAUSE_SECONDS
-            alone = not self._attempts and not self._living()
-        if alone:
-            self._tell(self._trouble)
 
 
 class _Waiter:

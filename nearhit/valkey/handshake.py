@@ -84,8 +84,14 @@ class Handshake:
             redis.exceptions.RedisError: the server refuses the connection or the database.
         """
         for (command, required), reply in zip(self._lines(), replies, strict=True):
-            if isinstance(reply, ReplyError) and required:
-                return self._instead(command, reply)
+            if not isinstance(reply, ReplyError) or not required:
+                continue
+            unknown = reply.kind == "NoPermissionError" or any(part in reply.text for part in _HELLO_REFUSED)
+            if command[0] == "HELLO" and unknown:
+                return replace(self, protocol=2)
+            if command[0] == "AUTH" and len(command) == 3 and reply.kind == _TOO_MANY_WORDS:
+                return replace(self, credentials=self.credentials[1:])  # a server before version 6 knows no users
+            raise error_of(reply)
         return None
 
     def _lines(self) -> list[tuple[Command, bool]]:
@@ -107,14 +113,6 @@ class Handshake:
         if self.readonly:
             lines.append((("READONLY",), True))
         return lines
-
-    def _instead(self, command: Command, refusal: ReplyError) -> Handshake:
-        unknown = refusal.kind == "NoPermissionError" or any(part in refusal.text for part in _HELLO_REFUSED)
-        if command[0] == "HELLO" and unknown:
-            return replace(self, protocol=2)
-        if command[0] == "AUTH" and len(command) == 3 and refusal.kind == _TOO_MANY_WORDS:
-            return replace(self, credentials=self.credentials[1:])  # a server before version 6 knows no users
-        raise error_of(refusal)
 
 
 def handshake_of(connection: Any, credentials: Sequence[str] | None = None) -> Handshake:

@@ -80,7 +80,7 @@ class ReplyReader:
         taken = 0
         if _TOO_MANY_INSIDE.search(data) is not None:  # asked first: it takes half the time of an empty iteration
             for suspect in _TOO_MANY_INSIDE.finditer(data):
-                self._parse(data[taken : suspect.start() + 1])
+                self._parser.feed(data[taken : suspect.start() + 1])
                 taken = suspect.start() + 1
                 self._refuse_a_list(suspect[0][1:])
         self._parser.feed(data[taken:] if taken else data)
@@ -94,11 +94,6 @@ class ReplyReader:
             redis.exceptions.InvalidResponse: the bytes are no replies.
         """
         return self._ready.popleft() if self._ready else self._parser.gets()
-
-    def _parse(self, data: bytes) -> None:
-        self._parser.feed(data)
-        while (reply := self._parser.gets()) is not NO_REPLY:
-            self._ready.append(reply)
 
     def _refuse_a_list(self, header: bytes) -> None:
         """Refuse what looks like the header of a long list, unless it is text inside a string of the reply."""

@@ -175,7 +175,11 @@ class Drain:
                 break
             space = self._space()
             with self._working(lane) as rows:
-                self._claim(lane, rows, least_suspect(left))
+                wanted = least_suspect(left)
+                while wanted and (room := self._room(lane, rows)):  # the others stay where they are
+                    some, wanted = wanted[:room], wanted[room:]
+                    claimed = fill_log.claim(self._keys, lane, self.consumer, idle, some)
+                    self._took(lane, rows, self._runner.run(claimed, _SECONDS))
                 if not rows:
                     break  # another worker was first
                 stored += self._write(rows, lane, space)
@@ -215,15 +219,6 @@ class Drain:
     def _read(self, lane: str, rows: list[Logged], count: int, *, last: bool) -> int:
         some = self._runner.run(fill_log.read(self._keys, lane, self.consumer, count, last=last), _SECONDS)
         return self._took(lane, rows, some)
-
-    def _claim(self, lane: str, rows: list[Logged], wanted: list[Silent]) -> None:
-        """Take silent fills over until the batch is full; the others stay where they are."""
-        while wanted and (count := self._room(lane, rows)):
-            some, wanted = wanted[:count], wanted[count:]
-            idle = self._gathering.claim_idle_ms
-            self._took(
-                lane, rows, self._runner.run(fill_log.claim(self._keys, lane, self.consumer, idle, some), _SECONDS)
-            )
 
     def _took(self, lane: str, rows: list[Logged], some: list[Logged]) -> int:
         """Add fills to a batch, and remember how large the largest was; one that was long ago counts for less."""

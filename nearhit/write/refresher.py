@@ -138,15 +138,11 @@ def ask_model(recipe: dict[str, Any], as_text: bool, timeout_seconds: float) -> 
     said: Any = reply.choices[0].message.content if as_text else reply.model_dump()
     if not said:
         raise EntryError("the model gave no text")
-    return Answer(entry.encode_response(said), _usage(litellm, reply))
-
-
-def _usage(litellm: Any, reply: Any) -> Usage | None:
-    counted = getattr(reply, "usage", None)
-    if counted is None:
-        return None
-    dollars = float(price(lambda: litellm.completion_cost(completion_response=reply)) or 0.0)
-    return Usage(int(counted.prompt_tokens), int(counted.completion_tokens), dollars, str(reply.model))
+    usage = None
+    if (counted := getattr(reply, "usage", None)) is not None:
+        dollars = float(price(lambda: litellm.completion_cost(completion_response=reply)) or 0.0)
+        usage = Usage(int(counted.prompt_tokens), int(counted.completion_tokens), dollars, str(reply.model))
+    return Answer(entry.encode_response(said), usage)
 
 
 def _read(key: str) -> Flow[Entry | None]:

@@ -150,11 +150,22 @@ class Spool:
                 done = self._send(self._sending)
             finally:
                 if not done:  # refused, or a bug that ends this thread: the fills stay, the next one starts another
-                    self._return()
-            if done:
-                self._sent()
-            else:
+                    with self._lock:
+                        self._waiting.extendleft(reversed(self._sending))
+                        self._sending = []
+                        self.failing = True
+                        for fill in self._waiting:
+                            fill.settle()
+            if not done:
                 self._closed.wait(PAUSE_SECONDS)
+                continue
+            with self._lock:
+                sent, self._sending = self._sending, []
+                self._bytes = max(0, self._bytes - sum(len(fill.blob) for fill in sent))
+            self.failing = False
+            for fill in sent:
+                fill.sent = True
+                fill.settle()
 
     def _take(self) -> bool:
         """Take a batch; return False when the thread must end. Under the lock, so that no fill is kept unseen."""
@@ -169,20 +180,3 @@ class Spool:
                 self._sending.append(self._waiting.popleft())
                 size += len(self._sending[-1].blob)
             return True
-
-    def _sent(self) -> None:
-        with self._lock:
-            sent, self._sending = self._sending, []
-            self._bytes = max(0, self._bytes - sum(len(fill.blob) for fill in sent))
-        self.failing = False
-        for fill in sent:
-            fill.sent = True
-            fill.settle()
-
-    def _return(self) -> None:
-        with self._lock:
-            self._waiting.extendleft(reversed(self._sending))
-            self._sending = []
-            self.failing = True
-            for fill in self._waiting:
-                fill.settle()

@@ -9,7 +9,8 @@ import logging
 import os
 import threading
 import time
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, bootsteps
 from celery.exceptions import WorkerShutdown
@@ -27,6 +28,9 @@ from nearhit_worker.runtime import WORK_LANES, Runtime, report
 from nearhit_worker.telemetry import TelemetryServer
 from nearhit_worker.ticker import Ticker
 from nearhit_worker.transport import GuardedAMQP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 log = logging.getLogger("nearhit")
 
@@ -47,6 +51,12 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as of every other command."""
 
 
+def runtime_of(settings: Settings) -> Runtime:
+    """Return the runtime that ``settings`` describe, which wakes other workers through their broker."""
+    metrics = Metrics(namespace=settings.namespace)
+    return Runtime(settings, metrics, wakeup=CeleryWakeUp(_broker_of(settings), settings.namespace, metrics))
+
+
 class Process:
     """One worker: its runtime, its threads and its HTTP endpoint, made when they are first needed.
 
@@ -55,14 +65,15 @@ class Process:
 
     Args:
         settings: everything that can be set.
+        make: makes the runtime of each process; ``None`` is the one that the settings describe.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, make: Callable[[Settings], Runtime] | None = None) -> None:
         self.settings = settings
         self.main_pid = os.getpid()
         self.exit_code = 0
         self.interrupted = False
-        self._runtime = PerProcess(self._make_runtime)
+        self._runtime = PerProcess(partial(make or runtime_of, settings))
         self._ticker: Ticker | None = None
         self._telemetry: TelemetryServer | None = None
 
@@ -132,12 +143,6 @@ class Process:
             report("refuse", runtime, error)
             return False
         return True
-
-    def _make_runtime(self) -> Runtime:
-        settings = self.settings
-        metrics = Metrics(namespace=settings.namespace)
-        broker = _broker_of(settings)
-        return Runtime(settings, metrics, wakeup=CeleryWakeUp(broker, settings.namespace, metrics))
 
     def _show_health(self) -> None:
         state, metrics = self.health(), self.runtime.metrics

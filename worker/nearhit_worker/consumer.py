@@ -19,7 +19,6 @@ from nearhit_worker.task_call import check_depth, read_call
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nearhit_worker.task_call import Call
 
 log = logging.getLogger("nearhit")
 
@@ -82,13 +81,6 @@ class QuietConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         payload = message.decode()
         check_depth(payload, message.body)
         call = read_call(message.headers, payload, datetime.now(UTC))
-        self._check_arguments(call)
-        message.headers = call.headers
-        if call.rewritten:
-            message.body, message.content_type, message.content_encoding = dumps(call.body), "application/json", "utf-8"
-        message._decoded_cache = call.body  # noqa: SLF001 - so that kombu does not decode it once more
-
-    def _check_arguments(self, call: Call) -> None:
         task = self.app.tasks.get(call.task)
         if task is None or call.task.startswith(_FOREIGN):
             raise MessageError("nobody here knows the task")
@@ -96,6 +88,10 @@ class QuietConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
             task.__header__(*call.args, **call.kwargs)
         except TypeError as error:
             raise MessageError(f"the task takes other arguments: {error}") from error
+        message.headers = call.headers
+        if call.rewritten:
+            message.body, message.content_type, message.content_encoding = dumps(call.body), "application/json", "utf-8"
+        message._decoded_cache = call.body  # noqa: SLF001 - so that kombu does not decode it once more
 
     def _refuse(self, message: Any, error: Exception) -> None:
         body = getattr(message, "body", b"")

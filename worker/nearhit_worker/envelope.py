@@ -93,14 +93,11 @@ def _headers(given: dict[str, Any]) -> dict[str, Any]:
             raise EnvelopeError(f"header {name!r} is a {type(value).__name__}")
         kept[name] = value
     if "timelimit" in given:
-        kept["timelimit"] = _pair(given["timelimit"])
+        limit = given["timelimit"]
+        sound = isinstance(limit, list) and len(limit) == 2 and not any(isinstance(one, dict | list) for one in limit)
+        # what is none is named in short: deep nesting must not reach another parser
+        kept["timelimit"] = limit if sound or limit is None else type(limit).__name__
     return kept
-
-
-def _pair(value: Any) -> Any:
-    """Return a time limit as it is, or in short where it is none: deep nesting must not reach another parser."""
-    sound = isinstance(value, list) and len(value) == 2 and not any(isinstance(one, dict | list) for one in value)
-    return value if sound or value is None else type(value).__name__
 
 
 def _body(body: Any, encoding: Any) -> bytes:

@@ -60,15 +60,12 @@ class Maintenance:
             log.warning("index made again", extra={"action": "heal", "reason": watched.reason.value})
         if isinstance(space.engine, ValkeySearchEngine):
             self._rotate(space, space.engine)
-            self._show(space, space.engine)
+            try:
+                self._gauges.observe(space.engine, space.keys)
+            except NearhitError as error:  # what is only shown must not keep the index from being healed
+                self._metrics.count_error("observe", error)
+                self._gauges.forget()
         return replace(space, run_id=watched.run_id), watched.reopen
-
-    def _show(self, space: Space, engine: ValkeySearchEngine) -> None:
-        try:
-            self._gauges.observe(engine, space.keys)
-        except NearhitError as error:  # what is only shown must not keep the index from being healed
-            self._metrics.count_error("observe", error)
-            self._gauges.forget()
 
     def _rotate(self, space: Space, engine: ValkeySearchEngine) -> None:
         seen = self._runner.run(survey(space.keys, engine.generation), _SECONDS)

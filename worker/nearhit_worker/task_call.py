@@ -221,13 +221,10 @@ def check_depth(value: Any, body: bytes | memoryview | str) -> None:
     raw = body.encode(errors="replace") if isinstance(body, str) else bytes(body)
     if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
         return
-    level = [value]
+    level = [value] if isinstance(value, dict | list) else []
     for _ in range(MAX_DEPTH):
-        level = [item for one in level for item in _items(one) if isinstance(item, dict | list)]
+        inside = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [item for items in inside for item in items if isinstance(item, dict | list)]
         if not level:
             return
     raise MessageError(f"the body is nested deeper than {MAX_DEPTH}")
-
-
-def _items(value: Any) -> Any:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -129,15 +129,12 @@ class Follower:
             if reason:
                 self._load(client, reason)
             self.error = ""
-            self._read(client, until=time.monotonic() + CHECK_SECONDS)
+            until = time.monotonic() + CHECK_SECONDS
+            while time.monotonic() < until and not self._thread.closed:
+                command = changes.read(self._keys, self._state.last_id, count=READ_COUNT, block_ms=client.wait_ms)
+                self._absorb(client, changes.parse_changes(client.call(command)))
             if self.replica is not None:
                 self.replica.drop_expired(self._now_ms())
-
-    def _read(self, client: ReplicaClient, until: float) -> None:
-        """Apply changes as they come, for a while."""
-        while time.monotonic() < until and not self._thread.closed:
-            command = changes.read(self._keys, self._state.last_id, count=READ_COUNT, block_ms=client.wait_ms)
-            self._absorb(client, changes.parse_changes(client.call(command)))
 
     def _difference(self, client: ReplicaClient) -> str:
         """Return why the replica cannot continue, or an empty string."""

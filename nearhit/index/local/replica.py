@@ -100,7 +100,8 @@ class Replica:
         places: list[tuple[bytes, bytes, int]] = []
         rows: list[NDArray[np.float32]] = []
         for key, reply in zip(keys, replies, strict=True):
-            scope, name = self._split(key)
+            rest = key[len(self._prefix) :] if key.startswith(self._prefix) else b""  # else it is no entry's key
+            scope, _, name = rest.rpartition(b":")
             blob, end = reply if isinstance(reply, list) else (b"", None)
             vector, expires_ms = read_vector(blob, self._dimension), read_milliseconds(end)
             if vector is None or expires_ms is None or not scope:
@@ -133,10 +134,3 @@ class Replica:
         lead = self._prefix + scope.encode() + b":"
         found = self._matrix.nearest(scope.encode(), vector, k, now_ms)
         return [(lead + name, similarity) for name, similarity in found]
-
-    def _split(self, key: bytes) -> tuple[bytes, bytes]:
-        """Return scope and digest of an entry key; both empty when it is none."""
-        if not key.startswith(self._prefix):
-            return b"", b""
-        scope, _, name = key[len(self._prefix) :].rpartition(b":")
-        return scope, name

@@ -211,20 +211,17 @@ class ScopeRows:
     def _append(self, name: bytes) -> int:
         number = len(self._names)
         if number == sum(block.capacity for block in self._blocks[-1:]) + BLOCK_ROWS * max(len(self._blocks) - 1, 0):
-            self._grow()
+            last = self._blocks[-1] if self._blocks else None
+            if last is None or last.capacity == BLOCK_ROWS:
+                capacity = BLOCK_ROWS if self._blocks else _FIRST_ROWS
+                self._blocks = (*self._blocks, _Block.make(capacity, self._codes.dimension))
+            else:
+                grown = _Block.make(min(last.capacity * 5 // 4, BLOCK_ROWS), self._codes.dimension)
+                grown.copy_all(last)
+                self._blocks = (*self._blocks[:-1], grown)
         self._names.append(name)
         self._numbers[name] = number
         return number
-
-    def _grow(self) -> None:
-        last = self._blocks[-1] if self._blocks else None
-        if last is None or last.capacity == BLOCK_ROWS:
-            capacity = BLOCK_ROWS if self._blocks else _FIRST_ROWS
-            self._blocks = (*self._blocks, _Block.make(capacity, self._codes.dimension))
-            return
-        grown = _Block.make(min(last.capacity * 5 // 4, BLOCK_ROWS), self._codes.dimension)
-        grown.copy_all(last)
-        self._blocks = (*self._blocks[:-1], grown)
 
     def _at(self, number: int) -> tuple[_Block, int]:
         return self._blocks[number // BLOCK_ROWS], number % BLOCK_ROWS

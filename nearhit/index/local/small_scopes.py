@@ -16,8 +16,6 @@ import numpy as np
 from nearhit.index.local import products
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
 SIZES: Final[tuple[int, ...]] = (*range(1, 9), *(step << octave for octave in range(1, 7) for step in (5, 6, 7, 8)))
@@ -240,8 +238,11 @@ class SmallScopes:
         self._earliest_end_ms = _NEVER_MS
         over: list[tuple[bytes, bytes]] = []
         for shelf in self._shelves:
-            for row, ends in _ends(shelf):
+            row = 0
+            for block in shelf.blocks:
+                ends = block.expires
                 due = row + np.flatnonzero((ends <= now_ms) & (ends != _UNUSED_MS))
+                row += len(ends)
                 over += [(shelf.scopes[at // shelf.size], shelf.names[at]) for at in due.tolist()]
                 self._earliest_end_ms = int(np.min(ends, where=ends > now_ms, initial=self._earliest_end_ms))
         return over
@@ -286,11 +287,3 @@ class SmallScopes:
         moved = shelf.remove(place)
         if moved is not None:
             self._where[moved] = place * _SHELVES + shelf.number
-
-
-def _ends(shelf: _Shelf) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Yield the ends of a shelf's rows by block, with the number of the first."""
-    row = 0
-    for block in shelf.blocks:
-        yield row, block.expires
-        row += len(block.expires)

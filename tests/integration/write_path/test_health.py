@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,7 +10,6 @@ import pytest
 from nearhit_worker.app import Process
 from nearhit_worker.runtime import WORK_LANES
 from nearhit_worker.stack import ValkeyServer, wait_until
-from nearhit_worker.ticker import Ticker
 
 from nearhit import SemanticCache
 from nearhit.testing import HashEmbedder
@@ -38,11 +36,8 @@ def test_a_worker_whose_work_hangs_is_not_live(settings: Callable[..., Settings]
             return super().embed(texts, timeout_seconds)
 
     runtime = hashed(made, embedder=Hanging(64), patience_seconds=0.5)
-    process = Process(made)
-    process._runtime._values[os.getpid()] = runtime  # noqa: SLF001 - the runtime of a process is made by itself
-    ticker = Ticker(runtime, Ticker.working(runtime))
-    process._ticker = ticker  # noqa: SLF001 - started without the endpoint
-    ticker.start()
+    process = Process(made, lambda _: runtime)
+    process.start_child()  # without the endpoint
     try:
         wait_until(lambda: process.health()["ready"], 10, "the worker is ready")
         with SemanticCache(made) as cache:
@@ -52,8 +47,7 @@ def test_a_worker_whose_work_hangs_is_not_live(settings: Callable[..., Settings]
         wait_until(lambda: process.health()["live"], 10, "the worker is live again")
     finally:
         released.set()
-        ticker.stop()
-        runtime.close()
+        process.stop()
 
 
 def test_a_worker_that_waits_for_a_dead_server_is_live_and_not_ready_and_says_so_once(
@@ -62,11 +56,8 @@ def test_a_worker_that_waits_for_a_dead_server_is_live_and_not_ready_and_says_so
     made = settings(url=own_server.url, poll_seconds=0.05)
     own_server.stop()
     runtime = hashed(made, patience_seconds=0.5)
-    process = Process(made)
-    process._runtime._values[os.getpid()] = runtime  # noqa: SLF001 - the runtime of a process is made by itself
-    ticker = Ticker(runtime, Ticker.working(runtime))
-    process._ticker = ticker  # noqa: SLF001 - started without the endpoint
-    ticker.start()
+    process = Process(made, lambda _: runtime)
+    process.start_child()  # without the endpoint
     try:
         wait_until(lambda: bool(runtime.last_error), 10, "the outage is noticed")
         time.sleep(1.0)
@@ -79,8 +70,7 @@ def test_a_worker_that_waits_for_a_dead_server_is_live_and_not_ready_and_says_so
         own_server.start()
         wait_until(lambda: process.health()["ready"], 10, "the worker is ready again")
     finally:
-        ticker.stop()
-        runtime.close()
+        process.stop()
 
 
 def test_no_secret_and_no_text_is_in_a_log_line_or_a_repr(

@@ -34,7 +34,8 @@ def test_a_cache_is_closed_within_a_second(
 ) -> None:
     cache = own_face(fresh_seconds=0.01, verify_share=1.0)
     stocked(cache, own_settings(fresh_seconds=0.01))
-    assert cache.fill("a first one?", "x") is FillOutcome.ACCEPTED  # its wake-up goes to the broker there
+    first = "the first fill, whose wake-up goes to the broker there, is accepted"
+    wait_until(lambda: cache.fill("a first one?", "x") is FillOutcome.ACCEPTED, 10, first)
     wait_until(lambda: bool(cache.lookup("what is it")), 10, "hits that are verified, or refreshed")
 
     def create() -> str:

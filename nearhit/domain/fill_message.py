@@ -8,7 +8,7 @@ from typing import Any, Literal
 from msgspec import Struct, msgpack, structs
 
 from nearhit.domain.entry import MAX_PROMPT_CHARS, MAX_RESPONSE_BYTES, MAX_WHOLE, Usage
-from nearhit.errors import EntryError, MessageError
+from nearhit.errors import EntryError, MessageError, NewerMessageError
 
 VERSION: Literal[1] = 1
 MAX_MESSAGE_BYTES = MAX_RESPONSE_BYTES + 1024 * 1024
@@ -124,12 +124,32 @@ def encode(fill: Fill) -> bytes:
     return blob
 
 
+class _Versioned(Struct):
+    """What messages of all versions have in common."""
+
+    v: int
+
+
+def refuse_newer(blob: bytes, known: int) -> None:
+    """Raise where a message that cannot be decoded is of a later version than ``known``.
+
+    Raises:
+        NewerMessageError: it is.
+    """
+    try:
+        version = msgpack.decode(blob, type=_Versioned).v
+    except (ValueError, RecursionError):
+        return
+    if version > known:
+        raise NewerMessageError(f"the message has version {version}, and this process knows {known}")
+
+
 def decode(blob: bytes) -> Fill:
     """Return the fill that ``blob`` holds.
 
     Raises:
-        MessageError: not msgpack, too large, an unknown version, or a field missing, of another type or out of
-            its bounds.
+        NewerMessageError: it has a later version.
+        MessageError: not msgpack, too large, no version, or a field missing, of another type or out of its bounds.
     """
     if len(blob) > MAX_MESSAGE_BYTES:
         raise MessageError(f"the fill has {len(blob)} bytes, the limit is {MAX_MESSAGE_BYTES}")
@@ -137,6 +157,7 @@ def decode(blob: bytes) -> Fill:
         row = structs.asdict(_DECODER.decode(blob))
         usage = row["usage"] and Usage(*row["usage"])
     except (EntryError, ValueError, RecursionError) as error:
+        refuse_newer(blob, VERSION)
         problem = str(error).replace("`", "'")
         raise MessageError(f"the fill of {len(blob)} bytes is not of version {VERSION}: {problem}") from error
     del row["version"]

@@ -54,7 +54,7 @@ DEAD_REASONS = (
     *("bad_row", "bad_vector", "embedder_refused", "expired", "model_refused"),
     *("poison", "refused", "refused_message", "retries_exhausted", "undecodable"),
 )
-RETRY_REASONS = ("embedder", "model", "store")
+RETRY_REASONS = ("embedder", "model", "store", "version")
 HEAL_REASONS = ("flushed", "dropped", "new_primary", "backfilling")
 VERIFY_OUTCOMES = ("sent", "dropped", "unaskable")
 VERIFICATIONS = (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, convert, msgpack, structs
 
+from nearhit.domain.fill_message import refuse_newer
 from nearhit.errors import ContractError, MessageError
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def decode(blob: bytes) -> VerificationRequest:
     try:
         row = msgpack.decode(blob, type=dict[str, Any])
         if row.pop("v") != VERSION:
+            refuse_newer(blob, VERSION)
             raise MessageError(f"the verification of {len(blob)} bytes has another version than {VERSION}")
         return convert({**row, "recipe": json.loads(row["recipe"])}, VerificationRequest)
     except (ValueError, TypeError, KeyError, RecursionError) as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nearhit.domain import entry
-from nearhit.errors import ConfigError, ContractError, MessageError, UnavailableError
+from nearhit.errors import ConfigError, ContractError, MessageError, NewerMessageError, UnavailableError
 from nearhit.verification.agreement import Answers, text_of
 from nearhit.verification.request import decode
 from nearhit.verification.samples import FALSE_HIT, MAX_SAMPLES, TRUE_HIT, UNJUDGED, Sample, fields_of
@@ -85,6 +85,9 @@ class Verifier:
         """Verify one hit; return 1 where it was judged, else 0."""
         try:
             request = decode(row.blob)
+        except NewerMessageError as error:
+            self.acknowledger.unreadable(row, lane, error)
+            return 0
         except MessageError as error:
             self._give_up(row, lane, None, "unreadable", error)
             return 0

@@ -8,12 +8,13 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from nearhit.errors import NewerMessageError
 from nearhit.write import fill_log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nearhit.errors import NearhitError
+    from nearhit.errors import MessageError, NearhitError
     from nearhit.flow.runner import Runner
     from nearhit.resilience.backoff import Backoff
     from nearhit.telemetry.metrics import Metrics
@@ -24,6 +25,13 @@ log = logging.getLogger("nearhit")
 
 BUSY_WAIT_SECONDS = 0.05
 """How long a fill waits whose entry another worker is writing; that is no failed try."""
+
+
+NEWER_WAIT_SECONDS = 20.0
+"""How long a message of a later version waits for its next worker; that is no failed try, either."""
+
+NEWER_SECONDS = 7 * 86_400.0
+"""For how long it does so: an upgrade, or what is done about one that failed, is over by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +105,15 @@ class Acknowledger:
                 waits.append((row, self._backoff.wait_seconds(tries, _chance(), retry_after), tries))
         self._wait(waits, lane)
         self._metrics.retries[reason].inc(len(waits))
+
+    def unreadable(self, row: Logged, lane: str, error: MessageError) -> None:
+        """Give up a message that is none; one of a later version waits for a worker that knows it."""
+        waited_seconds = time.time() - row.queued_ms / 1000
+        if isinstance(error, NewerMessageError) and waited_seconds < NEWER_SECONDS:
+            self._wait([(row, NEWER_WAIT_SECONDS * (0.5 + _chance()), row.tries)], lane)
+            self._metrics.retries["version"].inc()
+        else:
+            self.dead_letter(row, lane, "undecodable", error)
 
     def dead_letter(self, row: Logged, lane: str, reason: str, why: object) -> None:
         """Move a fill to the dead-letter log, count it, and say so; the log line holds neither prompt nor answer."""

@@ -104,7 +104,7 @@ class BatchWriter:
             try:
                 fill = fill_message.decode(row.blob)
             except MessageError as error:
-                self._acknowledger.dead_letter(row, lane, "undecodable", error)
+                self._acknowledger.unreadable(row, lane, error)
                 continue
             # No later answer could replace one from a clock that is ahead. The later of two clocks, ours and the log
             # server's, is the bound, so that one that is behind does no harm.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearhit.domain import fill_message
 from nearhit.domain.fill_message import FIELD
-from nearhit.errors import ConfigError, MessageError
+from nearhit.errors import ConfigError, MessageError, NewerMessageError
 from nearhit.flow.steps import Flow, Send, accepted, ask
 from nearhit.telemetry.metrics import LANES
 from nearhit.valkey import server_scripts
@@ -16,7 +16,7 @@ from nearhit.valkey.replies import mapping, whole
 from nearhit.write import fill_log, refresh_queue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from nearhit.domain.fill_message import Fill
     from nearhit.valkey.key_names import LogKeys
@@ -60,13 +60,16 @@ class DeadLetter:
     @property
     def replayable(self) -> bool:
         """Whether the message can be put back into its lane; a refused Celery message or row cannot."""
+        decode: Callable[[bytes], Any] = fill_message.decode
         if self.lane == refresh_queue.LANE:
-            try:
-                refresh_queue.decode_request(self.blob)
-            except MessageError:
-                return False
+            decode = refresh_queue.decode_request
+        try:
+            decode(self.blob)
+        except NewerMessageError:
             return True
-        return self.fill is not None
+        except MessageError:
+            return False
+        return True
 
 
 def letters(keys: LogKeys, after: str = "", count: int = PAGE) -> Flow[list[DeadLetter]]:

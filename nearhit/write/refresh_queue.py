@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct, msgpack
 
-from nearhit.domain.fill_message import FIELD
+from nearhit.domain.fill_message import FIELD, refuse_newer
 from nearhit.errors import MessageError, StoreUnavailableError
 from nearhit.flow.steps import accepted
 from nearhit.resilience.background import EachItem
@@ -58,6 +58,7 @@ def decode_request(blob: bytes) -> str:
     try:
         return msgpack.decode(blob, type=_Request).k
     except (ValueError, RecursionError) as error:
+        refuse_newer(blob, VERSION)
         raise MessageError(f"the refresh of {len(blob)} bytes is not of version {VERSION}: {error}") from error
 
 

@@ -85,7 +85,7 @@ class Refresher:
             fresh = self._asked_again(stale)
             result = self._cache.run(upsert([fresh], space.keys), self._limits.store_seconds)[0]
         except MessageError as error:
-            self._acknowledger.dead_letter(row, lane, "undecodable", error)
+            self._acknowledger.unreadable(row, lane, error)
         except (UnavailableError, ConfigError) as error:
             self._metrics.count_error("refresh", error)
             self._acknowledger.retry_later([row], lane, "model", error)

@@ -38,7 +38,7 @@ def test_what_can_never_be_stored_is_a_dead_letter_at_once(
     good = {"v": 1, "s": "0" * 32, "t": "", "p": "p", "r": b'"a"', "c": time.time_ns() // 1000, "l": 60_000}
     good |= {"f": 60_000, "e": runtime.space().keys.embedder, "x": b"", "u": None, "a": b""}
     blobs = {
-        "undecodable": [b"\xc1 no msgpack", b"", msgpack.packb({**good, "v": 2}), msgpack.packb({**good, "p": 7})],
+        "undecodable": [b"\xc1 no msgpack", b"", msgpack.packb({**good, "v": 0}), msgpack.packb({**good, "p": 7})],
         "bad_vector": [msgpack.packb({**good, "x": b"\0" * 4 * 63}), msgpack.packb({**good, "x": b"\0" * 4 * 64})],
     }
     every = [blob for some in blobs.values() for blob in some] + [msgpack.packb(good)]

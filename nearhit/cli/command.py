@@ -118,9 +118,8 @@ def argument(name: str, **more: Any) -> Decorator:
     return click.argument(name, cls=_Argument, **more)
 
 
-def option(*names: str, **more: Any) -> Decorator:
-    """Declare an option: what ``click.option`` takes."""
-    return click.option(*names, **more)
+option = click.option
+"""Declares an option."""
 
 
 def complaint(error: click.ClickException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import threading
@@ -121,11 +122,26 @@ def label(
         ConfigError: the judge's key, model or a parameter is refused.
         UnavailableError: the judge stays away after ``TRIES`` tries with growing waits; Retry-After is honoured.
     """
-    asking = _Asking(held(judge, at_once))
+    ask, backoff, stopped = held(judge, at_once), Backoff(first_seconds=0.5, ceiling_seconds=30.0), threading.Event()
+
+    def patiently(one: Candidate) -> Judgement | None:
+        """Return the judgement of a pair; ``None`` where the judge gives no verdict."""
+        for tries in itertools.count(1):
+            try:
+                return ask(one.prompt, one.candidate, SECONDS)
+            except ContractError:
+                return None
+            except UnavailableError as error:
+                chance = random.random()  # noqa: S311 - spreads tries, guards nothing
+                wait = backoff.wait_seconds(tries, chance, error.retry_after_seconds)
+                if tries == TRIES or stopped.wait(wait):
+                    raise
+        return None
+
     said: list[Judgement | None] = []
     pool = ThreadPoolExecutor(at_once, "nearhit-label")
     try:
-        futures = {pool.submit(asking.ask, one): one for one in candidates}
+        futures = {pool.submit(patiently, one): one for one in candidates}
         for future in as_completed(futures):
             judgement = future.result()
             if judgement is not None:
@@ -133,34 +149,11 @@ def label(
             said.append(judgement)
             tell(len(said), len(candidates))
     finally:
-        asking.stopped.set()
+        stopped.set()
         pool.shutdown(cancel_futures=True)
     given = [one for one in said if one is not None]
     tokens, dollars = sum(one.tokens for one in given), sum(one.cost_dollars for one in given)
     return Spent(len(said), len(said) - len(given), tokens, dollars)
-
-
-class _Asking:
-    """Asks with patience; ``stopped`` ends every wait."""
-
-    def __init__(self, ask: Callable[[str, str, float], Judgement]) -> None:
-        self._ask = ask
-        self._backoff = Backoff(first_seconds=0.5, ceiling_seconds=30.0)
-        self.stopped = threading.Event()
-
-    def ask(self, one: Candidate) -> Judgement | None:
-        """Return the judgement of a pair; ``None`` where the judge gives no verdict."""
-        for tries in range(1, TRIES + 1):
-            try:
-                return self._ask(one.prompt, one.candidate, SECONDS)
-            except ContractError:
-                return None
-            except UnavailableError as error:
-                chance = random.random()  # noqa: S311 - spreads tries, guards nothing
-                wait = self._backoff.wait_seconds(tries, chance, error.retry_after_seconds)
-                if tries == TRIES or self.stopped.wait(wait):
-                    raise
-        return None
 
 
 def _mend_last_line(path: Path) -> None:

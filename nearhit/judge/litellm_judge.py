@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nearhit.errors import ConfigError, JudgeUnavailableError, NearhitError
+from nearhit.errors import ConfigError, JudgeUnavailableError
 from nearhit.judge.judge_prompt import SYSTEM, judgement, messages
 from nearhit.llm.client import NoRetries, client_timeout, error_types, load_litellm, price, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from nearhit.flow.ports import Judgement
 
@@ -77,10 +78,8 @@ class LiteLLMJudge:
         """
         request = self._request(prompt, candidate, timeout_seconds)
         self.load()
-        try:
+        with self._translated():
             reply = self._litellm.completion(**request)
-        except error_types(self._litellm) as error:
-            raise self._named(error) from error
         return self._read(reply)
 
     async def judge_async(self, prompt: str, candidate: str, timeout_seconds: float) -> Judgement:
@@ -88,10 +87,8 @@ class LiteLLMJudge:
         request = self._request(prompt, candidate, timeout_seconds)
         if self._litellm is None:
             await asyncio.to_thread(self.load)  # the import must not hold the event loop
-        try:
+        with self._translated():
             reply = await self._litellm.acompletion(**request)
-        except error_types(self._litellm) as error:
-            raise self._named(error) from error
         return self._read(reply)
 
     def price(self, tokens_in: int, tokens_out: int) -> float | None:
@@ -126,8 +123,13 @@ class LiteLLMJudge:
             **self._extra,
         }
 
-    def _named(self, error: Exception) -> NearhitError:
-        return translate(self._litellm, self.model, error, part="judge", unavailable=JudgeUnavailableError)
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except error_types(self._litellm) as error:
+            unavailable = JudgeUnavailableError
+            raise translate(self._litellm, self.model, error, part="judge", unavailable=unavailable) from error
 
     def _read(self, reply: Any) -> Judgement:
         choices = getattr(reply, "choices", None)

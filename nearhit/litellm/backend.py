@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from nearhit.read.pending_misses import MAX_PENDING, PendingMisses
 from nearhit.resilience.lru import Lru
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from nearhit.async_cache import AsyncSemanticCache
     from nearhit.cache import SemanticCache
@@ -47,31 +48,6 @@ _DOWN = frozenset(
         MissReason.ERROR,
     }
 )
-
-
-class Guarded:
-    """Turns exceptions in LiteLLM's calls into counts: a broken cache never breaks its caller.
-
-    Args:
-        edge: counts and logs.
-        side: ``read`` or ``write``.
-    """
-
-    def __init__(self, edge: Failsafe, side: str) -> None:
-        self._failsafe = edge
-        self._side = side
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        if self._side == "read":
-            self._failsafe.lookup_broke(error, None)
-        else:
-            self._failsafe.fill_broke(error)
-        return True
 
 
 class Backend:
@@ -184,9 +160,16 @@ class Backend:
             question.reason.value if isinstance(question, Miss) else f"{question.scope}:{prompt_digest(question.text)}"
         )
 
-    def edge(self, side: str) -> Guarded:
-        """Return a block that counts and logs what goes wrong in it, and goes on."""
-        return Guarded(self._failsafe, side)
+    @contextmanager
+    def edge(self, side: str) -> Iterator[None]:
+        """Turn exceptions in a call of LiteLLM's, ``read`` or ``write``, into counts: its caller never sees them."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - a broken cache never breaks its caller
+            if side == "read":
+                self._failsafe.lookup_broke(error, None)
+            else:
+                self._failsafe.fill_broke(error)
 
     def _judge(self, request: Request, outcome: Hit | Miss) -> Hit | None:
         if isinstance(outcome, Miss):

@@ -47,9 +47,10 @@ class CacheFacade(Cache):  # type: ignore[misc]  # litellm is not followed by th
 
     def get_cache_key(self, **kwargs: Any) -> str:
         """Return the name of the entry that would answer a call exactly."""
+        key = ""
         with self.cache.edge("read"):
-            return str(self.cache.cache_key(self._read(kwargs)))
-        return ""
+            key = str(self.cache.cache_key(self._read(kwargs)))
+        return key  # noqa: RET504 - empty where it broke
 
     def get_cache(self, dynamic_cache_object: Any = None, **kwargs: Any) -> Any:  # noqa: ARG002 - LiteLLM's signature
         """Return the cached response to a call, or ``None``. Never raises."""

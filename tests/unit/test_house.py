@@ -16,7 +16,12 @@ BROAD = {
     "edges of the read path and of the callers' side of the write path": {
         *("cache.py SemanticCache.lookup", "cache.py SemanticCache.lookup_many", "cache.py SemanticCache.fill"),
         *("async_cache.py AsyncSemanticCache.lookup", "async_cache.py AsyncSemanticCache.lookup_many"),
-        *("async_cache.py AsyncSemanticCache.fill", "opener.py _Opening._noted", "langchain.py NearhitCache._judge"),
+        *(
+            "async_cache.py AsyncSemanticCache.fill",
+            "opener.py _Opening._noted",
+            "langchain.py NearhitCache._judge",
+            "backend.py Backend.edge",
+        ),
     },
     "edges of the worker: tasks, messages, loops, and Celery's signals": {
         *("base_task.py NearhitTask._try", "app.py Process.refuse", "app.py StartProcess.start", "rows.py sort_rows"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.board import Board, Row
-from grafana.panels import FIRING, GREEN, ORANGE, RED, YELLOW, Query, firing, heatmap, lines, stat, table
+from grafana.panels import FIRING, GREEN, ORANGE, RED, YELLOW, Query, firing, heatmap, known, lines, stat, table
 
 F = 'namespace=~"$namespace",instance=~"$instance"'
 RATE = "[$__rate_interval]"
@@ -12,8 +12,8 @@ FAILED = 'outcome=~"unavailable|busy|embedder_unavailable|embedder_refused|index
 
 
 def quantile(share: float, series: str, by: str, matchers: str = F) -> str:
-    """Return the expression of a quantile of a histogram."""
-    return f"histogram_quantile({share}, sum by ({by}) (rate({series}_bucket{{{matchers}}}{RATE})))"
+    """Return the expression of a quantile of a histogram, where it counted anything."""
+    return known(f"histogram_quantile({share}, sum by ({by}) (rate({series}_bucket{{{matchers}}}{RATE})))")
 
 
 NOW = Row(

@@ -110,6 +110,7 @@ class Panel:
         if self.type == "table":
             defaults["noValue"] = self.empty
             defaults["mappings"] = _BLANK
+            defaults["custom"] = {"minWidth": 80}  # 150 of its own, and the last columns are out of sight
         if self.type == "timeseries":
             defaults["min"] = 0 if self.least is None else self.least
             defaults["custom"] = {

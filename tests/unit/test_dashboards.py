@@ -117,6 +117,15 @@ def test_every_series_that_is_asked_for_is_exported() -> None:
         assert asked.series <= known, f"{asked.where}: {asked.series - known}"
 
 
+def test_a_quantile_of_nothing_is_no_series() -> None:
+    """Without observations it is ``NaN``, which is not 0 and would stand in the legend."""
+    asked = [one for one in seen.panel_queries() if "histogram_quantile" in one.expr]
+    assert len(asked) > 10
+    for one in asked:
+        assert one.expr.startswith("(histogram_quantile("), one.where
+        assert one.expr.endswith(" >= 0)"), one.where
+
+
 def test_every_exported_series_is_shown_or_listed_with_its_reason() -> None:
     used = set().union(*(asked.series for asked in [*seen.panel_queries(), *seen.rule_queries()]))
     assert seen.exported().keys() - used == set(NOT_SHOWN)

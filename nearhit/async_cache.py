@@ -18,7 +18,6 @@ from nearhit.flow.async_calls import call_blocking_async
 from nearhit.flow.async_runner import AsyncRunner, run_sends_async
 from nearhit.flow.batch import together
 from nearhit.index.litellm_layout import check_own_layout
-from nearhit.index.local import LocalEngine
 from nearhit.read.call_scope import CallReader
 from nearhit.read.failsafe import Failsafe
 from nearhit.read.live_thresholds import LiveRules
@@ -133,8 +132,7 @@ class AsyncSemanticCache:
     @property
     def replica(self) -> ReplicaStats | None:
         """How far this process's replica of the entries is; ``None`` until it is open, or where the server searches."""
-        space = self._readiness.space
-        return space.engine.stats() if space is not None and isinstance(space.engine, LocalEngine) else None
+        return self._readiness.replica
 
     async def lookup(
         self,

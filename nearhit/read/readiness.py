@@ -16,11 +16,13 @@ from nearhit.errors import (
     NearhitError,
     StoreUnavailableError,
 )
+from nearhit.index.local import LocalEngine
 from nearhit.resilience.flag import Flag
 from nearhit.resilience.per_process import PerProcess
 
 if TYPE_CHECKING:
     from nearhit.domain.question import Question
+    from nearhit.index.local import ReplicaStats
     from nearhit.index.opening import Opened
     from nearhit.index.space import Space
     from nearhit.telemetry.metrics import Metrics
@@ -89,6 +91,12 @@ class Readiness:
     def waiting(self) -> bool:
         """Whether an opening is under way that a first lookup may wait for."""
         return self._opening and self.space is None
+
+    @property
+    def replica(self) -> ReplicaStats | None:
+        """How far this process's replica is, where the space has one."""
+        space = self.space
+        return space.engine.stats() if space is not None and isinstance(space.engine, LocalEngine) else None
 
     def opened(self, opened: Opened, turn: int) -> None:
         """Take the space that an opening gave, unless it was given up or the cache was closed meanwhile.

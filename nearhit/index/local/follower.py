@@ -9,18 +9,21 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from nearhit.errors import NearhitError, StoreUnavailableError
+from nearhit.flow.steps import ReplyError, accepted
 from nearhit.index.local import changes
-from nearhit.index.local.client import ReplicaClient
 from nearhit.index.local.codes import Codes
 from nearhit.index.local.replica import Replica
 from nearhit.resilience.background import Background, Inbox
 from nearhit.valkey import keyspace, server_info
+from nearhit.valkey.link import link_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     import redis
 
+    from nearhit.flow.ports import Link
+    from nearhit.flow.steps import Command
     from nearhit.valkey.key_names import CacheKeys
 
 _log = logging.getLogger(__name__)
@@ -29,6 +32,10 @@ READ_COUNT = 1000
 CHECK_SECONDS = 0.5
 FIRST_BACKOFF_SECONDS = 0.05
 LAST_BACKOFF_SECONDS = 2.0
+BLOCK_MS = 250
+"""How long a read waits for changes: short, so that the thread can be stopped."""
+
+_SECONDS = 5.0
 
 
 class Follower:
@@ -70,6 +77,7 @@ class Follower:
         self._thread: Background[None] = Background("nearhit-replica", self._run)
         self._suspects: deque[bytes] = deque(maxlen=READ_COUNT)
         self._codes: Codes | None = None
+        self._link: Link
         self._run_id = ""
         self._state = changes.StreamState(b"0-0", 0)
         self._behind_since: float | None = time.monotonic()
@@ -109,11 +117,11 @@ class Follower:
         backoff_seconds = FIRST_BACKOFF_SECONDS
         while not self._thread.closed:
             try:
-                client = ReplicaClient(self._connect)
+                self._link = link_for(self._connect())
                 try:
-                    self._follow(client)
+                    self._follow()
                 finally:
-                    client.close()
+                    self._link.close()
             except NearhitError as error:
                 if not self.error:
                     _log.warning("the local replica lost its server", extra={"action": "replica_lost"})
@@ -123,94 +131,95 @@ class Follower:
                 inbox.take(backoff_seconds)
                 backoff_seconds = min(2 * backoff_seconds, LAST_BACKOFF_SECONDS)
 
-    def _follow(self, client: ReplicaClient) -> None:
+    def _follow(self) -> None:
         while not self._thread.closed:
-            reason = self._difference(client)
+            reason = self._difference()
             if reason:
-                self._load(client, reason)
+                self._load(reason)
             self.error = ""
             until = time.monotonic() + CHECK_SECONDS
             while time.monotonic() < until and not self._thread.closed:
-                command = changes.read(self._keys, self._state.last_id, count=READ_COUNT, block_ms=client.wait_ms)
-                self._absorb(client, changes.parse_changes(client.call(command)))
+                command = changes.read(self._keys, self._state.last_id, count=READ_COUNT, block_ms=BLOCK_MS)
+                self._absorb(changes.parse_changes(self._call(command)))
             if self.replica is not None:
                 self.replica.drop_expired(self._now_ms())
 
-    def _difference(self, client: ReplicaClient) -> str:
+    def _difference(self) -> str:
         """Return why the replica cannot continue, or an empty string."""
         if self.replica is None:
             return "start"
-        info, news, described, _ = client.call_all(
-            [
-                ("INFO", "server"),
-                changes.read(self._keys, self._state.last_id, count=READ_COUNT),
-                changes.described(self._keys),
-                changes.kept(self._keys),
-            ],
-            at_once=True,
+        commands = (
+            ("MULTI",),  # so that all replies are of one moment
+            ("INFO", "server"),
+            changes.read(self._keys, self._state.last_id, count=READ_COUNT),
+            changes.described(self._keys),
+            changes.kept(self._keys),
+            ("EXEC",),
         )
+        info, news, described, _ = accepted(self._link.send(commands, _SECONDS)[-1], "EXEC")
         if _run_id(info) != self._run_id:
             return "server-changed"
-        if isinstance(described, Exception):
+        if isinstance(described, ReplyError):
             return "stream-lost"
         state = changes.parse_state(described)
         if changes.id_order(state.last_id) < changes.id_order(self._state.last_id):
             return "rewound"
         batch = changes.parse_changes(news)
-        self._absorb(client, batch)
+        self._absorb(batch)
         if (batch is None or batch.count < READ_COUNT) and state.added != self._state.added:
             return "gap"
         return "room" if self.replica.has_room_again else ""
 
-    def _absorb(self, client: ReplicaClient, batch: changes.Changes | None) -> None:
+    def _absorb(self, batch: changes.Changes | None) -> None:
         """Apply changes and met differences, then move on in the stream."""
         suspects = [self._suspects.popleft() for _ in range(len(self._suspects))]
         keys = list(dict.fromkeys([*suspects, *(batch.keys if batch else ())]))
         if keys and self.replica is not None:
             self._mark_behind()
-            self._refresh(client, self.replica, keys)
+            self._refresh(self.replica, keys)
         if batch is not None:
             self._state = changes.StreamState(batch.last_id, self._state.added + batch.count)
         if batch is None or batch.count < READ_COUNT:
             self._behind_since = None
 
-    def _load(self, client: ReplicaClient, reason: str) -> None:
+    def _load(self, reason: str) -> None:
         """Build a replica of all entries aside, and take it in the place of the one there is."""
         if self._codes is None:
             return
         self._mark_behind()
-        run_id = _run_id(client.call(("INFO", "server")))
-        state = self._open_stream(client)  # before the scan: what changes during it is read afterwards
+        run_id = _run_id(self._call(("INFO", "server")))
+        state = self._open_stream()  # before the scan: what changes during it is read afterwards
         replica = Replica(self._codes, self._keys.prefix, self._max_entries)
-        self.loaded, self.expected = 0, int(client.call(("DBSIZE",)))
-        for keys in keyspace.pages(client.call, keyspace.under(self._keys.prefix)):
+        self.loaded, self.expected = 0, int(self._call(("DBSIZE",)))
+        for keys in keyspace.pages(self._call, keyspace.under(self._keys.prefix)):
             if self._thread.closed:
                 raise StoreUnavailableError("the load was stopped")
             if replica.full:
                 replica.leave_out(len(keys))
             else:
-                self._refresh(client, replica, keys)
+                self._refresh(replica, keys)
             self.loaded = len(replica)
         self._run_id, self._state, self.replica = run_id, state, replica
-        news = client.call(changes.read(self._keys, state.last_id, count=READ_COUNT))
-        self._absorb(client, changes.parse_changes(news))
+        news = self._call(changes.read(self._keys, state.last_id, count=READ_COUNT))
+        self._absorb(changes.parse_changes(news))
         self.bootstraps[reason] += 1
         self.ready.set()
         extra = {"action": "replica_loaded", "reason": reason, "entries": len(replica)}
         _log.info("the local replica is loaded", extra=extra)
 
-    def _open_stream(self, client: ReplicaClient) -> changes.StreamState:
-        described, _ = client.call_all([changes.described(self._keys), changes.kept(self._keys)])
-        if isinstance(described, Exception):
-            commands = [changes.opened(self._keys), changes.described(self._keys), changes.kept(self._keys)]
-            described = client.call_all(commands)[1]
-        if isinstance(described, Exception):
-            raise StoreUnavailableError(f"the change stream cannot be made: {described}") from described
-        return changes.parse_state(described)
+    def _open_stream(self) -> changes.StreamState:
+        looking = (changes.described(self._keys), changes.kept(self._keys))
+        described = self._link.send(looking, _SECONDS)[0]
+        if isinstance(described, ReplyError):
+            described = self._link.send((changes.opened(self._keys), *looking), _SECONDS)[1]
+        return changes.parse_state(accepted(described, "the change stream cannot be made"))
 
-    def _refresh(self, client: ReplicaClient, replica: Replica, keys: Sequence[bytes]) -> None:
+    def _refresh(self, replica: Replica, keys: Sequence[bytes]) -> None:
         if keys:
-            replica.apply(keys, client.call_all([replica.fetch(key) for key in keys]))
+            replica.apply(keys, self._link.send([replica.fetch(key) for key in keys], _SECONDS))
+
+    def _call(self, command: Command) -> Any:
+        return accepted(self._link.send((command,), _SECONDS)[0], str(command[0]))
 
     def _mark_behind(self) -> None:
         if self._behind_since is None:

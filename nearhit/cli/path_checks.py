@@ -20,9 +20,9 @@ from nearhit.domain.outcome import FillOutcome, Hit, Miss, MissReason
 from nearhit.embedding.fingerprint import PROBE_TEXT
 from nearhit.embedding.resolve import embedder_for
 from nearhit.errors import ConfigError, ContractError, NearhitError, StoreUnavailableError, UnavailableError
-from nearhit.index.litellm_layout import keys_of
 from nearhit.llm.client import missing_variables
 from nearhit.telemetry.metrics import LANES, Metrics
+from nearhit.valkey.key_names import CacheKeys
 from nearhit.write import fill_log
 from nearhit.write.broker_url import broker_of, options_of
 
@@ -132,13 +132,11 @@ def _advice_on_embedder(model: str, error: NearhitError) -> str:
 def check_models(servers: Servers) -> Iterator[Finding]:
     """Give a warning when the namespace has entries of another embedder than the one that is set."""
     settings = servers.settings
-    found = []
-    for one in servers.embedders():
-        prefix = keys_of(settings.namespace, one.id, settings.shared_index).prefix
-        if one.model != settings.model and any(True for _ in servers.cache.names(f"{prefix}*")):
-            found.append(one.model)
+    others = [one for one in servers.embedders() if one.model != settings.model]
+    pages = [(one.model, servers.cache.names(f"{CacheKeys(settings.namespace, one.id).prefix}*")) for one in others]
+    found = {model for model, names in pages if next(names, None) is not None}
     if found:
-        text = f"{settings.model} is set here, and there are entries of {', '.join(sorted(set(found)))}, too"
+        text = f"{settings.model} is set here, and there are entries of {', '.join(sorted(found))}, too"
         advice = (
             "give all applications and workers the same NEARHIT_MODEL: each finds the entries of its own model alone; "
             "after a change on purpose run `nearhit reindex`"

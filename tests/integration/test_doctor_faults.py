@@ -107,7 +107,7 @@ def user_lacks_a_right(site: Site) -> None:
 
 
 def key_of_the_provider_is_missing(site: Site) -> None:
-    site.values["model"] = "voyage/voyage-3"
+    site.values["model"] = "openai/text-embedding-3-small"
 
 
 def entries_of_two_models(site: Site) -> None:
@@ -128,7 +128,7 @@ def entries_of_two_models(site: Site) -> None:
         (cache_is_full_of_what_never_ends, "memory", Status.FAIL, "only 0 of ", "a server of its own"),
         (cache_evicts_what_has_no_end, "memory", Status.WARN, "policy allkeys-lfu", "volatile-lru"),
         (user_lacks_a_right, "cache rights", Status.FAIL, "the user app lacks +hmget", "ACL SETUSER app +hmget"),
-        (key_of_the_provider_is_missing, "embedder", Status.FAIL, "voyage/voyage-3", "set VOYAGE_API_KEY"),
+        (key_of_the_provider_is_missing, "embedder", Status.FAIL, "no API key", "set OPENAI_API_KEY"),
         (entries_of_two_models, "models", Status.WARN, "entries of hash/128, too", "same NEARHIT_MODEL"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -142,7 +142,7 @@ def test_a_fault_is_named_with_its_cause_and_what_to_do(
     cause: str,
     fix: str,
 ) -> None:
-    monkeypatch.delenv("VOYAGE_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     sound = {one.check: one.status for one in site.findings()}
     assert sound.get(check, Status.PASS) is (Status.WARN if check == "embedder" else Status.PASS)
     fault(site)

@@ -68,23 +68,22 @@ class Nearhit:
         cache = self._blocking
         return lambda text: cache.lookup(messages(text))
 
-    async def fill(self, at_once: int, count: int, answer: str) -> Counter[str]:
-        """Give away ``count`` answers to questions that were missed just before, vectors and all."""
+    async def misses(self, count: int) -> list[Any]:
+        """Return what as many lookups have given, vectors and all."""
         from nearhit.domain.outcome import Miss, MissReason  # noqa: PLC0415 - as above
 
         await self.start(fresh=False)
-        cache, found = self._caches[False], Counter[str]()
-        vector = bytes(4 * 384)
-        miss = [
-            Miss(reason=MissReason.EMPTY, prompt=f"text {n}", scope="0" * 32, vector=vector, embedder="0" * 12)
-            for n in range(count)
-        ]
+        same: dict[str, Any] = {
+            "reason": MissReason.EMPTY,
+            "scope": "0" * 32,
+            "vector": bytes(4 * 384),
+            "embedder": "0" * 12,
+        }
+        return [Miss(prompt=f"text {number}", **same) for number in range(count)]
 
-        async def one(number: int) -> None:
-            found[(await cache.fill(miss[number], answer)).value] += 1
-
-        await _crowd(one, range(count), at_once)
-        return found
+    async def fill(self, miss: Any, answer: str) -> str:
+        """Give the answer to a question that was missed."""
+        return str((await self._caches[False].fill(miss, answer)).value)
 
     @staticmethod
     def said(found: Any, text: str) -> str:
@@ -204,9 +203,17 @@ class Measured:
 
     async def fills(self, count: int, at_once: int, answer: str) -> dict[str, Any]:
         """Fill with so many coroutines at a time."""
-        await self._side.fill(at_once, 2 * at_once, answer)
+
+        async def one(miss: Any) -> None:
+            started = time.perf_counter()
+            outcome = await self._side.fill(miss, answer)
+            self._seconds.append(time.perf_counter() - started)
+            self._said[outcome] += 1
+
+        await _crowd(one, await self._side.misses(2 * at_once), at_once)
+        misses = await self._side.misses(count)
         begun = self._begin()
-        self._said = await self._side.fill(at_once, count, answer)
+        await _crowd(one, misses, at_once)
         return self._end(begun)
 
     def _note(self, text: str, found: Any, started: float) -> None:

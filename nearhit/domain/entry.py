@@ -112,7 +112,11 @@ def encode_response(answer: Any) -> bytes:
         EntryError: it is not JSON (another type, NaN, a lone surrogate), or larger than ``MAX_RESPONSE_BYTES``.
     """
     try:
-        blob = json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        blob = (
+            msgspec.json.encode(answer)  # it would write NaN as null, so that it gets texts alone
+            if type(answer) is str
+            else json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        )
     except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
         raise EntryError(f"the answer is not JSON: {error}") from error
     if len(blob) > MAX_RESPONSE_BYTES:

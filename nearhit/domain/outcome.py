@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 if TYPE_CHECKING:
     from nearhit.domain.entry import Usage
@@ -74,8 +74,7 @@ class Nearest(Struct, frozen=True):
     refusal: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
+class Hit(Struct, frozen=True, kw_only=True):
     """An answer from the cache. True in a condition.
 
     Attributes:
@@ -116,10 +115,20 @@ class Hit:
     refreshable: bool = False
     usage: Usage | None = None
     threshold: float | None = None
-    stages: dict[str, float] = field(default_factory=dict, compare=False)
+    stages: dict[str, float] = {}
 
     def __bool__(self) -> Literal[True]:
         return True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hit) and self._compared() == other._compared()
+
+    def __hash__(self) -> int:
+        return hash(self._compared())
+
+    def _compared(self) -> tuple[Any, ...]:
+        """What makes two hits equal: everything but the time that they took."""
+        return structs.astuple(self)[:-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

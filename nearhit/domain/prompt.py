@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from nearhit.domain.conversation import Part, Reader, mapping_of
 from nearhit.domain.entry import MAX_PROMPT_CHARS
@@ -27,8 +28,7 @@ class Bypass(StrEnum):
     SCOPE = "bypass_scope"
 
 
-@dataclass(frozen=True, slots=True)
-class PromptText:
+class PromptText(Struct, frozen=True):
     """What a prompt asks, without who asks it.
 
     Attributes:
@@ -46,8 +46,6 @@ class _BypassError(Exception):
         super().__init__(reason.value)
         self.reason = reason
 
-
-_USER = {"role": "user"}.items()
 
 _MOST_CHARS = 2 * MAX_PROMPT_CHARS
 """A larger text is refused unread: removing invisible space would have to halve it."""
@@ -144,12 +142,12 @@ _MARKS_OF_TWO = dict.fromkeys(map(ord, _MARKS), 0x0F71)
 def _read_messages(prompt: Any) -> PromptText:
     if isinstance(prompt, Mapping) or not isinstance(prompt, Sequence):
         raise _BypassError(Bypass.NOT_TEXT)
+    if type(prompt) is list and len(prompt) == 1 and type(only := prompt[0]) is dict:
+        content = only.get("content")  # most questions: nothing else is there that could change the answer
+        if len(only) == 2 and only.get("role") == "user" and isinstance(content, str):
+            return PromptText(canonical_text(content))
     reader = Reader()
     messages = list(map(mapping_of, reader.take(prompt)))
-    if len(messages) == 1 and messages[0].items() >= _USER and len(messages[0]) == 2:
-        content = messages[0].get("content")
-        if isinstance(content, str):  # most questions: nothing else is there that could change the answer
-            return PromptText(canonical_text(content))
     asked = max((at for at, message in enumerate(messages) if message.get("role") == "user"), default=None)
     if asked is None:
         raise _BypassError(Bypass.NOT_TEXT if messages else Bypass.EMPTY)

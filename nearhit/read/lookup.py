@@ -163,8 +163,7 @@ class _Lookup:
             raise ConfigError(text) if forbidden else StoreUnavailableError(text)
         if values[0] is None:
             return None
-        fields = {name: value for name, value in zip(entry.READ_FIELDS, values, strict=True) if value is not None}
-        found = hit_policy.judge_exact(fields, self.question, int(time.time() * 1000))
+        found = hit_policy.judge_exact(entry.named(values), self.question, int(time.time() * 1000))
         return None if found is None else (yield from _with_large_response(Chosen(key.encode(), found, 1.0)))
 
     def _choose(self, neighbours: Iterable[Neighbour]) -> Flow[Chosen | Refused]:

@@ -14,6 +14,7 @@ from nearhit.domain.fill_message import FIELD
 from nearhit.flow.steps import Flow, ReplyError, Send, accepted, ask
 from nearhit.valkey import server_scripts
 from nearhit.valkey.durability import CONFIRM_SECONDS, confirmed
+from nearhit.valkey.packed_command import CommandTemplate
 from nearhit.valkey.replies import first_stream, mapping, whole
 
 if TYPE_CHECKING:
@@ -103,9 +104,13 @@ class Depth:
 def append(keys: LogKeys, lane: str, blob: bytes, queued_ms: int) -> tuple[Command, Command]:
     """Return the commands that add a fill and claim the wake-up; the second's reply is OK for the one to wake."""
     return (
-        ("XADD", keys.log(lane), "*", *_fields(blob, 0, queued_ms)),
-        ("SET", keys.wake(lane), 1, "NX", "PX", WAKE_MS),
+        _APPEND.fill(keys.log(lane).encode(), blob, b"%d" % queued_ms),
+        _WAKE.fill(keys.wake(lane).encode()),
     )
+
+
+_APPEND = CommandTemplate("XADD", None, "*", FIELD, None, TRIES, 0, QUEUED, None)
+_WAKE = CommandTemplate("SET", None, 1, "NX", "PX", WAKE_MS)
 
 
 def open_log(keys: LogKeys, lane: str) -> Flow[None]:

@@ -25,6 +25,10 @@ _PARTS = 8
 """A refused call is sent again in so many parts: of 64 texts, one of them bad, 56 have their vectors one call later."""
 
 
+_WEIGHT = 0.25
+"""How much of a slower call counts; a faster one counts at once, so that one that loads a model is soon forgotten."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How large embedding calls are, and how many are under way at once.
@@ -34,7 +38,8 @@ class Limits:
         full_calls: under way at once where a full call waits, or parts of a refused one: to wait would join no more.
         texts: in one call, unless a caller brings more.
         characters: in one call, likewise.
-        spread: share the texts that wait out over all calls that may begin, instead of making as few as possible.
+        by_text: a call takes its time for each text, as on the CPU: what waits is shared out over all calls that may
+            begin, and none takes more than half of the time that its callers have.
         gather_seconds: how long a call waits for more texts while others are under way.
     """
 
@@ -42,7 +47,7 @@ class Limits:
     full_calls: int
     texts: int
     characters: int = 200_000
-    spread: bool = False
+    by_text: bool = False
     gather_seconds: float = 0.0
 
 
@@ -55,6 +60,7 @@ class Request(Generic[A]):
         answer: takes what they got: vectors, or an error.
         context: of the caller who came first, for tracing.
         seconds: the longest time that any of them gives it.
+        end: when the last of them gives up, monotonic seconds.
         waiting: how many callers wait.
         call: that it goes with, once that has begun.
         counted: somebody has taken the answer with what it cost.
@@ -64,6 +70,7 @@ class Request(Generic[A]):
     answer: A
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     seconds: float = 0.0
+    end: float = 0.0
     waiting: int = 0
     call: Call[A] | None = None
     counted: bool = False
@@ -75,10 +82,12 @@ class Call(Generic[A]):
 
     Attributes:
         requests: in the order in which they came.
+        began: when, monotonic seconds.
         task: that makes the call, in an event loop.
     """
 
     requests: list[Request[A]]
+    began: float
     task: asyncio.Task[Embeddings] | None = None
 
     @property
@@ -105,6 +114,9 @@ class Call(Generic[A]):
 class CallQueue(Generic[A]):
     """Joins callers: who asks for the same texts shares a request, requests that wait go together in the next call.
 
+    Where more is asked than can be embedded, those who are about to give up are passed over: first come, first served
+    would embed texts whose callers are gone by then, and serve nobody in time.
+
     Does nothing by itself and is not thread-safe: its owner makes the calls that ``begin`` gives, and says how they
     ended.
 
@@ -121,14 +133,16 @@ class CallQueue(Generic[A]):
         self._again: deque[list[Request[A]]] = deque()
         self._running = 0
         self._gathering = False
+        self._pace = 0.0  # seconds of a call, or of a text in it
 
-    def ask(self, texts: tuple[str, ...], seconds: float) -> Request[A]:
-        """Return the request for ``texts``, with one caller more who gives it ``seconds``."""
+    def ask(self, texts: tuple[str, ...], seconds: float, now: float) -> Request[A]:
+        """Return the request for ``texts``, with one caller more who gives it ``seconds`` from now on."""
         request = self._known.get(texts)
         if request is None:
             request = self._known[texts] = self._waiting[texts] = Request(texts, self._answer())
         request.waiting += 1
         request.seconds = max(request.seconds, seconds)
+        request.end = max(request.end, now + seconds)
         return request
 
     def leave(self, request: Request[A]) -> Said | None:
@@ -166,24 +180,28 @@ class CallQueue(Generic[A]):
         self._gathering = True
         return self._limits.gather_seconds
 
-    def begin(self) -> list[Call[A]]:
+    def begin(self, now: float) -> list[Call[A]]:
         """Return the calls to make now."""
         self._gathering = False
         begun = []
-        while self._running < self._most() and (requests := self._next()):
-            begun.append(Call(requests))
+        while self._running < self._most() and (requests := self._next(now)):
+            begun.append(Call(requests, now))
             for request in requests:
                 request.call = begun[-1]
             self._running += 1
         return begun
 
-    def ended(self, call: Call[A], said: Said) -> None:
+    def ended(self, call: Call[A], said: Said, now: float) -> None:
         """Give every request its answer, or have the requests of a refused call sent again in parts.
 
         Not to answer is a matter of the embedder, and so is a wrong setting: then all of them have failed. Anything
         else may be the fault of one text, and the other callers must not suffer for it.
         """
         self._running -= 1
+        if not isinstance(said, Exception):
+            pace = (now - call.began) / (max(1, len(call.texts)) if self._limits.by_text else 1)
+            slower = self._pace + _WEIGHT * (pace - self._pace)
+            self._pace = min(pace, slower if self._pace else pace)
         requests, call.requests = call.requests, []  # a request knows its call: no cycle is left for the collector
         answers = _shares(requests, said)
         refused = isinstance(answers[0], Exception) and not isinstance(answers[0], UnavailableError | ConfigError)
@@ -199,26 +217,38 @@ class CallQueue(Generic[A]):
         full = self._again or len(self._waiting) >= self._limits.texts
         return self._limits.full_calls if full else self._limits.calls
 
-    def _next(self) -> list[Request[A]]:
+    def _next(self, now: float) -> list[Request[A]]:
         while self._again:
             part = self._again.popleft()
             awaited = [request for request in part if request.waiting]
             self.forget(request for request in part if not request.waiting)
             if awaited:
                 return awaited
-        most = self._limits.texts
-        if self._limits.spread:
-            most = min(most, math.ceil(len(self._waiting) / (self._limits.calls - self._running)))
+        taken = self._taken(now)
+        if not taken and not self._running:  # else nobody would ever learn that calls are faster again
+            taken = list(self._waiting.values())[-1:]
+        for request in taken:
+            del self._waiting[request.texts]
+        return taken
+
+    def _taken(self, now: float) -> list[Request[A]]:
+        """Return the requests of the next call: the first ones whose callers will still wait at its end."""
+        limits, most, expected = self._limits, self._limits.texts, self._pace
+        if limits.by_text:
+            most = min(most, math.ceil(len(self._waiting) / max(1, limits.calls - self._running)))
+            longest = max((request.seconds for request in self._waiting.values()), default=0.0) / 2
+            most = max(1, min(most, int(longest / self._pace))) if self._pace else most
+            expected *= most
         taken: list[Request[A]] = []
         texts = characters = 0
         for request in self._waiting.values():
+            if request.end < now + expected:
+                continue
             texts += len(request.texts)
             characters += sum(map(len, request.texts))
-            if taken and (texts > most or characters > self._limits.characters):
+            if taken and (texts > most or characters > limits.characters):
                 break
             taken.append(request)
-        for request in taken:
-            del self._waiting[request.texts]
         return taken
 
 

@@ -31,7 +31,7 @@ REMOTE: Final = Limits(calls=8, full_calls=16, texts=64, gather_seconds=0.002)
 """64 texts are what a worker's batch has, too. See docs/decisions.md."""
 
 _CORES = min(4, os.cpu_count() or 1)
-IN_PROCESS: Final = Limits(calls=_CORES, full_calls=_CORES, texts=16, spread=True)
+IN_PROCESS: Final = Limits(calls=_CORES, full_calls=_CORES, texts=16, by_text=True)
 """A call for each core; a local model is no faster with more than 16 texts, see docs/decisions.md."""
 
 
@@ -73,22 +73,22 @@ class JoinedEmbedder:
             EmbedderBusyError: the calls of other callers have used up that time.
         """
         here = self._threads.get()
-        end = time.monotonic() + timeout_seconds
+        now = time.monotonic()
         with here.lock:
-            request = here.queue.ask(tuple(texts), timeout_seconds)
+            request = here.queue.ask(tuple(texts), timeout_seconds, now)
             due = here.queue.due()
-            begun = here.queue.begin() if due == 0 else []
+            begun = here.queue.begin(now) if due == 0 else []
         try:
             if due:
                 with suppress(TimeoutError):
                     request.answer.result(min(due, timeout_seconds))
                 with here.lock:
-                    begun = here.queue.begin()
+                    begun = here.queue.begin(time.monotonic())
             for call in begun:
                 if call.requests == [request] or not self._begun(here, call):
                     self._make(here, call)
             with suppress(TimeoutError):
-                request.answer.result(max(0.0, end - time.monotonic()))
+                request.answer.result(max(0.0, now + timeout_seconds - time.monotonic()))
         finally:
             with here.lock:
                 said = here.queue.leave(request)
@@ -118,9 +118,10 @@ class JoinedEmbedder:
             except Exception as error:  # noqa: BLE001 - raised again in every caller
                 said = error
             finally:
+                now = time.monotonic()
                 with here.lock:
-                    here.queue.ended(one, said)
-                    begun = here.queue.begin()
+                    here.queue.ended(one, said, now)
+                    begun = here.queue.begin(now)
                 calls += [other for other in begun if not self._begun(here, other)]
 
     def _begun(self, here: _Threads, call: Call[Future[Said]]) -> bool:
@@ -164,7 +165,7 @@ class _Loop:
 
     def ask(self, texts: tuple[str, ...], seconds: float) -> Request[asyncio.Future[Said]]:
         """Return the request for ``texts``; it goes with all that are asked for in this turn of the loop, or later."""
-        request = self.queue.ask(texts, seconds)
+        request = self.queue.ask(texts, seconds, time.monotonic())
         due = self.queue.due()
         if due:
             asyncio.get_running_loop().call_later(due, self._begin)
@@ -174,16 +175,19 @@ class _Loop:
         return request
 
     def leave(self, request: Request[asyncio.Future[Said]]) -> Said | None:
-        """Return the answer, if it is there; cancel a call that nobody waits for any more."""
-        said = self.queue.leave(request)
-        if request.call is not None and request.call.task is not None and not request.call.awaited:
-            self.queue.forget(request.call.requests)
-            request.call.task.cancel()
+        """Return the answer, if it is there; cancel a call that nobody waits for any more.
+
+        Work on the CPU goes on all the same, on a thread, and until it ends no other call may take its place.
+        """
+        said, call = self.queue.leave(request), request.call
+        if call is not None and call.task is not None and not call.awaited and not self._inner.in_process:
+            self.queue.forget(call.requests)
+            call.task.cancel()
         return said
 
     def _begin(self) -> None:
         self._due = False
-        for call in self.queue.begin():
+        for call in self.queue.begin(time.monotonic()):
             call.task = asyncio.get_running_loop().create_task(self._made(call), context=call.context)
             call.task.add_done_callback(partial(self._ended, call))
 
@@ -194,5 +198,5 @@ class _Loop:
         error = _interrupted(self._inner.name) if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, Exception):
             error = _interrupted(self._inner.name)
-        self.queue.ended(call, error or task.result())
+        self.queue.ended(call, error or task.result(), time.monotonic())
         self._begin()

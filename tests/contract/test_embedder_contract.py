@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nearhit.embedding.deadline_embedder import DeadlineEmbedder
+from nearhit.embedding.joined_embedder import JoinedEmbedder
 from nearhit.embedding.litellm_embedder import LiteLLMEmbedder
 from nearhit.embedding.minilm.embedder import MiniLMEmbedder
 from nearhit.testing import HashEmbedder
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 # litellm and what it imports warn of their own affairs
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-KINDS = ["hash", "minilm-onnxruntime", "minilm-numpy", "litellm-base64", "litellm-floats", "deadline"]
+KINDS = ["hash", "minilm-onnxruntime", "minilm-numpy", "litellm-base64", "litellm-floats", "deadline", "joined"]
 TIMEOUT_SECONDS = 60.0
 TEXTS = [
     "How do I reset my password?",
@@ -53,6 +54,8 @@ def embedder(request: pytest.FixtureRequest, server: EmbeddingServer) -> Embedde
             return LiteLLMEmbedder("hosted_vllm/model", api_base=server.url, extra=extra)
         case "deadline":
             return DeadlineEmbedder(HashEmbedder())
+        case "joined":
+            return JoinedEmbedder(HashEmbedder())
         case _:
             return HashEmbedder()
 

@@ -37,11 +37,12 @@ HASH = HashEmbedder(8)
 class Held:
     """The hash embedder, whose calls wait until ``open`` is called, and fail on texts that are named ``bad``."""
 
-    name, in_process = "held", False
+    name = "held"
 
     def __init__(self, error: Exception | None = None) -> None:
         self.calls: list[tuple[str, ...]] = []
         self.cancelled = 0
+        self.in_process = False
         self._error = error
         self._gate = threading.Event()
 
@@ -175,6 +176,22 @@ def test_a_cancelled_caller_takes_along_a_call_that_nobody_else_waits_for() -> N
         assert held.cancelled == 4
         held.open()
         assert right(await asking("asyncio", embedder, "a"), "a")
+
+    in_loop(scene)
+
+
+def test_work_on_the_cpu_keeps_its_place_until_it_ends() -> None:
+    async def scene() -> None:
+        held = Held()
+        held.in_process = True
+        embedder = JoinedEmbedder(held, ONE)
+        with pytest.raises(EmbedderUnavailableError, match="no answer"):
+            await asking("asyncio", embedder, "a", 0.05)
+        with pytest.raises(EmbedderBusyError):
+            await asking("asyncio", embedder, "b", 0.05)
+        assert (held.calls, held.cancelled) == ([("a",)], 0)
+        held.open()
+        assert right(await asking("asyncio", embedder, "b"), "b")
 
     in_loop(scene)
 

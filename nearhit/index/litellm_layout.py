@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nearhit.domain import entry, vectors
 from nearhit.domain.hit_policy import MAX_TTL_SECONDS
 from nearhit.domain.neighbour import Neighbour
-from nearhit.errors import ConfigError, IndexLostError, IndexMismatchError
+from nearhit.errors import ConfigError, IndexMismatchError
 from nearhit.flow.steps import Flow, ReplyError, ask
 from nearhit.index.quick_search import CANDIDATES, QuickSearch
 from nearhit.index.valkey_search import search_error
@@ -105,11 +105,14 @@ class SharedEngine:
 
     def search(self, scope: str, vector: NDArray[np.float32], k: int, candidates: int = 0) -> Flow[list[Neighbour]]:
         """Search as ``Engine.search`` says; entries that LiteLLM wrote come completed with what ours have."""
-        blob, candidates = vectors.to_bytes(vector), candidates or self._ef_runtime
-        reply = yield from ask(_search(self._keys.shared, scope, blob, k, candidates), "search")
+        near = f"[KNN {k} @embedding $v EF_RUNTIME {candidates or self._ef_runtime} AS distance]"
+        command: Command = (
+            *("FT.SEARCH", self._keys.shared, f"(@{SCOPE.decode()}:{{{scope}}})=>{near}"),
+            *("PARAMS", 2, "v", vectors.to_bytes(vector), "LIMIT", 0, k),
+            *("RETURN", len(_RETURNED), *_RETURNED, "DIALECT", 2),
+        )
+        reply = yield from ask(command, "search")
         if isinstance(reply, ReplyError):
-            if search_protocol.is_missing_index(reply.text):
-                raise IndexLostError(f"index {self._keys.shared!r} is not on the server")
             raise search_error(self._keys.shared, reply)
         found = search_protocol.parse_search(reply)
         return [Neighbour(one.key, one.similarity, completed(one.fields, self._keys.embedder)) for one in found]
@@ -124,18 +127,24 @@ class SharedEngine:
             IndexMismatchError: the index holds vectors of another dimension or other keys.
             ConfigError: the server has no search module, or the user may not use it.
         """
-        made = yield from ask(_create(self._keys.shared, self._shape))
+        name, shape = self._keys.shared, self._shape
+        command: Command = (
+            *("FT.CREATE", name, "ON", "HASH", "PREFIX", 1, shape.prefix, "SCHEMA", SCOPE, "TAG"),
+            *(entry.EMBEDDING, "VECTOR", shape.algorithm, 6, "TYPE", "FLOAT32", "DIM", shape.dimension),
+            *("DISTANCE_METRIC", shape.metric),
+        )
+        made = yield from ask(command)
         if not isinstance(made, ReplyError):
             return True
         if not search_protocol.is_existing_index(made.text):
-            raise search_error(self._keys.shared, made)
-        reply = yield from ask(search_protocol.info(self._keys.shared))
+            raise search_error(name, made)
+        reply = yield from ask(search_protocol.info(name))
         if isinstance(reply, ReplyError):
-            raise search_error(self._keys.shared, reply)
-        differences = search_protocol.mismatches(self._shape, search_protocol.parse_info(reply).shape)
+            raise search_error(name, reply)
+        differences = search_protocol.mismatches(shape, search_protocol.parse_info(reply).shape)
         if differences:
             raise IndexMismatchError(
-                f"index {self._keys.shared!r} has another shape ({'; '.join(differences)}); take the embedding model "
+                f"index {name!r} has another shape ({'; '.join(differences)}); take the embedding model "
                 "that LiteLLM uses, or another layout_index"
             )
         return False
@@ -212,17 +221,3 @@ def _chat_completion(text: str, one: Entry) -> dict[str, Any]:
         "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
         "usage": {"prompt_tokens": counts[0], "completion_tokens": counts[1], "total_tokens": sum(counts)},
     }
-
-
-def _create(name: str, shape: search_protocol.Shape) -> Command:
-    return (
-        *("FT.CREATE", name, "ON", "HASH", "PREFIX", 1, shape.prefix, "SCHEMA", SCOPE, "TAG"),
-        *(entry.EMBEDDING, "VECTOR", shape.algorithm, 6, "TYPE", "FLOAT32", "DIM", shape.dimension),
-        *("DISTANCE_METRIC", shape.metric),
-    )
-
-
-def _search(name: str, scope: str, vector: bytes, k: int, candidates: int) -> Command:
-    query = f"(@{SCOPE.decode()}:{{{scope}}})=>[KNN {k} @embedding $v EF_RUNTIME {candidates} AS distance]"
-    tail = ("RETURN", len(_RETURNED), *_RETURNED, "DIALECT", 2)
-    return ("FT.SEARCH", name, query, "PARAMS", 2, "v", vector, "LIMIT", 0, k, *tail)

@@ -188,7 +188,12 @@ class Follower:
             return
         self._mark_behind()
         run_id = _run_id(self._call(("INFO", "server")))
-        state = self._open_stream()  # before the scan: what changes during it is read afterwards
+        looking = (changes.described(self._keys), changes.kept(self._keys))
+        described = self._link.send(looking, _SECONDS)[0]
+        if isinstance(described, ReplyError):
+            described = self._link.send((changes.opened(self._keys), *looking), _SECONDS)[1]
+        # taken before the scan: what changes during it is read afterwards
+        state = changes.parse_state(accepted(described, "the change stream cannot be made"))
         replica = Replica(self._codes, self._keys.prefix, self._max_entries)
         self.loaded, self.expected = 0, int(self._call(("DBSIZE",)))
         for keys in keyspace.pages(self._call, keyspace.under(self._keys.prefix)):
@@ -206,13 +211,6 @@ class Follower:
         self.ready.set()
         extra = {"action": "replica_loaded", "reason": reason, "entries": len(replica)}
         _log.info("the local replica is loaded", extra=extra)
-
-    def _open_stream(self) -> changes.StreamState:
-        looking = (changes.described(self._keys), changes.kept(self._keys))
-        described = self._link.send(looking, _SECONDS)[0]
-        if isinstance(described, ReplyError):
-            described = self._link.send((changes.opened(self._keys), *looking), _SECONDS)[1]
-        return changes.parse_state(accepted(described, "the change stream cannot be made"))
 
     def _refresh(self, replica: Replica, keys: Sequence[bytes]) -> None:
         if keys:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -145,3 +147,9 @@ def test_the_limit_of_connections_holds_for_every_server() -> None:
     assert made.server().max_connections == made.log_server().max_connections == 3
     assert made.server().single_client().connection_pool.max_connections == 3
     assert Settings(threshold=0.9).server({"VALKEY_HOST": "h"}).max_connections == 64
+
+
+def test_the_helm_chart_takes_every_setting_but_for_secrets_and_what_it_sets_itself() -> None:
+    schema = json.loads((Path(__file__).parents[2] / "deploy" / "nearhit" / "values.schema.json").read_text())
+    taken = schema["properties"]["settings"]["propertyNames"]["enum"]
+    assert taken == [one for one in setting_names() if not one.endswith("url") and not one.startswith("metrics_")]

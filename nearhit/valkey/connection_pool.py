@@ -39,6 +39,9 @@ class ConnectionPool:
     Args:
         connector: makes connections.
         limit: connections at most.
+
+    Attributes:
+        answered_at: when the server has answered last, on any connection; by ``time.monotonic``.
     """
 
     def __init__(self, connector: Connector, limit: int) -> None:
@@ -55,6 +58,8 @@ class ConnectionPool:
         self._wanted_spare = False
         self._address: tuple[str, int] | None = None  # of the primary, as sentinels named it last
         self._closed = False
+        self._full = False  # at the last count; to count the living costs more than a command
+        self.answered_at = 0.0
 
     def take(self, deadline: float) -> OpenConnection:
         """Return a connection; give it to ``keep`` or ``drop`` afterwards.
@@ -91,6 +96,7 @@ class ConnectionPool:
             error: the server did not answer in time; a new connection is made at once, for the next caller.
         """
         connection.close()
+        self._full = False
         if error is not None:
             self._trouble = _named(error)
             self._wanted_spare = not self._idle
@@ -99,6 +105,7 @@ class ConnectionPool:
 
     def leave(self) -> None:
         """Close what is idle: the server is no longer the one to talk to."""
+        self._full = False
         for _ in range(len(self._idle)):
             try:
                 self._idle.pop().close()
@@ -107,6 +114,7 @@ class ConnectionPool:
 
     def weed(self) -> None:
         """Close what the server has closed, after it was seen to close one connection."""
+        self._full = False
         for _ in range(len(self._idle)):
             try:
                 connection = self._idle.pop(0)
@@ -139,6 +147,7 @@ class ConnectionPool:
                 self._connect_more()
                 if (served := waiter.served(min(left, _SLICE_SECONDS))) is not None:
                     break
+                self._full = False  # an interrupted caller may have lost one
                 if waiter not in self._waiting:  # who took it out was interrupted, or is just about to serve it
                     self._waiting.append(waiter)
         finally:
@@ -205,9 +214,10 @@ class ConnectionPool:
 
     def _missing(self) -> int:
         """Return how many connects should begin now."""
-        if self._closed:
+        if self._closed or self._full:
             return 0
         living = len(self._living())
+        self._full = living >= self._limit
         wanted = min(len(self._waiting) + self._wanted_spare, self._limit - living)
         if self._trouble:
             wanted = min(wanted, 1)

@@ -81,7 +81,7 @@ class PoolLink:
             sockets.weed()
             return self._talk(sockets, sockets.take(deadline), blob, len(commands), deadline)
         except TimeoutError as error:
-            raise _too_late(timeout_seconds, waited) from error
+            raise _too_late(timeout_seconds, max(waited, sockets.answered_at - deadline + timeout_seconds)) from error
         except (RedisError, OSError) as error:
             raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
 
@@ -113,6 +113,7 @@ class PoolLink:
         finally:
             if not sound:
                 sockets.drop(connection, late)
+        sockets.answered_at = time.monotonic()
         sockets.keep(connection)
         return replies
 
@@ -127,10 +128,15 @@ class PoolLink:
         sockets.leave()
 
 
-def _too_late(seconds: float, waited: float) -> StoreUnavailableError:
-    """Return the error for a reply that did not come in time, most of which may have gone in waiting for others."""
-    if waited > seconds / 2:
-        return BusyError(f"no reply within {seconds:.3f} s, of which a connection came free after {waited:.3f} s")
+def _too_late(seconds: float, occupied: float) -> StoreUnavailableError:
+    """Return the error for a reply that did not come in time.
+
+    Args:
+        seconds: the time that there was.
+        occupied: after how much of it a connection came free, or the server has still answered other callers.
+    """
+    if occupied > seconds / 2:
+        return BusyError(f"no reply within {seconds:.3f} s, of which other callers took {occupied:.3f} s")
     return StoreUnavailableError(f"no reply within {seconds:.3f} s")
 
 

@@ -139,6 +139,27 @@ def test_a_deadline_that_was_spent_waiting_for_a_connection_is_not_held_against_
     link.close()
 
 
+def test_a_deadline_that_went_by_while_the_server_answered_others_is_not_held_against_it(
+    plain_server: ValkeyServer,
+) -> None:
+    link = link_to(server_at(plain_server.port, max_connections=2))
+    done = threading.Event()
+
+    def keep_asking() -> set[Any]:
+        said = set()
+        while not done.is_set():
+            said.add(outcome(link, 5))
+        return said
+
+    with ThreadPoolExecutor(1) as pool:
+        others = pool.submit(keep_asking)
+        late = outcome(link, 0.5, (("BLPOP", "nothing:here", 5),))
+        done.set()
+        assert others.result(5) == {b"PONG"}
+    assert isinstance(late, BusyError)
+    link.close()
+
+
 def test_a_reply_that_came_in_time_is_taken_by_a_thread_that_comes_late(plain_server: ValkeyServer) -> None:
     connection = OpenConnection(socket.create_connection(("127.0.0.1", plain_server.port)))
     deadline = time.monotonic() + 0.05

@@ -174,6 +174,28 @@ def test_a_task_of_a_killed_worker_is_delivered_again(stack: Stack, broker: Valk
     wait_for(lambda: "a task" in stored(stack), 40, "the task is delivered again")
 
 
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_broker_that_is_away_when_a_task_ends_does_not_deafen_its_worker(
+    stack: Stack, broker: ValkeyServer, pool: str
+) -> None:
+    worker = stack.add_worker(*POOLS[pool], broker_url=broker.url, concurrency=1, poll_seconds=3600)
+    app = plain_client(broker.url)
+    send(app, TASK_FILL, ({"prompt": "first", "answer": "an answer"},))
+    wait_for(lambda: "first" in stored(stack), 20, "the path is warm")
+    stop(stack.log_server, signal.SIGSTOP)  # the task hangs in its one step
+    send(app, TASK_FILL, ({"prompt": "second", "answer": "an answer"},))
+    with broker.client() as client:
+        wait_for(lambda: client.hlen("unacked") == 1, 10, "the worker has the task")
+    broker.kill()
+    stop(stack.log_server, signal.SIGCONT)
+    assert worker.child is not None
+    log = worker.child.log_path
+    wait_until(lambda: "Couldn't ack" in log.read_text(), 20, "the task has ended")
+    broker.start()
+    send(app, TASK_FILL, ({"prompt": "third", "answer": "an answer"},))
+    wait_for(lambda: "third" in stored(stack), 30, "a task is run again")
+
+
 def test_the_names_of_two_tasks_are_all_that_a_celery_client_needs(stack: Stack) -> None:
     stack.add_worker()
     app = plain_client(stack.log_server.url)

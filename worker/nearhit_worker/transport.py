@@ -15,9 +15,10 @@ from amqp import method_framing
 from amqp.serialization import decode_properties_basic
 from celery.app.amqp import AMQP
 from kombu import Connection
-from kombu.transport import pyamqp
+from kombu.transport import pyamqp, virtual
 from kombu.transport import redis as lists
 
+from nearhit.resilience.undo import unless_finished
 from nearhit_worker.envelope import plain
 
 if TYPE_CHECKING:
@@ -44,7 +45,18 @@ class GuardedClient(redis.Redis):
 
 
 class _Guarded:
-    """Makes a channel pop through the guarded client."""
+    """Makes a channel pop through the guarded client, and go on where the broker did not take an acknowledgement."""
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        """Acknowledge a message; one that cannot be holds no place among those in work.
+
+        Celery logs the failure and forgets it. With every place held so, the channel asks for no more messages, learns
+        of no lost connection, and the worker is deaf to its queues for good (kombu 5.7). The broker delivers it again.
+        test_a_broker_that_is_away_when_a_task_ends_does_not_deafen_its_worker
+        """
+        channel: Any = self
+        with unless_finished(lambda: virtual.QoS.ack(channel.qos, delivery_tag)):
+            super().basic_ack(delivery_tag, multiple)  # type: ignore[misc]  # of the channel that this is mixed into
 
     def _get_client(self) -> Any:
         made = super()._get_client()  # type: ignore[misc]  # of the channel that this is mixed into

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from nearhit.domain import entry
 from nearhit.domain.entry import Entry, Usage
@@ -106,7 +108,7 @@ class Refresher:
         now_us = time.time_ns() // 1000
         life_ms = stale.expires_ms - stale.created_us // 1000
         fresh_ms = stale.fresh_until_ms - stale.created_us // 1000
-        return replace(
+        return structs.replace(
             stale,
             response=answer.response,
             created_us=now_us,

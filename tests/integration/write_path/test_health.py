@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from nearhit_worker.app import Process
+from nearhit_worker.log_output import Repeats
 from nearhit_worker.runtime import WORK_LANES
 from nearhit_worker.stack import ValkeyServer, wait_until
 
@@ -65,8 +66,9 @@ def test_a_worker_that_waits_for_a_dead_server_is_live_and_not_ready_and_says_so
         wait_until(lambda: process.health()["live"], 10, "the worker is live after twice its patience")
         assert not process.health()["ready"]
         assert set(runtime.failures) >= {f"tick_{lane}" for lane in WORK_LANES}
-        warned = [record.__dict__["action"] for record in caplog.records if record.name == "nearhit"]
-        assert len(warned) == len(set(warned)), "each loop says once that its server is down, however often it looks"
+        seen = Repeats()  # as a worker's log has it
+        warned = [one.__dict__["action"] for one in caplog.records if one.name == "nearhit" and seen.filter(one)]
+        assert 1 <= len(warned) == len(set(warned)), "that the server is down is said once, however often loops look"
         own_server.start()
         wait_until(lambda: process.health()["ready"], 10, "the worker is ready again")
     finally:

@@ -64,7 +64,7 @@ def test_a_cache_that_nobody_holds_any_more_leaves_no_thread_and_no_connection(
     assert {"nearhit-replica", "nearhit-thresholds", "nearhit-refresh", "nearhit-verify"} <= names
     assert connections(own_server) > 1
 
-    runner, face = face._runner, None  # noqa: SLF001 - the loop goes on, the cache does not
+    runner, face = face.runner, None
     gc.collect()
     wait_until(lambda: not ours() - before, 10, "its threads have ended")
     gc.collect()
@@ -87,7 +87,7 @@ def test_a_cache_dropped_while_it_opens_goes_as_well(
     before = ours()
     face: Any = Face(kind, own_settings(deadline_ms=1))
     face.lookup("What is it?")
-    runner, face = face._runner, None  # noqa: SLF001 - the loop ends, the cache is not closed
+    runner, face = face.runner, None
     if runner is not None:
         runner.close()
     del runner

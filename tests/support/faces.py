@@ -24,16 +24,16 @@ class Face:
         self.kind = kind
         self._closed = False
         self._pid = os.getpid()
-        self._runner = asyncio.Runner() if kind == "asyncio" else None
-        self.cache: Any = AsyncSemanticCache(settings, **parts) if self._runner else SemanticCache(settings, **parts)
+        self.runner = asyncio.Runner() if kind == "asyncio" else None
+        self.cache: Any = AsyncSemanticCache(settings, **parts) if self.runner else SemanticCache(settings, **parts)
 
     def run(self, value: Any) -> Any:
         """Return a plain value, or what a coroutine gives."""
-        if self._runner is None or not inspect.iscoroutine(value):
+        if self.runner is None or not inspect.iscoroutine(value):
             return value
         if self._pid != os.getpid():  # a forked child has a loop of its own, as every child of a server has
-            self._pid, self._runner = os.getpid(), asyncio.Runner()
-        return self._runner.run(value)
+            self._pid, self.runner = os.getpid(), asyncio.Runner()
+        return self.runner.run(value)
 
     def lookup(self, prompt: Any, scope: Scope | Mapping[str, Any] | None = None) -> Hit | Miss:
         outcome: Hit | Miss = self.run(self.cache.lookup(prompt, scope))
@@ -53,8 +53,8 @@ class Face:
         if not self._closed:
             self._closed = True
             self.close_cache()
-            if self._runner is not None:
-                self._runner.close()
+            if self.runner is not None:
+                self.runner.close()
 
     @property
     def metrics(self) -> Metrics:

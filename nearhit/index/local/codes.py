@@ -49,11 +49,14 @@ class Codes:
     bit with probability a/pi whatever the data looks like. So the count of differing bits of a row with
     similarity s is binomial (a little narrower, as the hyperplanes are orthogonal), and a limit can be stated
     that such a row keeps with all but a chosen probability.
+
+    Attributes:
+        planes: ``(BITS, dim) float32``, unit rows that stand upright on the hyperplanes.
     """
 
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
-        self._planes = _random_planes(dimension)
+        self.planes = _random_planes(dimension)
         self._limits = _limits()
 
     def encode(self, vectors: NDArray[np.float32]) -> Coded:
@@ -69,7 +72,7 @@ class Codes:
 
     def bits(self, vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
         """Return the sign bits of ``(n, dim)`` rows as ``(n, WORDS) uint64``."""
-        return np.packbits(products.signs(vectors, self._planes), axis=1).view(np.uint64)
+        return np.packbits(products.signs(vectors, self.planes), axis=1).view(np.uint64)
 
     def limit(self, similarity: float) -> int:
         """Return in how many bits a row of at least ``similarity`` differs; one in 10 million in more."""

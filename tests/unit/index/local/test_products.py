@@ -123,9 +123,9 @@ def test_rows_of_few_coordinates_keep_the_limit_as_any_do(dimension: int) -> Non
 @pytest.mark.parametrize("dimension", [1, 2, 3, 100, 384, 1024])
 def test_the_planes_are_orthogonal_within_each_group_and_the_same_in_every_process(dimension: int) -> None:
     started = time.process_time()
-    planes = Codes(dimension)._planes  # noqa: SLF001 - the planes are what is examined
+    planes = Codes(dimension).planes
     assert time.process_time() - started < 3.0
     assert planes.shape == (BITS, dimension)
     group = planes[:dimension].astype(np.float64)
     assert np.abs(group @ group.T - np.eye(len(group))).max() < 1e-4
-    assert np.array_equal(planes, Codes(dimension)._planes)  # noqa: SLF001 - the same
+    assert np.array_equal(planes, Codes(dimension).planes)

@@ -110,7 +110,6 @@ class Panel:
         if self.type == "table":
             defaults["noValue"] = self.empty
             defaults["mappings"] = _BLANK
-            defaults["custom"] = {"minWidth": 80}  # 150 of its own, and the last columns are out of sight
         if self.type == "timeseries":
             defaults["min"] = 0 if self.least is None else self.least
             defaults["custom"] = {
@@ -218,6 +217,7 @@ def _state(column: str) -> dict[str, Any]:
         "properties": [
             {"id": "mappings", "value": [{"type": "value", "options": options}, *_BLANK]},
             {"id": "custom.cellOptions", "value": {"type": "color-text"}},
+            {"id": "custom.width", "value": 80},  # of its own a column takes 150, and the last one is out of sight
         ],
     }
 

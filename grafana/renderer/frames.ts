@@ -100,7 +100,7 @@ function table(refId: string, series: Series[]): DataFrame {
 const OPTIONS = ['unit', 'min', 'max', 'noValue', 'mappings', 'thresholds', 'color'];
 const CUSTOM = [
   'cellOptions', 'drawStyle', 'fillOpacity', 'hideFrom', 'lineStyle', 'lineWidth', 'showPoints', 'spanNulls', 'stacking',
-  'thresholdsStyle',
+  'thresholdsStyle', 'width',
 ];
 const registry = new FieldConfigOptionsRegistry(() => [
   ...OPTIONS.map((path) => option(path, path, false)),

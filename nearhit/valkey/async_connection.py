@@ -37,7 +37,7 @@ SLOW_SECONDS: Final = 1.0
 _CROWD: Final = 64
 """With fewer exchanges in flight nobody is refused for the length of the queue."""
 
-_MOST_OF_TIME: Final = 0.8
+_MOST_OF_TIME: Final = 0.9
 """Share of a caller's time that those before it may take before it is refused at once."""
 
 _FULL_READ = 200 * 1024
@@ -166,10 +166,10 @@ class Connection(asyncio.Protocol):
     def is_crowded(self, seconds: float) -> bool:
         """Return whether a caller with ``seconds`` would wait in vain: so many are before it, and so slowly they go.
 
-        What counts is how old the oldest exchange was when the event loop last read replies: what has arrived since is
-        no delay of the server. Were everybody let in, the server would work for callers that have gone.
+        What counts is how old the oldest exchange was when the event loop last read all that had arrived: what came
+        since is no delay of the server. Were everybody let in, the server would work for callers that have gone.
         """
-        if len(self._waiting) < _CROWD:
+        if len(self._waiting) < _CROWD or self._last_read >= _FULL_READ:
             return False
         return self._received_at - (self._waiting[0].sent_at or self._received_at) > _MOST_OF_TIME * seconds
 

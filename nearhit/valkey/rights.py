@@ -20,7 +20,7 @@ NEVER_RUN = "NEARHIT.NOTHING"
 """No command: a transaction that was given it runs nothing of what it was given."""
 
 _CONTAINERS = frozenset({"CLIENT", "COMMAND", "CONFIG", "LATENCY", "SLOWLOG", "XGROUP", "XINFO", "SCRIPT"})
-_OUTSIDE = frozenset({"MULTI", "EXEC"})
+_TRANSACTION = ("MULTI", "EXEC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Recipe:
 
 
 _ANY = ("PING", "SELECT 0", "CLIENT SETNAME x", "CLIENT SETINFO LIB-NAME x", "INFO")
-_STEP = ("MULTI", "EXEC", "EVAL x 0")
+_STEP = (*_TRANSACTION, "EVAL x 0")
 _CACHE = (
     *("COMMAND INFO x", "DBSIZE", "TIME", "SCAN 0"),
     *("HGET key f", "HMGET key f", "HGETALL key", "HSETNX key f v", "HDEL key f"),
@@ -93,8 +93,8 @@ RECIPES = (
     Recipe(LOG, APPLICATION, _OURS, (*_ANY, *_STEP, *_LOG)),
     Recipe(LOG, WORKER, _OURS, (*_ANY, *_STEP, *_LOG, *_WORKING_LOG)),
     Recipe(LOG, MONITOR, _OURS, (*_ANY, *_WATCHING, *_STREAMS)),
-    Recipe(BROKER, APPLICATION, _QUEUES, (*_ANY, "MULTI", "EXEC", *_PUBLISHING)),
-    Recipe(BROKER, WORKER, (*_QUEUES, "unacked*"), (*_ANY, "MULTI", "EXEC", *_PUBLISHING, *_CONSUMING)),
+    Recipe(BROKER, APPLICATION, _QUEUES, (*_ANY, *_TRANSACTION, *_PUBLISHING)),
+    Recipe(BROKER, WORKER, (*_QUEUES, "unacked*"), (*_ANY, *_TRANSACTION, *_PUBLISHING, *_CONSUMING)),
     Recipe(BROKER, MONITOR, (), (*_ANY, *_WATCHING)),
 )
 """Every right that anybody needs; docs/operations.md shows them, and a test gives them to users and uses each."""
@@ -127,7 +127,7 @@ def trial(samples: Iterable[str], keys: Sequence[str]) -> tuple[Command, ...]:
     A server checks rights when it queues a command of a transaction, and runs no transaction in which a command was
     refused: ``NEVER_RUN`` is, in each.
     """
-    wanted = [one for one in samples if one not in _STEP[:2]]
+    wanted = [one for one in samples if one not in _TRANSACTION]
     tried = dict.fromkeys(one.replace("key", key) for key in keys or ("key",) for one in wanted)
     return (("MULTI",), (NEVER_RUN,), *(tuple(one.split(" ")) for one in tried), ("EXEC",))
 

@@ -36,7 +36,7 @@ class Embedder(Protocol):
     """Turns texts into unit vectors; texts of lookups that ask at the same time come in one call.
 
     It may say besides how much of a text it reads, with ``sight(text) -> Sight``; of one that does not, a cautious
-    assumption is made (``nearhit.embedding.sight``). Texts that differ in what was not read share no answer.
+    assumption is made (``nearhit.domain.sight``). Texts that differ in what was not read share no answer.
 
     Attributes:
         name: the model string, for example ``local/minilm``.

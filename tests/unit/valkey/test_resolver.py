@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -82,9 +83,22 @@ def test_an_address_needs_no_name_server(kind: str, host: str) -> None:
 def test_many_threads_ask_one_question() -> None:
     server = NameServer()
     resolver = Resolver(server)
-    with ThreadPoolExecutor(16) as pool:
+    with ThreadPoolExecutor(16, "asking") as pool:
         found = [pool.submit(resolver.find, "cache.example", 6379, 10.0) for _ in range(16)]
-        wait_until(lambda: server.questions > 0, 5, "the question")
+        wait_until(lambda: _waiting("asking") == 16, 5, "all threads to wait for the answer")
         server.up.set()
         assert all(one.result() == FOUND for one in found)
     assert server.questions == 1
+
+
+def _waiting(prefix: str) -> int:
+    """Return how many threads of a pool wait for a future's result."""
+    frames = sys._current_frames()  # noqa: SLF001 - public for such uses, by its documentation
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return sum(
+        frame.f_code is threading.Condition.wait.__code__
+        and frame.f_back is not None
+        and frame.f_back.f_code is Future.result.__code__
+        for ident, frame in frames.items()
+        if names.get(ident, "").startswith(prefix)
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nearhit.guard.features import FEATURES
-from nearhit.guard.network import CLIP, Network, pack, read_network
+from nearhit.guard.network import CLIP, LAYERS, Network, pack, read_network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,21 +22,19 @@ class Recipe:
 
     Attributes:
         networks: how many are averaged; they differ by their seed.
-        hidden: widths of the two hidden layers.
+        hidden: width of the hidden layer.
         epochs: passes over the examples.
         rate: step of Adam at the start; it falls to nothing along a cosine.
         decay: weight decay.
-        dropout: share of hidden units left out of a step.
         batch: examples a step.
     """
 
     networks: int = 3
-    hidden: tuple[int, int] = (64, 32)
-    epochs: int = 25
-    rate: float = 3e-3
+    hidden: int = 32
+    epochs: int = 10
+    rate: float = 6e-3
     decay: float = 0.05
-    dropout: float = 0.05
-    batch: int = 256
+    batch: int = 512
 
 
 def train(values: Floats, right: NDArray[np.bool_], weights: Floats, recipe: Recipe) -> dict[str, Any]:
@@ -57,13 +55,10 @@ def train(values: Floats, right: NDArray[np.bool_], weights: Floats, recipe: Rec
     return {
         "format": 1,
         "features": list(FEATURES),
-        "hidden": list(recipe.hidden),
+        "hidden": recipe.hidden,
         "mean": [round(float(value), 6) for value in mean],
         "deviation": [round(float(value), 6) for value in deviation],
-        "networks": [
-            {name: pack(layer) for name, layer in zip(("w1", "b1", "w2", "b2", "w3", "b3"), layers, strict=True)}
-            for layers in networks
-        ],
+        "networks": [{name: pack(layer) for name, layer in zip(LAYERS, layers, strict=True)} for layers in networks],
     }
 
 
@@ -73,51 +68,34 @@ def network_of(values: Floats, right: NDArray[np.bool_], weights: Floats, recipe
 
 
 def _fit(rows: Floats, target: Floats, weights: Floats, recipe: Recipe, seed: int) -> list[Floats]:
+    """Return the layers w1, b1, w2, b2 of one network."""
     chance = np.random.default_rng(seed)
-    layers = _start(chance, rows.shape[1], recipe.hidden)
+    width, units = rows.shape[1], recipe.hidden
+    w1 = (chance.standard_normal((width, units)) * np.sqrt(2 / width)).astype(np.float32)
+    w2 = (chance.standard_normal(units) * np.sqrt(2 / units)).astype(np.float32)
+    layers = [w1, np.zeros(units, np.float32), w2, np.zeros(1, np.float32)]
     first = [np.zeros_like(layer) for layer in layers]
     second = [np.zeros_like(layer) for layer in layers]
-    steps_in_epoch = len(rows) // recipe.batch
+    steps = len(rows) // recipe.batch * recipe.epochs
     step = 0
     for _ in range(recipe.epochs):
         order = chance.permutation(len(rows))
-        for start in range(0, steps_in_epoch * recipe.batch, recipe.batch):
+        for start in range(0, len(rows) - recipe.batch + 1, recipe.batch):
             step += 1
             chosen = order[start : start + recipe.batch]
-            slopes = _slopes(layers, rows[chosen], target[chosen], weights[chosen], chance, recipe.dropout)
-            rate = recipe.rate * 0.5 * (1 + np.cos(np.pi * step / (steps_in_epoch * recipe.epochs)))
+            w1, b1, w2, b2 = layers
+            inputs = rows[chosen]
+            hidden = np.maximum(inputs @ w1 + b1, 0)
+            output = np.clip(hidden @ w2 + b2[0], -30, 30)
+            error = ((1 / (1 + np.exp(-output)) - target[chosen]) * weights[chosen] / recipe.batch).astype(np.float32)
+            back = np.outer(error, w2) * (hidden > 0)
+            slopes = [inputs.T @ back, back.sum(0), hidden.T @ error, error.sum(keepdims=True)]
+            rate = recipe.rate * 0.5 * (1 + np.cos(np.pi * step / steps))
             for layer, slope, mean, square in zip(layers, slopes, first, second, strict=True):
                 mean += 0.1 * (slope - mean)
                 square += 0.001 * (slope * slope - square)
                 change = mean / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
-                if layer.ndim == 2:
+                if layer is w1 or layer is w2:
                     change += recipe.decay * layer
                 layer -= np.float32(rate) * change
     return layers
-
-
-def _start(chance: np.random.Generator, width: int, hidden: tuple[int, int]) -> list[Floats]:
-    """Return layers w1, b1, w2, b2, w3, b3 with random weights."""
-    layers: list[Floats] = []
-    for inputs, outputs in ((width, hidden[0]), (hidden[0], hidden[1]), (hidden[1], 1)):
-        weight = chance.standard_normal((inputs, outputs)) * np.sqrt(2 / inputs)
-        layers += [weight.astype(np.float32), np.zeros(outputs, dtype=np.float32)]
-    return layers
-
-
-def _slopes(
-    layers: list[Floats], rows: Floats, target: Floats, weights: Floats, chance: np.random.Generator, dropout: float
-) -> list[Floats]:
-    w1, b1, w2, b2, w3, b3 = layers
-    keep = np.float32(1 - dropout)
-    hidden1 = np.maximum(rows @ w1 + b1, 0)
-    mask1 = (chance.random(hidden1.shape, dtype=np.float32) < keep) / keep
-    hidden1 *= mask1
-    hidden2 = np.maximum(hidden1 @ w2 + b2, 0)
-    mask2 = (chance.random(hidden2.shape, dtype=np.float32) < keep) / keep
-    hidden2 *= mask2
-    output = np.clip((hidden2 @ w3)[:, 0] + b3[0], -30, 30)
-    error = ((1 / (1 + np.exp(-output)) - target) * weights / len(rows)).astype(np.float32)[:, None]
-    back2 = (error @ w3.T) * (hidden2 > 0) * mask2
-    back1 = (back2 @ w2.T) * (hidden1 > 0) * mask1
-    return [rows.T @ back1, back1.sum(0), hidden1.T @ back2, back2.sum(0), hidden2.T @ error, error.sum(0)]

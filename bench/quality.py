@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from bench.guard_data import FOLDS, Vectors, examples, read
 from bench.guard_folds import by_fold, by_source
+from bench.guard_left_out import left_out
 from bench.guard_network import Recipe
 from bench.quality_text import FAILURES, HEAD, SIGHT, TRIED
 from nearhit.evaluation import Replay, evaluate_pairs, pair_similarities, refusals, share
@@ -52,7 +53,10 @@ def main() -> None:
     folded = by_fold(data, made, recipe, DEFAULT_LEVEL)
     sourced = by_source(data, made, replace(recipe, networks=1), DEFAULT_LEVEL)
     print("guards trained")
-    page = [HEAD.format(folds=FOLDS, level=DEFAULT_LEVEL, examples=len(made.right)), SIGHT]
+    near = pair_similarities(data.pairs, vectors).tolist()
+    unseen = [sourced.judge(row.prompt, row.candidate, alike) for row, alike in zip(data.pairs, near, strict=True)]
+    page = [HEAD.format(folds=FOLDS, level=DEFAULT_LEVEL, examples=len(made.right))]
+    page += [*left_out(data.pairs, near, unseen), SIGHT]
     page += _pairs(data.pairs, vectors, folded, sourced)
     for name, stream in data.streams.items():
         page += _stream(name, stream, vectors, folded, sourced)

@@ -7,25 +7,28 @@ from typing import Final
 
 from nearhit.errors import ConfigError
 from nearhit.guard.analysis import MAX_CHARACTERS, analyse
-from nearhit.guard.compare import Comparison, compare
+from nearhit.guard.compare import Comparison, compare_texts
 from nearhit.guard.features import FEATURES, features
 from nearhit.guard.layout import layout_difference
 from nearhit.guard.network import Network, default_network
 from nearhit.guard.reasons import differences, first_reason
 from nearhit.guard.rules import veto
-from nearhit.guard.verdict import Difference, Explanation, RefusalReason, Verdict
+from nearhit.guard.verdict import REASONS, Difference, Explanation, RefusalReason, Verdict
 
-DEFAULT_LEVEL: Final = 0.52
+DEFAULT_LEVEL: Final = 0.55
+_STRICTER: Final = 0.1  # where the words are of no known language
 _SAME_WORDS: Final = Verdict(accepted=True, reason=None, probability=None)
-_TOO_LONG: Final = Verdict(accepted=False, reason=RefusalReason.TOO_LONG, probability=None)
+_REFUSED: Final = {reason: Verdict(accepted=False, reason=reason, probability=None) for reason in REASONS}
 
 
 class Guard:
     """Refuses a near text that means something else.
 
     Built once and shared: it holds no state between calls, so that threads may use one. First a few rules, which
-    alone refuse; then a small network over the differences and the similarity. Made for English. Other languages
-    keep what does not hang on words: numbers, names, identifiers, how much differs and in which order.
+    alone refuse; then a small network over the differences and the similarity. Its words are
+    English. In other languages, told by script and frequent words, only what hangs on no words counts: numbers, names,
+    identifiers, how much differs and in which order; and
+    the level is higher by 0.1.
 
     Args:
         level: the probability of a right answer from which a candidate is accepted, 0 to 1. Measured on balanced
@@ -63,19 +66,21 @@ class Guard:
         """
         if prompt == candidate:
             return _SAME_WORDS
-        other_layout = layout_difference(prompt, candidate)
-        if other_layout is not None:
-            return Verdict(accepted=False, reason=other_layout.reason, probability=None)
+        if not (prompt.isascii() and candidate.isascii()) or "\n" in prompt or "\n" in candidate:
+            other_layout = layout_difference(prompt, candidate)
+            if other_layout is not None:
+                return _REFUSED[other_layout.reason]
         pair = _compare(prompt, candidate)
         if pair is None:
-            return _TOO_LONG
-        if pair.first.size == pair.second.size and pair.first.words == pair.second.words:
+            return _REFUSED[RefusalReason.TOO_LONG]
+        if pair.same_words:
             return _SAME_WORDS
         reason = veto(pair)
         if reason is not None:
-            return Verdict(accepted=False, reason=reason, probability=None)
-        probability = self._network.probability(features(pair, min(1.0, max(0.0, similarity))))
-        if probability >= self.level:
+            return _REFUSED[reason]
+        similarity = 0.0 if similarity < 0.0 else min(similarity, 1.0)
+        probability = self._network.probability(features(pair, similarity))
+        if probability >= self.level + _STRICTER * pair.first.plain:
             return Verdict(accepted=True, reason=None, probability=probability)
         return Verdict(accepted=False, reason=first_reason(pair), probability=probability)
 
@@ -88,7 +93,7 @@ class Guard:
         found_values = features(pair, similarity)
         values = dict.fromkeys(FEATURES, 0.0) | dict(zip(FEATURES, map(float, found_values), strict=False))
         found = differences(pair)
-        if pair.first is not analyse(prompt[:MAX_CHARACTERS]):
+        if pair.first not in (analyse(prompt[:MAX_CHARACTERS]), analyse(prompt[:MAX_CHARACTERS], True)):
             found = tuple(Difference(one.reason, one.candidate, one.prompt) for one in found)
         other_layout = layout_difference(prompt, candidate)
         if other_layout is not None:
@@ -102,4 +107,4 @@ def _compare(prompt: str, candidate: str) -> Comparison | None:
         if prompt[MAX_CHARACTERS:] != candidate[MAX_CHARACTERS:]:
             return None
         prompt, candidate = prompt[:MAX_CHARACTERS], candidate[:MAX_CHARACTERS]
-    return compare(analyse(prompt), analyse(candidate))
+    return compare_texts(prompt, candidate)

@@ -1,4 +1,4 @@
-"""Lexicon: the closed-class words, synonyms and opposites that the guard knows (English, written for it)."""
+"""Lexicon: the closed-class words that the guard knows, and those that tell another language (written for it)."""
 
 from __future__ import annotations
 
@@ -153,5 +153,18 @@ EDIT_HINTS: Final = _set(
     """
     no wait sorry mean meant rather um umm uh uhh er erm hmm oops whoops scratch strike excuse pardon actually
     nope rephrase instead nevermind well okay ok
+    """
+)
+
+# Frequent words of German, Spanish, French, Italian, Portuguese and Dutch that are no English words.
+FOREIGN: Final = _set(
+    """
+    der das und ist nicht ein eine einen einem einer wurde wurden werden wird alle aller gib geben mir wen wie viele
+    viel wo wer wann warum welche welcher welches wieviel für mit auf von zu zum zur dem des im ich wir sie kann
+    mein meine meinen sind bei auch gibt oder hat el los las una unos es que qué cómo cuál cuándo dónde quién cuánto
+    como donde cuando por para con mi mis su puedo puede hay del está le les une et est où quel quelle quels quelles
+    quand comment pourquoi combien je tu nous vous ma pour dans avec sur puis cette il di della che dove quando
+    perché quanto quale sono un uno gli nel mio mia posso os uma não onde meu minha eu você são na het een van niet
+    hoe waar wat ik mijn kan voor
     """
 )

@@ -24,36 +24,40 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE: Final = "weights.json"
 CLIP: Final = 5.0  # in standard deviations: a text unlike all that were seen must not run away
-_LAYERS: Final = ("w1", "b1", "w2", "b2", "w3", "b3")
+LAYERS: Final = ("w1", "b1", "w2", "b2")
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Several small networks in one: two hidden layers each, their outputs averaged before the logistic.
+    """Several small networks in one: a hidden layer each, their outputs averaged before the logistic.
 
     Attributes:
         most: what a feature counts at most; ``(features,)``.
-        layers: the matrices and offsets, the networks side by side; the first takes the logarithms of the features
-            and has their mean and deviation worked in.
+        w1: ``(features, units)``, the networks side by side; takes the logarithms of the features and has their mean
+            and deviation worked in.
+        b1: ``(units,)``.
+        w2: ``(units,)``.
+        b2: the offset of the output.
+        zeros: ``(units,)``.
     """
 
     most: Floats
-    layers: tuple[Floats, Floats, Floats, Floats, Floats, float]
+    w1: Floats
+    b1: Floats
+    w2: Floats
+    b2: float
+    zeros: Floats
 
     def probability(self, values: Sequence[float]) -> float:
         """Return the chance of a right answer for the values of ``FEATURES``, 0 to 1; those left out are zeros."""
-        w1, b1, w2, b2, w3, b3 = self.layers
-        row = np.array(values, dtype=np.float32)
-        size = len(row)
+        row = np.array(values, np.float32)
+        size = len(values)
         np.minimum(row, self.most[:size], out=row)
         np.log1p(row, out=row)
-        hidden = row @ w1[:size]
-        hidden += b1
-        np.maximum(hidden, 0.0, out=hidden)
-        hidden = hidden @ w2
-        hidden += b2
-        np.maximum(hidden, 0.0, out=hidden)
-        return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, float(hidden @ w3) + b3))))
+        hidden = row.dot(self.w1[:size])
+        hidden += self.b1
+        np.maximum(hidden, self.zeros, out=hidden)
+        return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, float(hidden.dot(self.w2)) + self.b2))))
 
 
 def pack(numbers: Floats) -> str:
@@ -85,18 +89,13 @@ def read_network(document: dict[str, Any]) -> Network:
     if document["features"] != list(FEATURES):
         raise ConfigError(f"{WEIGHTS_FILE} was trained on other features; run bench/train_guard.py again")
     parts = document["networks"]
-    first, second = document["hidden"]
-    width = len(FEATURES)
-    shapes = ((width, first), (first,), (first, second), (second,), (second,), (1,))
-    layers = [[unpack(part[name], shape) for name, shape in zip(_LAYERS, shapes, strict=True)] for part in parts]
-    w1, b1, _, b2, w3, b3 = (np.concatenate([layer[n] for layer in layers], axis=-1) for n in range(len(_LAYERS)))
-    w2 = np.zeros((first * len(parts), second * len(parts)), dtype=np.float32)
-    for place, layer in enumerate(layers):
-        w2[place * first : (place + 1) * first, place * second : (place + 1) * second] = layer[2]
-    share = np.float32(1 / len(parts))
-    deviation = np.array(document["deviation"], dtype=np.float32)[:, None]
+    units, width = document["hidden"], len(FEATURES)
+    shapes = ((width, units), (units,), (units,), (1,))
+    layers = [[unpack(part[name], shape) for name, shape in zip(LAYERS, shapes, strict=True)] for part in parts]
+    w1, b1, w2, b2 = (np.concatenate([layer[n] for layer in layers], axis=-1) for n in range(len(LAYERS)))
+    deviation = np.array(document["deviation"], dtype=np.float32)
     mean = np.array(document["mean"], dtype=np.float32)
-    b1 = (b1 - (mean[:, None] * w1 / deviation).sum(axis=0)).astype(np.float32)
-    most = np.expm1(mean + CLIP * deviation[:, 0])
-    w1 = (w1 / deviation).astype(np.float32)
-    return Network(most, (w1, b1, w2, b2, w3.astype(np.float32) * share, float(b3.mean())))
+    w1 = np.ascontiguousarray(w1 / deviation[:, None])
+    b1 = (b1 - mean @ w1).astype(np.float32)
+    most = np.expm1(mean + CLIP * deviation)
+    return Network(most, w1, b1, (w2 / len(parts)).astype(np.float32), float(b2.mean()), np.zeros_like(b1))

@@ -18,6 +18,7 @@ from nearhit.guard.words import (
     K_QUANTIFIER,
     K_TEMPORAL,
     K_UNIT,
+    KIND_OF,
     OPPOSITES,
 )
 
@@ -34,7 +35,6 @@ _BY_KIND: Final = (
     (K_ENTITY, RefusalReason.ENTITY),
 )
 _BY_FUNCTION: Final = (
-    (K_TEMPORAL, RefusalReason.BEFORE_AFTER),
     (K_CONJUNCTION, RefusalReason.CONNECTIVE),
     (K_QUANTIFIER, RefusalReason.QUANTIFIER),
     (K_PRONOUN, RefusalReason.ROLE),
@@ -55,23 +55,22 @@ def first_reason(pair: Comparison) -> RefusalReason:
 
 def _differences(pair: Comparison) -> Iterator[Difference]:
     a, b = pair.first, pair.second
-    if (a.negations ^ b.negations) & 1 and not (a.edits or b.edits):
+    if a.negations != b.negations and pair.denied and not (a.edits or b.edits):
         yield Difference(RefusalReason.NEGATION, "not" * (a.negations & 1), "not" * (b.negations & 1))
     if pair.opposites:
         words = product([a.keys[place] for place in pair.left], [b.keys[place] for place in pair.right])
         yield from (Difference(RefusalReason.ANTONYM, *two) for two in words if two in OPPOSITES)
-    if a.quoted != b.quoted and a.quoted and b.quoted:
+    if a.quoted and b.quoted and a.quoted != b.quoted:
         yield Difference(RefusalReason.QUOTED, _joined(a.quoted - b.quoted), _joined(b.quoted - a.quoted))
     yield from _values(pair)
-    for kind, reason in _BY_FUNCTION[:1]:
-        yield from _function(pair, kind, reason)
+    yield from _function(pair, K_TEMPORAL, RefusalReason.BEFORE_AFTER)
     if pair.left and pair.right:
-        focused = a.focus in {a.keys[p] for p in pair.left} or b.focus in {b.keys[p] for p in pair.right}
+        focused = a.focus in pair.left or b.focus in pair.right
         reason = RefusalReason.ATTRIBUTE if focused else RefusalReason.SLOT_VALUE
         yield Difference(reason, _words(a.keys, pair.left), _words(b.keys, pair.right))
     if a.question != b.question and not ({a.question, b.question} <= {"what", "which", "command"}):
         yield Difference(RefusalReason.QUESTION_TYPE, a.question, b.question)
-    for kind, reason in _BY_FUNCTION[1:]:
+    for kind, reason in _BY_FUNCTION:
         yield from _function(pair, kind, reason)
     if bool(pair.left) != bool(pair.right):
         yield Difference(RefusalReason.DETAIL, _words(a.keys, pair.left), _words(b.keys, pair.right))
@@ -79,15 +78,19 @@ def _differences(pair: Comparison) -> Iterator[Difference]:
 
 
 def _values(pair: Comparison) -> Iterator[Difference]:
+    kinds = {pair.first.kinds[place] for place in pair.left} | {pair.second.kinds[place] for place in pair.right}
     for kind, reason in _BY_KIND:
+        if kind not in kinds:
+            continue
         left = _of_kind(pair.first.keys, pair.first.kinds, pair.left, kind)
         right = _of_kind(pair.second.keys, pair.second.kinds, pair.right, kind)
-        if left or right:
-            yield Difference(reason, left, right)
+        yield Difference(reason, left, right)
 
 
 def _function(pair: Comparison, kind: int, reason: RefusalReason) -> Iterator[Difference]:
-    one, other = pair.first.function[kind], pair.second.function[kind]
+    if pair.first.function == pair.second.function:
+        return
+    one, other = ({key for key in text.function if KIND_OF[key] == kind} for text in (pair.first, pair.second))
     if one != other:
         yield Difference(reason, _joined(one - other), _joined(other - one))
 
@@ -101,9 +104,7 @@ def _order(pair: Comparison) -> Iterator[Difference]:
         yield Difference(reason, " ".join(in_prompt), " ".join(in_candidate))
     elif pair.first.passive != pair.second.passive:
         yield Difference(RefusalReason.ROLE, "passive" * pair.first.passive, "passive" * pair.second.passive)
-    one, other = pair.first.function[K_PREPOSITION], pair.second.function[K_PREPOSITION]
-    if one != other:
-        yield Difference(RefusalReason.ROLE, _joined(one - other), _joined(other - one))
+    yield from _function(pair, K_PREPOSITION, RefusalReason.ROLE)
 
 
 def _of_kind(keys: list[str], kinds: list[int], places: list[int], kind: int) -> str:

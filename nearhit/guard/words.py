@@ -7,12 +7,14 @@ from functools import lru_cache
 from itertools import product
 from typing import Final, NamedTuple
 
-from nearhit.guard.attributes import ATTRIBUTE_OF
+from nearhit.guard.antonyms import ANTONYMS
 from nearhit.guard.lexicon import (
     AUXILIARY,
     CONJUNCTION,
     CONTRACTIONS,
     DATE_WORDS,
+    EDIT_HINTS,
+    FOREIGN,
     MONTHS,
     NEGATION,
     ONES,
@@ -27,7 +29,6 @@ from nearhit.guard.lexicon import (
     UNITS,
     WH,
 )
-from nearhit.guard.synonyms import ANTONYM_LINES, FORM_LINES, SYNONYM_LINES
 
 # Kinds of words. From DATE on, a word carries content and takes part in the alignment.
 (
@@ -48,37 +49,39 @@ from nearhit.guard.synonyms import ANTONYM_LINES, FORM_LINES, SYNONYM_LINES
     K_ENTITY,
 ) = range(15)
 
+# Bits that tell when a text is worth another look: a word that may begin a self-correction, one that may join its
+# neighbours (a number, a month, *use to*), one that is not English, a quotation mark, a pause, the end of a sentence.
+M_EDIT, M_JOIN, M_FOREIGN, M_QUOTE, M_PAUSE, M_END = 1, 2, 4, 8, 16, 32
+
 _PUNCTUATION: Final = " \t\r\n.,;:!?\"'`()[]{}«»“”‘’‚„…·。、，；：！？¿¡؟،؛।「」『』（）"
 _NUMBER: Final = re.compile(r"[$€£#~+]?(\d[\d,]*(?:\.\d+)?|\.\d+)(%|[a-zA-Z]{1,5})?")
 _FRACTION: Final = re.compile(r"(\d+)/(\d+)")
 _CODE_CHARACTERS: Final = frozenset("/\\_*~=|@#<>{}$^[]()+")
 _VOWELS: Final = frozenset("aeiouy")
-
-
-_BASE_FORM: Final = {word: line.split()[0] for line in FORM_LINES for word in line.split()}
+_ENDS: Final = frozenset(".?!。？！")
+_PAUSES: Final = frozenset(".?!,;:)。？！，；：")
+_BETWEEN: Final = re.compile(r"[-–—‐,;:!?&]+")
+_QUOTES: Final = frozenset("\"'“”‘’")
 
 
 class Word(NamedTuple):
     """One normalised word.
 
     Attributes:
-        key: what is compared: a canonical synonym, a stem, or a number in digits.
+        key: what is compared: a stem, or a number in digits.
         kind: one of the ``K_*`` kinds.
-        text: the word as it stood, in lower case.
-        upper: the word began with a capital.
-        attribute: the property that the word names, or the empty string.
+        text: the word as it stood, in lower case; of an identifier, as it stood.
+        marks: the ``M_*`` bits.
     """
 
     key: str
     kind: int
     text: str
-    upper: bool = False
-    attribute: str = ""
+    marks: int = 0
 
 
 def stem(word: str) -> str:
     """Return ``word`` without its English inflection; close enough that two forms of a word share it."""
-    word = _BASE_FORM.get(word, word)
     size = len(word)
     if size <= 3 or not word.isascii():
         return word
@@ -101,34 +104,15 @@ def stem(word: str) -> str:
     return word
 
 
-def _synonyms() -> dict[str, str]:
-    table: dict[str, str] = {}
-    for line in SYNONYM_LINES:
-        members = [stem(word) for word in line.split()]
-        canon = table.get(members[0], members[0])
-        for member in members:
-            table.setdefault(member, canon)
-    return table
-
-
-_CANON: Final = _synonyms()
-
-
-def key_of(word: str) -> str:
-    """Return the key under which ``word`` (lower case) is compared."""
-    root = stem(word)
-    return _CANON.get(root, root)
-
-
 OPPOSITES: Final = frozenset(
     pair
-    for line in ANTONYM_LINES
-    for left, right in [[side.split() for side in line.split("|")]]
+    for group in ANTONYMS.split(";")
+    for left, right in [[side.split() for side in group.split("|")]]
     for one, other in product(left, right)
-    for form in (str, stem, key_of)
+    for form in (str, stem)
     for pair in ((form(one), form(other)), (form(other), form(one)))
 )
-"""Pairs of words that turn a meaning round, both ways, as words, as stems and as keys."""
+"""Pairs of words that turn a meaning round, both ways, as words and as stems."""
 
 
 _CLOSED: Final[dict[str, tuple[str, int]]] = {
@@ -150,22 +134,26 @@ _CLOSED: Final[dict[str, tuple[str, int]]] = {
 """Key and kind of every word that carries no content of its own. Of two tables with one word, the later decides."""
 
 
-@lru_cache(maxsize=32768)
-def _plain(text: str, upper: bool) -> tuple[Word, ...]:
-    """Return the words of one bare lower-case word."""
+KIND_OF: Final = {key: kind for key, kind in _CLOSED.values() if K_STOP < kind < K_DATE}
+"""Kind of each key of a function word; no key has two."""
+
+
+def plain_words(text: str, upper: bool = False) -> tuple[Word, ...]:
+    """Return the words of one bare lower-case word; ``upper`` where it began with a capital."""
     if text in CONTRACTIONS:
-        return tuple(word for part in CONTRACTIONS[text] for word in _plain(part, False))
+        return tuple(word for part in CONTRACTIONS[text] for word in plain_words(part))
     if "'" in text:
         head, _, tail = text.partition("'")
         if tail == "t" and head.endswith("n"):
-            return (*_plain(head[:-1] or "n", False), Word("not", K_NEGATION, "not", False))
+            return (*plain_words(head[:-1] or "n"), Word("not", K_NEGATION, "not"))
         if tail in {"s", "", "re", "ll", "ve", "d", "m"} and head:
-            return _plain(head, upper)
+            return plain_words(head, upper)
         text = text.replace("'", "")
-    known = _CLOSED.get(text)
-    if known:
-        return (Word(known[0], known[1], text, upper, ATTRIBUTE_OF.get(text, "")),)
-    return (Word(key_of(text), K_ENTITY if upper else K_CONTENT, text, upper, ATTRIBUTE_OF.get(text, "")),)
+    marks = M_FOREIGN * (text in FOREIGN or not text.isascii()) | M_EDIT * (text in EDIT_HINTS)
+    key, kind = _CLOSED.get(text) or (stem(text), K_ENTITY if upper else K_CONTENT)
+    if kind == K_NUMBER or text in MONTHS or text == "use":
+        marks |= M_JOIN
+    return (Word(key, kind, text, marks),)
 
 
 def number_key(value: float) -> str:
@@ -173,21 +161,31 @@ def number_key(value: float) -> str:
     return f"{round(value, 3):.12g}"
 
 
-def _number(match: re.Match[str], core: str) -> tuple[Word, ...]:
+def number_words(core: str) -> tuple[Word, ...] | None:
+    """Return the words of a number in digits with its sign or unit, or of a fraction; ``None`` for another chunk."""
+    fraction = _FRACTION.fullmatch(core)
+    if fraction and int(fraction[2][:9]):
+        return (Word(number_key(int(fraction[1][:9]) / int(fraction[2][:9])), K_NUMBER, core, M_JOIN),)
+    match = _NUMBER.fullmatch(core)
+    if match is None:
+        return None
     digits, suffix = match.groups()
     try:
         key = number_key(float(digits.replace(",", "")))
     except (ValueError, OverflowError):
         key = digits
-    words = [Word(key, K_NUMBER, core, False)]
-    sign = core[0]
-    if sign in "$€£":
-        words.append(Word({"$": "usd", "€": "eur", "£": "gbp"}[sign], K_UNIT, sign, False))
+    sign = _SIGNS.get(core[0])
+    words = [Word(key, K_NUMBER, core, M_JOIN * key.startswith("0."))]
+    if sign:
+        words.append(Word(sign, K_UNIT, core[0]))
     if suffix == "%":
-        words.append(Word("pct", K_UNIT, "%", False))
+        words.append(Word("pct", K_UNIT, "%"))
     elif suffix and suffix.lower() not in {"st", "nd", "rd", "th", "s"}:
-        words.extend(_plain(suffix.lower(), False))
+        words.extend(plain_words(suffix.lower()))
     return tuple(words)
+
+
+_SIGNS: Final = {"$": "usd", "€": "eur", "£": "gbp"}
 
 
 def _is_wide(character: str) -> bool:
@@ -195,52 +193,50 @@ def _is_wide(character: str) -> bool:
     return "\u2e80" <= character <= "\ud7ff" or "\u0e00" <= character <= "\u0eff" or "\u1000" <= character <= "\u109f"
 
 
-def _code(core: str) -> tuple[Word, ...] | None:
-    """Return the words of a path, file name, option or identifier; ``None`` when ``core`` is none."""
-    if "/" in core and core.replace("/", "").isalpha() and core.count("/") == 1 and core[0] != "/" != core[-1]:
-        left, right = core.split("/")
-        return (*_chunk(left), Word("or", K_CONJUNCTION, "/", False), *_chunk(right))
+def is_code(core: str) -> bool:
+    """Return whether ``core`` is a path, file name, option or another identifier."""
     inner_dot = ("." in core[:-1] and not core.replace(".", "").isalpha()) or (core[0] == "." and len(core) > 1)
     if "." in core[1:-1] and len(core.rpartition(".")[2]) <= 5 and core.partition(".")[0].isalnum():
         inner_dot = len(core.partition(".")[0]) > 1
-    if inner_dot or not _CODE_CHARACTERS.isdisjoint(core) or (core[0] == "-" and core[1:2].isalpha()):
-        return (Word(core.rstrip("/") or core, K_IDENTIFIER, core.lower(), False),)
-    return None
+    return inner_dot or not _CODE_CHARACTERS.isdisjoint(core) or (core[0] == "-" and core[1:2].isalpha())
 
 
-def _chunk(chunk: str) -> tuple[Word, ...]:
+def chunk_words(chunk: str) -> tuple[Word, ...]:
     """Return the words of one piece of text without white space."""
     core = chunk.strip(_PUNCTUATION)
     if not core:
         return ()
     if core.isascii() and core.isalpha():
-        return _plain(core.lower(), core[0].isupper())
+        return plain_words(core.lower(), core[0].isupper())
     core = core.replace("’", "'").replace("ʼ", "'")
-    number = _NUMBER.fullmatch(core)
+    number = number_words(core)
     if number:
-        return _number(number, core)
-    fraction = _FRACTION.fullmatch(core)
-    if fraction and int(fraction[2][:9]):
-        return (Word(number_key(int(fraction[1][:9]) / int(fraction[2][:9])), K_NUMBER, core, False),)
+        return number
     if any(map(_is_wide, core)):
-        return tuple(Word(c, K_CONTENT, c, False) for c in core if c.isalnum() or _is_wide(c))
-    code = _code(core)
-    if code is not None:
-        return code
-    return _mixed(core)
-
-
-def _mixed(core: str) -> tuple[Word, ...]:
-    """Return the words of a chunk with hyphens, apostrophes, digits or other letters in it."""
-    parts = [part for part in re.split(r"[-–—‐,;:!?&]+", core) if part]
+        return tuple(Word(c, K_CONTENT, c, M_FOREIGN) for c in core if c.isalnum() or _is_wide(c))
+    left, slash, right = core.partition("/")
+    if slash and left.isalpha() and right.isalpha():
+        return (*chunk_words(left), Word("or", K_CONJUNCTION, "/"), *chunk_words(right))
+    if is_code(core):
+        return (Word(core.rstrip("/") or core, K_IDENTIFIER, core),)
+    parts = [part for part in _BETWEEN.split(core) if part]
     if len(parts) > 1 and not core.replace("-", "").replace(":", "").isdigit():
-        return tuple(word for part in parts for word in _chunk(part))
+        return tuple(word for part in parts for word in chunk_words(part))
     if any(character.isdigit() for character in core):
-        return (Word(core.lower(), K_IDENTIFIER, core.lower(), False),)
-    return _plain(core.lower(), core[0].isupper())
+        return (Word(core.lower(), K_IDENTIFIER, core.lower()),)
+    return plain_words(core.lower(), core[0].isupper())
 
 
 @lru_cache(maxsize=32768)
 def words_of(chunk: str) -> tuple[Word, ...]:
-    """Return the normalised words of one piece of text without white space, remembered for those seen last."""
-    return _chunk(chunk)
+    """Return the normalised words of one piece of text without white space, remembered for those seen last.
+
+    The last of them is marked with the pause, the end of a sentence or the quotation mark of the piece.
+    """
+    words = chunk_words(chunk)
+    marks = M_QUOTE * (not _QUOTES.isdisjoint(chunk))
+    if chunk[-1] in _PAUSES:
+        marks |= M_END | M_PAUSE if chunk[-1] in _ENDS else M_PAUSE
+    if not words or not marks:
+        return words
+    return (*words[:-1], words[-1]._replace(marks=words[-1].marks | marks))

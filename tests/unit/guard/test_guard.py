@@ -27,6 +27,7 @@ DIFFERENT = [
     ("Convert 10 miles to kilometers", "Convert 10 kilometers to miles", RefusalReason.ROLE),
     ("trains from oslo to bergen", "trains from bergen to oslo", RefusalReason.ROLE),
     ("Is x < 5 for y in z?", "Is x > 5 for y in z?", RefusalReason.IDENTIFIER),
+    ("What is twenty five plus two?", "What is thirty five plus two?", RefusalReason.NUMBER),
     ("Do you think he would trust her?", "Do you think she would trust him?", RefusalReason.ROLE),
 ]
 
@@ -130,6 +131,33 @@ def test_long_texts_with_the_same_rest_are_compared_by_their_beginning(guard: Gu
 )
 def test_another_language_is_not_refused_for_spelling_alone(guard: Guard, prompt: str, candidate: str) -> None:
     assert guard.judge(prompt, candidate, NEAR).accepted
+
+
+@pytest.mark.parametrize(
+    ("prompt", "candidate"),
+    [
+        ("¿Cómo cancelo mi pedido?", "¿Cómo puedo cancelar mi pedido?"),
+        ("Wie kündige ich mein Abo?", "Wie kann ich mein Abo kündigen?"),
+        ("как отменить заказ", "как мне отменить мой заказ"),
+    ],
+)
+def test_another_wording_in_another_language_is_accepted(guard: Guard, prompt: str, candidate: str) -> None:
+    assert guard.judge(prompt, candidate, NEAR).accepted
+
+
+@pytest.mark.parametrize(
+    ("prompt", "candidate", "reason"),
+    [
+        ("¿Cómo cancelo mi pedido 12?", "¿Cómo puedo cancelar mi pedido 14?", RefusalReason.NUMBER),
+        ("combien coûte un billet pour Lyon", "combien coûte un billet pour Nice", RefusalReason.ENTITY),
+        ("wie öffne ich die datei a_1.txt", "wie öffne ich die datei b_2.txt", RefusalReason.IDENTIFIER),
+        ("hilft Greta heute noch Tomas und wie", "hilft Tomas heute noch Greta und wie", RefusalReason.ROLE),
+    ],
+)
+def test_numbers_names_identifiers_and_order_count_in_another_language(
+    guard: Guard, prompt: str, candidate: str, reason: RefusalReason
+) -> None:
+    assert guard.judge(prompt, candidate, NEAR).reason is reason
 
 
 def test_numbers_count_in_any_language(guard: Guard) -> None:

@@ -86,7 +86,7 @@ def made_pairs(rows: Sequence[PairRow]) -> list[Made]:
         if not row.same or row.kind == "same_intent":
             continue
         one, other = (row.prompt, row.candidate) if chance.random() < 0.5 else (row.candidate, row.prompt)
-        for share, same, turn in _turns(chance, asked.get(row.source, []), long):
+        for share, same, turn in turns(chance, asked.get(row.source, []), long):
             if chance.random() < share:
                 turned = turn(other)
                 if turned is not None and turned not in (one, other):
@@ -94,21 +94,21 @@ def made_pairs(rows: Sequence[PairRow]) -> list[Made]:
     return found
 
 
-def _turns(
+def turns(
     chance: np.random.Generator, asked: Sequence[str], long: Sequence[str]
 ) -> tuple[tuple[float, bool, Turn], ...]:
     """Return how a text is turned: in which share of pairs, whether it stays the same question, and the turn."""
     return (
         (0.9, False, lambda text: _exchanged(text, chance)),
         (0.6, False, lambda text: _exchanged(text, chance)),
-        (0.6, False, lambda text: _asking_another(text, asked, chance)),
-        (0.5, False, lambda text: _shortened(text, chance)),
-        (0.2, False, lambda text: _vague(text, chance)),
-        (0.5, True, lambda text: _lengthened(text, long, chance)),
-        (1.0, True, _first_last),
-        (1.0, True, _last_first),
-        (1.0, True, lambda text: _turned_list(text, chance)),
-        (0.1, True, lambda text: _misspelt(text, chance)),
+        (0.6, False, lambda text: asking_another(text, asked, chance)),
+        (0.5, False, lambda text: shortened(text, chance)),
+        (0.2, False, lambda text: vague(text, chance)),
+        (0.5, True, lambda text: lengthened(text, long, chance)),
+        (1.0, True, first_last),
+        (1.0, True, last_first),
+        (1.0, True, lambda text: turned_list(text, chance)),
+        (0.1, True, lambda text: misspelt(text, chance)),
         (0.06, True, lambda text: _COURTESIES[chance.integers(len(_COURTESIES))] + text[0].lower() + text[1:]),
     )
 
@@ -145,7 +145,7 @@ def _exchanged(text: str, chance: np.random.Generator) -> str | None:
     places = [n for n in range(len(tokens)) if _kind(tokens, n) in (K_ENTITY, K_CONTENT, K_NUMBER, K_DATE)]
     for number, i in enumerate(places):
         for j in places[number + 1 :]:
-            weight = _exchange_weight(tokens, i, j)
+            weight = exchange_weight(tokens, i, j)
             if weight:
                 weights.append(weight)
                 spots.append((i, j))
@@ -159,7 +159,7 @@ def _exchanged(text: str, chance: np.random.Generator) -> str | None:
     return _text(tokens)
 
 
-def _exchange_weight(tokens: Sequence[_Token], i: int, j: int) -> float:
+def exchange_weight(tokens: Sequence[_Token], i: int, j: int) -> float:
     """Return how likely two words are to be exchanged; 0 where that would leave the meaning."""
     kind, one, other = _kind(tokens, i), tokens[i].word, tokens[j].word
     if kind != _kind(tokens, j) or j - i < 2 or one is None or other is None or one.key == other.key:
@@ -173,7 +173,7 @@ def _exchange_weight(tokens: Sequence[_Token], i: int, j: int) -> float:
     return weight / (1 + _SPREAD * (j - i))
 
 
-def _asking_another(text: str, asked: Sequence[str], chance: np.random.Generator) -> str | None:
+def asking_another(text: str, asked: Sequence[str], chance: np.random.Generator) -> str | None:
     """Return ``text`` asking for another thing: *which year* becomes *which city*."""
     match = _ASKED.match(text)
     if match is None or not asked or words_of(match[2])[0].kind != K_CONTENT:
@@ -184,7 +184,7 @@ def _asking_another(text: str, asked: Sequence[str], chance: np.random.Generator
     return f"{match[1]}{other}{text[match.end() :]}"
 
 
-def _shortened(text: str, chance: np.random.Generator) -> str | None:
+def shortened(text: str, chance: np.random.Generator) -> str | None:
     """Return ``text`` without a sentence that holds a number."""
     sentences = _SENTENCE.split(text)
     places = [n for n, one in enumerate(sentences[:-1]) if any(character.isdigit() for character in one)]
@@ -194,7 +194,7 @@ def _shortened(text: str, chance: np.random.Generator) -> str | None:
     return " ".join(sentences)
 
 
-def _lengthened(text: str, long: Sequence[str], chance: np.random.Generator) -> str | None:
+def lengthened(text: str, long: Sequence[str], chance: np.random.Generator) -> str | None:
     """Return ``text`` with a sentence of another story in it."""
     sentences = _SENTENCE.split(text)
     if len(sentences) < 3 or not long:
@@ -204,7 +204,7 @@ def _lengthened(text: str, long: Sequence[str], chance: np.random.Generator) -> 
     return " ".join(sentences)
 
 
-def _vague(text: str, chance: np.random.Generator) -> str | None:
+def vague(text: str, chance: np.random.Generator) -> str | None:
     """Return ``text`` with a number made vague."""
     numbers = list(_NUMBER.finditer(text))
     if not numbers:
@@ -213,7 +213,7 @@ def _vague(text: str, chance: np.random.Generator) -> str | None:
     return text[: match.start()] + _VAGUE[chance.integers(len(_VAGUE))] + text[match.end() :]
 
 
-def _first_last(text: str) -> str | None:
+def first_last(text: str) -> str | None:
     """Return ``text`` with the phrase that it begins with at its end."""
     match = _FIRST.match(text)
     if match is None:
@@ -222,7 +222,7 @@ def _first_last(text: str) -> str | None:
     return f"{rest[0].upper()}{rest[1:]} {phrase[0].lower()}{phrase[1:]}{end}"
 
 
-def _last_first(text: str) -> str | None:
+def last_first(text: str) -> str | None:
     """Return ``text`` with the phrase that it ends with at its beginning."""
     match = _LAST.match(text)
     if match is None:
@@ -232,7 +232,7 @@ def _last_first(text: str) -> str | None:
     return f"{phrase[0].upper()}{phrase[1:]}, {rest[0].lower() if known else rest[0]}{rest[1:]}{end}"
 
 
-def _turned_list(text: str, chance: np.random.Generator) -> str | None:
+def turned_list(text: str, chance: np.random.Generator) -> str | None:
     """Return ``text`` with the two words around an *and* or *or* turned round."""
     tokens = _tokens(text)
     places = [
@@ -251,7 +251,7 @@ def _turned_list(text: str, chance: np.random.Generator) -> str | None:
     return _text(tokens)
 
 
-def _misspelt(text: str, chance: np.random.Generator) -> str | None:
+def misspelt(text: str, chance: np.random.Generator) -> str | None:
     """Return ``text`` with a letter lost or two exchanged in a longer word."""
     tokens = _tokens(text)
     places = [n for n, token in enumerate(tokens) if len(token.core) > 5 and _kind(tokens, n) == K_CONTENT]

@@ -257,19 +257,20 @@ def _shares(requests: Sequence[Request[A]], said: Said) -> list[Said]:
     if isinstance(said, Exception) or len(requests) == 1:
         return [said] * len(requests)
     count = sum(len(request.texts) for request in requests)
-    try:
-        rows = np.asarray(said.vectors)
-    except Exception as error:  # noqa: BLE001 - a caller's own embedder may give anything
-        return [error] * len(requests)
-    if rows.ndim != 2 or len(rows) != count:
-        return [ContractError(f"the embedder gave an array of shape {rows.shape} for {count} texts")] * len(requests)
     payer = next((request for request in requests if request.waiting), None)
     shares: list[Said] = []
     start = 0
-    for request in requests:
-        own = replace(said, vectors=rows[start : start + len(request.texts)])
-        shares.append(own if request is payer else _uncounted(own))
-        start += len(request.texts)
+    try:
+        rows = np.asarray(said.vectors)
+        if rows.ndim != 2 or len(rows) != count:
+            error = ContractError(f"the embedder gave an array of shape {rows.shape} for {count} texts")
+            return [error] * len(requests)
+        for request in requests:
+            own = replace(said, vectors=rows[start : start + len(request.texts)])
+            shares.append(own if request is payer else _uncounted(own))
+            start += len(request.texts)
+    except Exception as wrong:  # noqa: BLE001 - a caller's own embedder may give anything
+        return [wrong] * len(requests)
     return shares
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     Asked = Request[Future[Said]]
 
 EMBEDDER = HashEmbedder(8)
+WRONG: list[Any] = [np.zeros((2, 8)), np.zeros((4, 8)), np.zeros(3), None, "text", [[1.0], [1.0, 2.0], [1.0]]]
 
 
 def queue_of(calls: int = 1, texts: int = 64, **limits: Any) -> CallQueue[Future[Said]]:
@@ -242,12 +244,17 @@ def test_the_parts_of_a_refused_call_leave_out_what_nobody_waits_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [np.zeros((2, 8)), np.zeros((4, 8)), np.zeros(3), None, "text", [[1.0], [1.0, 2.0], [1.0]]], ids=str
+    "wrong",
+    [
+        *map(Embeddings, WRONG),
+        SimpleNamespace(vectors=np.zeros((3, 8))),
+    ],
+    ids=str,
 )
 def test_an_answer_that_is_not_one_vector_for_each_text_is_asked_for_again_alone(wrong: Any) -> None:
     queue = queue_of()
     requests = ask(queue, *"abc")
     (call,) = queue.begin(0.0)
-    queue.ended(call, Embeddings(wrong), 0.0)
+    queue.ended(call, wrong, 0.0)
     assert drain(queue, "") == ["a", "b", "c"]
     assert [queue.leave(request).vectors.tolist() for request in requests] == [[vector(one)] for one in "abc"]  # type: ignore[union-attr]

@@ -24,9 +24,11 @@ A = TypeVar("A", bound="asyncio.Future[Said] | Future[Said]")
 _PARTS = 8
 """A refused call is sent again in so many parts: of 64 texts, one of them bad, 56 have their vectors one call later."""
 
-
 _WEIGHT = 0.25
 """How much of a slower call counts; a faster one counts at once, so that one that loads a model is soon forgotten."""
+
+_TIME_UP = 0.9
+"""A call that fails after this share of its time has run out of it: clients and clocks differ by some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +85,13 @@ class Call(Generic[A]):
     Attributes:
         requests: in the order in which they came.
         began: when, monotonic seconds.
+        seconds: the longest time that any caller gave it by then; who joins later cannot change it.
         task: that makes the call, in an event loop.
     """
 
     requests: list[Request[A]]
     began: float
+    seconds: float
     task: asyncio.Task[Embeddings] | None = None
 
     @property
@@ -99,11 +103,6 @@ class Call(Generic[A]):
     def texts(self) -> tuple[str, ...]:
         """All their texts."""
         return tuple(text for request in self.requests for text in request.texts)
-
-    @property
-    def seconds(self) -> float:
-        """The longest time that any caller gives it."""
-        return max(request.seconds for request in self.requests)
 
     @property
     def awaited(self) -> bool:
@@ -185,7 +184,7 @@ class CallQueue(Generic[A]):
         self._gathering = False
         begun = []
         while self._running < self._most() and (requests := self._next(now)):
-            begun.append(Call(requests, now))
+            begun.append(Call(requests, now, max(request.seconds for request in requests)))
             for request in requests:
                 request.call = begun[-1]
             self._running += 1
@@ -195,7 +194,8 @@ class CallQueue(Generic[A]):
         """Give every request its answer, or have the requests of a refused call sent again in parts.
 
         Not to answer is a matter of the embedder, and so is a wrong setting: then all of them have failed. Anything
-        else may be the fault of one text, and the other callers must not suffer for it.
+        else may be the fault of one text, and the other callers must not suffer for it. A call that has run out of its
+        time has failed for those who gave it that time; who joined it later and can still wait goes with the next one.
         """
         self._running -= 1
         if not isinstance(said, Exception):
@@ -203,9 +203,12 @@ class CallQueue(Generic[A]):
             slower = self._pace + _WEIGHT * (pace - self._pace)
             self._pace = min(pace, slower if self._pace else pace)
         requests, call.requests = call.requests, []  # a request knows its call: no cycle is left for the collector
+        if isinstance(said, UnavailableError) and now - call.began > _TIME_UP * call.seconds:
+            later = [request for request in requests if request.waiting and request.end > call.began + call.seconds]
+            self._again += [later] if later else []
+            requests = [request for request in requests if request not in later]
         answers = _shares(requests, said)
-        refused = isinstance(answers[0], Exception) and not isinstance(answers[0], UnavailableError | ConfigError)
-        if refused and len(requests) > 1:
+        if len(requests) > 1 and _refused(answers[0]):
             size = math.ceil(len(requests) / _PARTS)
             self._again += [requests[at : at + size] for at in range(0, len(requests), size)]
             return
@@ -250,6 +253,10 @@ class CallQueue(Generic[A]):
                 break
             taken.append(request)
         return taken
+
+
+def _refused(said: Said) -> bool:
+    return isinstance(said, Exception) and not isinstance(said, UnavailableError | ConfigError)
 
 
 def _shares(requests: Sequence[Request[A]], said: Said) -> list[Said]:

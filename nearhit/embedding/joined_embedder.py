@@ -17,7 +17,7 @@ from nearhit.domain.sight import sight_of
 from nearhit.embedding.call_queue import CallQueue, Limits
 from nearhit.errors import EmbedderBusyError, EmbedderUnavailableError, NearhitError
 from nearhit.resilience.background import start_thread
-from nearhit.resilience.loop_clock import LoopClocks
+from nearhit.resilience.loop_clock import LoopClock
 from nearhit.resilience.per_process import PerProcess
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ class JoinedEmbedder:
         self._limits = limits or (IN_PROCESS if inner.in_process else REMOTE)
         self._threads = PerProcess(partial(_Threads, self._limits))
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
-        self._clocks = LoopClocks(lambda _: None)
 
     def __repr__(self) -> str:
         return f"JoinedEmbedder({self.inner!r})"
@@ -84,9 +83,8 @@ class JoinedEmbedder:
                     request.answer.result(min(due, timeout_seconds))
                 with here.lock:
                     begun = here.queue.begin(time.monotonic())
-            for call in begun:
-                if call.requests == [request] or not self._begun(here, call):
-                    self._make(here, call)
+            own = [call for call in begun if call.requests == [request] and call.seconds <= timeout_seconds]
+            self._make(here, own + [call for call in begun if call not in own and not self._begun(here, call)])
             with suppress(TimeoutError):
                 request.answer.result(max(0.0, now + timeout_seconds - time.monotonic()))
         finally:
@@ -100,17 +98,16 @@ class JoinedEmbedder:
         here = self._loops.get(loop)
         if here is None:
             here = self._loops[loop] = _Loop(self.inner, self._limits)
-        request = here.ask(tuple(texts), timeout_seconds)
-        try:
-            with self._clocks.running() as clock:
+        with here.clock as clock:
+            request = here.ask(tuple(texts), timeout_seconds)
+            try:
                 await clock.wait(request.answer, clock.now() + timeout_seconds)
-        finally:
-            said = here.leave(request)
+            finally:
+                said = here.leave(request)
         return self._given(said, request, timeout_seconds)
 
-    def _make(self, here: _Threads, call: Call[Future[Said]]) -> None:
-        """Make a call on this thread, and begin those that waited for its end on threads of their own."""
-        calls = [call]
+    def _make(self, here: _Threads, calls: list[Call[Future[Said]]]) -> None:
+        """Make calls on this thread, and begin those that waited for their end on threads of their own."""
         for one in calls:
             said: Said = _interrupted(self.name)
             try:
@@ -126,7 +123,7 @@ class JoinedEmbedder:
 
     def _begun(self, here: _Threads, call: Call[Future[Said]]) -> bool:
         """Make a call on a thread of its own; return whether there is one."""
-        return start_thread("nearhit-embed", call.context.run, self._make, here, call)
+        return start_thread("nearhit-embed", call.context.run, self._make, here, [call])
 
     def _given(self, said: Said | None, request: Request[Any], seconds: float) -> Embeddings:
         """Return an answer, or raise an exception that is this caller's own."""
@@ -154,10 +151,11 @@ class _Threads:
 
 
 class _Loop:
-    """The calls of an event loop."""
+    """The calls of an event loop, on its clock: callers whom the loop holds up lose no time."""
 
     def __init__(self, inner: Embedder, limits: Limits) -> None:
         self._inner = inner
+        self.clock = LoopClock(lambda _: None)
         self.queue: CallQueue[asyncio.Future[Said]] = CallQueue(
             limits, lambda: asyncio.get_running_loop().create_future()
         )
@@ -165,7 +163,7 @@ class _Loop:
 
     def ask(self, texts: tuple[str, ...], seconds: float) -> Request[asyncio.Future[Said]]:
         """Return the request for ``texts``; it goes with all that are asked for in this turn of the loop, or later."""
-        request = self.queue.ask(texts, seconds, time.monotonic())
+        request = self.queue.ask(texts, seconds, self.clock.now())
         due = self.queue.due()
         if due:
             asyncio.get_running_loop().call_later(due, self._begin)
@@ -187,7 +185,7 @@ class _Loop:
 
     def _begin(self) -> None:
         self._due = False
-        for call in self.queue.begin(time.monotonic()):
+        for call in self.queue.begin(self.clock.now()):
             call.task = asyncio.get_running_loop().create_task(self._made(call), context=call.context)
             call.task.add_done_callback(partial(self._ended, call))
 
@@ -198,5 +196,5 @@ class _Loop:
         error = _interrupted(self._inner.name) if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, Exception):
             error = _interrupted(self._inner.name)
-        self.queue.ended(call, error or task.result(), time.monotonic())
+        self.queue.ended(call, error or task.result(), self.clock.now())
         self._begin()

@@ -219,6 +219,22 @@ def test_an_embedder_that_is_down_or_wrongly_set_fails_all_and_is_not_asked_agai
     assert begun(queue) == []
 
 
+def test_who_joined_a_call_that_ran_out_of_time_goes_with_the_next_one_if_he_can_still_wait() -> None:
+    queue = queue_of()
+    requests = [queue.ask((text,), 0.0625, 0.0) for text in "abc"]
+    (call,) = queue.begin(0.0)
+    for text, seconds in (("a", 0.25), ("b", 0.03125)):
+        queue.ask((text,), seconds, 0.03125)
+    queue.ended(call, EmbedderUnavailableError("no answer"), 0.0625)
+    assert [request.answer.done() for request in requests] == [False, True, True]
+    (call,) = queue.begin(0.0625)
+    assert (texts_of(call), call.seconds) == (["a"], 0.25)
+    queue.ask(("a",), 1.0, 0.125)
+    queue.ended(call, EmbedderUnavailableError("down"), 0.125)  # it says so within its time: that goes for all
+    assert requests[0].answer.done()
+    assert begun(queue) == []
+
+
 @pytest.mark.parametrize("bad", ["g", "ag", "abcdefgh"])
 def test_a_bad_text_is_refused_alone_and_the_others_have_their_vectors(bad: str) -> None:
     queue = queue_of(calls=2)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
 ONE = Limits(calls=1, full_calls=1, texts=64)
+GATHERING = Limits(calls=3, full_calls=3, texts=64, characters=1, gather_seconds=0.3)
 HASH = HashEmbedder(8)
 
 
@@ -133,13 +134,19 @@ def test_callers_who_come_while_a_call_is_under_way_share_the_next_one(kind: str
     in_loop(scene)
 
 
-def test_all_who_ask_in_one_turn_of_a_loop_share_a_call_from_the_start() -> None:
+@pytest.mark.parametrize("busy_seconds", [0.0, 0.2], ids=["at once", "longer than their deadline"])
+def test_all_who_ask_in_one_turn_of_a_loop_share_a_call_from_the_start(busy_seconds: float) -> None:
     async def scene() -> None:
         held = Held()
         held.open()
         embedder = JoinedEmbedder(held)
-        await asyncio.gather(*(asking("asyncio", embedder, text) for text in "abc"))
-        assert held.calls == [("a", "b", "c")]
+
+        async def after_work(text: str) -> Embeddings:
+            threading.Event().wait(busy_seconds)
+            return await embedder.embed_async([text], 0.3)
+
+        assert all(map(right, await asyncio.gather(*map(after_work, "abcd")), "abcd"))
+        assert held.calls == [tuple("abcd")]
 
     in_loop(scene)
 
@@ -157,6 +164,51 @@ def test_a_caller_who_gives_up_ends_nobody_elses_call(kind: str) -> None:
         held.open()
         assert right(await patient, "shared")
         assert held.calls == [("shared",)]
+
+    in_loop(scene)
+
+
+def test_who_joins_a_call_keeps_his_own_deadline(kind: str) -> None:
+    async def scene() -> None:
+        held = Held()
+        embedder = JoinedEmbedder(DeadlineEmbedder(held), ONE)
+        hasty = asking(kind, embedder, "shared", 0.3)
+        await until(lambda: bool(held.calls))
+        patient = asking(kind, embedder, "shared")
+        with pytest.raises(EmbedderUnavailableError):
+            await hasty
+        await until(lambda: len(held.calls) == 2)
+        held.open()
+        assert right(await patient, "shared")
+
+    in_loop(scene)
+
+
+def test_a_thread_makes_no_call_that_takes_longer_than_its_own_deadline() -> None:
+    async def scene() -> None:
+        held = Held()
+        embedder = JoinedEmbedder(held, GATHERING)
+        first = asking("sync", embedder, "first")
+        await until(lambda: bool(held.calls))
+        hasty = asking("sync", embedder, "shared", 1.0)
+        await until_waiting("sync", embedder, 2)
+        patient = asking("sync", embedder, "shared")
+        with pytest.raises(EmbedderUnavailableError, match="within 1 s"):
+            await hasty
+        held.open()
+        assert all(map(right, await asyncio.gather(first, patient), ["first", "shared"]))
+
+    in_loop(scene)
+
+
+def test_a_thread_begins_the_calls_of_others_before_it_makes_its_own() -> None:
+    async def scene() -> None:
+        held = Held()
+        embedder = JoinedEmbedder(held, GATHERING)
+        callers = asyncio.gather(*(asking("sync", embedder, text) for text in "abc"))
+        await until(lambda: len(held.calls) == 3)
+        held.open()
+        assert all(map(right, await callers, "abc"))
 
     in_loop(scene)
 
@@ -344,6 +396,5 @@ def test_without_a_further_thread_callers_make_the_calls_of_others() -> None:
 
 def test_it_passes_for_the_embedder_inside() -> None:
     embedder = JoinedEmbedder(HASH)
-    assert (embedder.name, embedder.in_process) == (HASH.name, True)
-    assert embedder.sight("a £") == HASH.sight("a £")
+    assert (embedder.name, embedder.in_process, embedder.sight("a £")) == (HASH.name, True, HASH.sight("a £"))
     assert "HashEmbedder" in repr(embedder)

@@ -168,6 +168,15 @@ def test_a_deadline_that_is_too_short_for_the_disk_is_named(plain_server: Valkey
     assert "NEARHIT_ENQUEUE_DEADLINE_MS" in found.advice
 
 
+def test_rights_are_not_tried_at_a_broker_whose_url_only_kombu_knows(plain_server: ValkeyServer) -> None:
+    url = f"redis://127.0.0.1:{plain_server.port}/0"
+    values = {"threshold": 0.8, "url": plain_server.url, "broker_url": f"{url};{url}"}
+    found = list(path_checks.check_broker(Settings.from_env({}, **values)))
+    assert (found[0].check, found[0].status) == ("broker", Status.PASS)
+    assert (found[-1].check, found[-1].status) == ("broker rights", Status.PASS)
+    assert "not tried" in found[-1].text
+
+
 def test_a_search_engine_that_is_asked_for_and_not_there_is_a_failure(plain_server: ValkeyServer) -> None:
     found = cache_findings(plain_server.url, engine="valkey-search")["search module"]
     assert (found.status, "NEARHIT_ENGINE" in found.advice) == (Status.FAIL, True)

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from nearhit.errors import StoreUnavailableError
 from nearhit.resilience.loop_clock import LoopClock
 from nearhit.resilience.undo import unless_finished
+from nearhit.valkey import sentinels
 from nearhit.valkey.async_connection import Connection
 from nearhit.valkey.handshake import REPLICA, Handshake, handshake_of, role_of
 from nearhit.valkey.packed_command import pack
@@ -36,7 +37,7 @@ class Endpoint:
         connection_class: of the client's connections.
         options: what these connections are made with.
         resolver: finds addresses.
-        sentinels: the client's pool, where it asks sentinels for the primary.
+        watched: the client's pool, where it asks sentinels for the primary.
     """
 
     def __init__(
@@ -44,9 +45,9 @@ class Endpoint:
         connection_class: Any,
         options: Mapping[str, Any],
         resolver: Resolver | None = None,
-        sentinels: redis.asyncio.sentinel.SentinelConnectionPool | None = None,
+        watched: redis.asyncio.sentinel.SentinelConnectionPool | None = None,
     ) -> None:
-        self._sentinels = sentinels
+        self._watched = watched
         self._class, self._options = connection_class, options
         self._described: Any = connection_class(**options)  # reads all options; never connected
         self._seconds = self._described.socket_connect_timeout or _CONNECT_SECONDS
@@ -82,8 +83,8 @@ class Endpoint:
         tls = await asyncio.to_thread(known.get) if known is not None else None  # it reads certificates from disk, once
         failure: OSError | None = None
         host, port = described.host, described.port
-        if self._sentinels is not None:
-            host, port = await self._ask_sentinels(self._sentinels)
+        if self._watched is not None:
+            host, port = await self._ask_sentinels(self._watched)
         for *_, address in await self._resolver.find_async(host, int(port), _RESOLVE_SECONDS):
             try:
                 async with self._clock.timeout(self._seconds):
@@ -98,11 +99,15 @@ class Endpoint:
         raise failure or OSError(f"the name {host!r} has no address")
 
     async def _ask_sentinels(self, pool: redis.asyncio.sentinel.SentinelConnectionPool) -> tuple[str, int]:
+        manager = sentinels.for_one_connect(pool.sentinel_manager)
         try:
-            found: tuple[str, int] = await pool.get_master_address()
-        finally:  # the next failover may be days away
-            for one in pool.sentinel_manager.sentinels:
-                await one.connection_pool.disconnect()
+            found: tuple[str, int] = await manager.discover_master(pool.service_name)
+            pool.sentinel_manager.sentinels = manager.sentinels  # the one that answered comes first
+        except redis.asyncio.sentinel.MasterNotFoundError as error:
+            raise sentinels.unnamed(pool.service_name, error) from error
+        finally:  # the next failover may be days away; another connect may be asking now
+            for one in manager.sentinels:
+                await one.connection_pool.disconnect(inuse_connections=False)
         return found
 
     async def _connect_by_client(self) -> Connection:
@@ -133,7 +138,7 @@ class Endpoint:
                 replies = await connection.send(pack(commands), len(commands), self._seconds)
                 connection.role = role_of(replies[0])
                 handshake = handshake.after(replies)
-            if self._sentinels is not None and connection.role == REPLICA:  # they have not agreed on another one yet
+            if self._watched is not None and connection.role == REPLICA:  # they have not agreed on another one yet
                 raise ConnectionLostError("what the sentinels call the primary is a replica")
 
 

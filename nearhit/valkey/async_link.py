@@ -90,7 +90,7 @@ class AsyncPoolLink:
         else:
             pool = client.connection_pool
             watched = pool if isinstance(pool, SentinelConnectionPool) else None
-            way = AsyncSingle(Endpoint(pool.connection_class, pool.connection_kwargs, sentinels=watched), self._lost)
+            way = AsyncSingle(Endpoint(pool.connection_class, pool.connection_kwargs, watched=watched), self._lost)
         self._ways[asyncio.get_running_loop()] = way
         return way
 

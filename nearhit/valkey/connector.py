@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError as ConnectionLostError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from nearhit.resilience.undo import unless_finished
+from nearhit.valkey import sentinels
 from nearhit.valkey.handshake import REPLICA, Handshake, handshake_of, role_of
 from nearhit.valkey.open_connection import OpenConnection
 from nearhit.valkey.packed_command import pack
@@ -80,10 +81,15 @@ class Connector:
         return made
 
     def _ask_sentinels(self) -> tuple[str, int]:
+        pool = self._pool
+        manager = sentinels.for_one_connect(pool.sentinel_manager)
         try:
-            found: tuple[str, int] = self._pool.get_master_address()
-        finally:  # the next failover may be days away
-            for one in self._pool.sentinel_manager.sentinels:
+            found: tuple[str, int] = manager.discover_master(pool.service_name)
+            pool.sentinel_manager.sentinels = manager.sentinels  # the one that answered comes first
+        except redis.sentinel.MasterNotFoundError as error:
+            raise sentinels.unnamed(pool.service_name, error) from error
+        finally:  # the next failover may be days away; another connect may be asking now
+            for one in manager.sentinels:
                 one.connection_pool.disconnect(inuse_connections=False)
         return found
 

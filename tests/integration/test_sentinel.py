@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from celery import Celery
-from nearhit_worker.stack import Worker, wait_until
+from nearhit_worker.stack import Worker, free_port, wait_until
 
-from nearhit import ConfigError, FillOutcome, Hit, Miss, MissReason, Server, Settings
+from nearhit import ConfigError, FillOutcome, Hit, Miss, MissReason, Server, Settings, StoreUnavailableError
+from nearhit.cli.rights_checks import check_cache_rights
+from nearhit.valkey.async_endpoint import Endpoint
+from nearhit.valkey.connector import Connector
+from nearhit.valkey.link import link_to
 from nearhit.write.broker_url import broker_of, options_of
 from nearhit.write.wakeup import TASK_FILL, queue_name
 from tests.support.faces import Face
-from tests.support.sentinels import SERVICE, Sentinels
+from tests.support.sentinels import PASSWORD, SERVICE, Sentinels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +79,34 @@ def test_a_primary_that_ends_under_load_costs_no_fill(
             os.kill(before.child.process.pid, signal.SIGCONT)
 
 
+def test_all_that_connect_at_once_learn_the_primary_and_no_sentinel_is_forgotten(
+    kind: str, sentinels: Sentinels
+) -> None:
+    ports = [free_port(), sentinels.ports[0]]  # nobody answers at the first one
+    names = ",".join(f"127.0.0.1:{port}" for port in ports)
+    server = Server(url=f"valkey+sentinel://:{quote(PASSWORD, safe='')}@{names}/{SERVICE}")
+
+    async def all_connect(pool: Any) -> list[Any]:
+        endpoint = Endpoint(pool.connection_class, pool.connection_kwargs, watched=pool)
+        made = await asyncio.gather(*(endpoint.connect() for _ in range(20)), return_exceptions=True)
+        for one in made:
+            if not isinstance(one, BaseException):
+                one.abort("the test ends")
+        return [one for one in made if isinstance(one, BaseException)]
+
+    client: Any = server.single_client() if kind == "sync" else server.async_client()
+    pool = client.connection_pool
+    if kind == "sync":
+        connector = Connector(pool)
+        with ThreadPoolExecutor(20) as threads:
+            for made in [threads.submit(connector.connect) for _ in range(20)]:
+                made.result().close()
+    else:
+        assert asyncio.run(all_connect(pool)) == []
+    known = [one.connection_pool.connection_kwargs["port"] for one in pool.sentinel_manager.sentinels]
+    assert sorted(known) == sorted(ports)
+
+
 def test_no_sentinel_that_answers_is_an_outage_with_a_name(kind: str) -> None:
     url = "valkey+sentinel://127.0.0.1:1,127.0.0.1:2/main"
     with Face(kind, Settings(threshold=0.8, url=url, model="hash/64", guard=False)) as cache:
@@ -78,6 +114,12 @@ def test_no_sentinel_that_answers_is_an_outage_with_a_name(kind: str) -> None:
         outcome = cache.lookup("a question")
         assert isinstance(outcome, Miss)
         assert outcome.reason is MissReason.UNAVAILABLE
+    link = link_to(Server(url=url))
+    with closing(link), pytest.raises(StoreUnavailableError, match="no sentinel names a primary for 'main'") as caught:
+        link.send((("PING",),), 2.0)
+    assert len(str(caught.value)) < 150
+    found = check_cache_rights(Settings(threshold=0.8, url=url), search=False)
+    assert found.text.startswith("cannot be tried: the cache main at 127.0.0.1:1,127.0.0.1:2 does not answer: ")
 
 
 def test_a_url_of_sentinels_names_them_and_a_service() -> None:

@@ -117,7 +117,7 @@ class Acknowledger:
 
     def dead_letter(self, row: Logged, lane: str, reason: str, why: object) -> None:
         """Move a fill to the dead-letter log, count it, and say so; the log line holds neither prompt nor answer."""
-        if reason == "undecodable":
+        if reason == "undecodable" and not isinstance(why, NewerMessageError):  # a later worker replays it, if whole
             row = replace(row, blob=row.blob[: fill_log.MAX_UNREADABLE_BYTES])
         flow = fill_log.dead_letter(self._keys, lane, row, reason, str(why))
         if self._runner.run(flow, self._limits.store_seconds):

@@ -49,6 +49,19 @@ def test_what_can_never_be_stored_is_a_dead_letter_at_once(
     assert prompts_in(server, made.namespace) == {"p": "a"}
 
 
+def test_a_message_of_a_later_version_that_waited_for_a_week_is_kept_whole(
+    settings: Callable[..., Settings], server: ValkeyServer
+) -> None:
+    made = settings()
+    runtime = hashed(made)
+    runtime.space()
+    blob = msgpack.packb({"v": 99, "s": "0" * 32, "r": b"x" * 100_000})
+    run(server, fill_log.accept(runtime.keys, "interactive", [blob], 1))
+    runtime.tick("interactive")
+    [letter] = letters(server, made.namespace)
+    assert (letter.reason, letter.replayable, letter.blob == blob) == ("undecodable", True, True)
+
+
 def test_fills_that_expired_in_the_log_are_counted_and_leave_no_letter(
     settings: Callable[..., Settings], server: ValkeyServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -199,3 +199,13 @@ def test_a_port_that_is_taken_is_one_line(plain_server: ValkeyServer) -> None:
     assert (code, len(said.splitlines())) == (2, 1)
     assert f"127.0.0.1:{plain_server.port}: another program listens there; change" in said
     assert "NEARHIT_METRICS_PORT" in said
+
+
+def test_settings_that_fail_after_they_are_read_leave_the_log_as_they_say(plain_server: ValkeyServer) -> None:
+    code = "import logging; from nearhit_worker.program import main; main([]); logging.error('the last line')"
+    taken = {"NEARHIT_METRICS_PORT": str(plain_server.port), "NEARHIT_LOG_FORMAT": "json"}
+    env = environment({"NEARHIT_URL": plain_server.url, **taken})
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
+    lines = [line for line in done.stderr.splitlines() if "the last line" in line]
+    assert [json.loads(line)["message"] for line in lines] == ["the last line"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> int:
         _share_metrics(arguments)
         return _run(settings, arguments)
     except ConfigError as error:
-        if waiting.target is None:  # the settings do not say how lines look
+        if waiting in logging.getLogger().handlers:  # the settings do not say how lines look
             log_output.set_up("text", "info", waiting)
         print(f"nearhit: {error}", file=sys.stderr)  # noqa: T201 - said to the person at the terminal
         return 2

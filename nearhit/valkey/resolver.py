@@ -82,15 +82,17 @@ class Resolver:
         waiting: dict[tuple[str, int, int], Future[list[Address]]],
     ) -> None:
         host, port, family = place
+        found: list[Address] | Exception = OSError(f"the search for the name {host!r} ended without an answer")
         try:
-            found = self._look_up(host, port, family, socket.SOCK_STREAM)
+            found = self._known[place] = self._look_up(host, port, family, socket.SOCK_STREAM)
         except (OSError, ValueError) as error:  # a name that is no name is a UnicodeError
+            found = error
+        finally:  # whatever it raised, the next one asks again
             waiting.pop(place, None)
-            asked.set_exception(error)
-        else:
-            self._known[place] = found
-            waiting.pop(place, None)
-            asked.set_result(found)
+            if isinstance(found, Exception):
+                asked.set_exception(found)
+            else:
+                asked.set_result(found)
 
     def _last(self, host: str, port: int, family: int, error: Exception) -> list[Address]:
         known = self._known.get((host, port, family))

@@ -24,7 +24,7 @@ class NameServer:
     def __init__(self) -> None:
         self.up = threading.Event()
         self.questions = 0
-        self.error: OSError | None = None
+        self.error: Exception | None = None
 
     def __call__(self, host: str, port: int, family: int, kind: int) -> list[Any]:
         self.questions += 1
@@ -51,6 +51,18 @@ def test_a_name_server_that_hangs_costs_no_more_than_the_time_given(kind: str) -
     assert server.questions == 1, "they all wait for the same question"
     server.up.set()
     wait_until(lambda: find(kind, resolver, "cache.example", 5) == FOUND, 5, "the answer")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_search_that_fails_in_an_unknown_way_is_begun_again(kind: str) -> None:
+    server = NameServer()
+    server.up.set()
+    server.error = RuntimeError("who knows")
+    resolver = Resolver(server)
+    with pytest.raises(OSError, match=r"'cache\.example' ended without an answer"):
+        find(kind, resolver, "cache.example", 5)
+    server.error = None
+    assert find(kind, resolver, "cache.example", 5) == FOUND
 
 
 def test_the_last_answer_serves_while_the_name_server_is_away(kind: str) -> None:

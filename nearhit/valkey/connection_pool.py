@@ -82,7 +82,7 @@ class ConnectionPool:
     def keep(self, connection: OpenConnection) -> None:
         """Take a connection back whose replies were all read."""
         if connection.address != self._address:  # to a former primary, which may hang
-            connection.close()
+            self.drop(connection)
             return
         self._idle.append(connection)
         if self._waiting or self._closed:

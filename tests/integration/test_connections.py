@@ -15,6 +15,8 @@ import redis
 from nearhit_worker.stack import free_port, wait_until
 
 from nearhit import BusyError, StoreUnavailableError
+from nearhit.valkey.connection_pool import ConnectionPool
+from nearhit.valkey.connector import Connector
 from nearhit.valkey.link import PoolLink, link_to
 from nearhit.valkey.open_connection import OpenConnection
 from nearhit.valkey.packed_command import pack
@@ -344,3 +346,25 @@ def test_interrupts_anywhere_lose_no_connection_and_exchange_no_answer(plain_ser
     assert int(interrupted) >= 5_000
     assert (wrong, answers, right) == ("0", "80", "True")
     assert int(threads) < 20
+
+
+def test_who_waits_gets_a_new_connection_once_one_to_a_former_primary_comes_back(plain_server: ValkeyServer) -> None:
+    pool = ConnectionPool(Connector(Server(url=plain_server.url).single_client().connection_pool), 1)
+
+    def served() -> bool:
+        used = pool.take(time.monotonic() + 5)
+        used.address = ("a former primary", 6379)
+        back = threading.Timer(0.01, pool.keep, (used,))
+        back.start()
+        try:
+            pool.keep(pool.take(time.monotonic() + 0.045))  # who waits looks again by itself after 0.05 s
+        except BusyError:
+            return False
+        finally:
+            back.join()
+        return True
+
+    try:
+        assert any(served() for _ in range(10))
+    finally:
+        pool.close()

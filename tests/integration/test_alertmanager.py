@@ -1,4 +1,4 @@
-"""The example for Alertmanager, in a real one: which alerts go without saying while another one fires."""
+"""The example for Alertmanager, in a real one: which alerts are suppressed while another one fires."""
 
 from __future__ import annotations
 

@@ -208,7 +208,8 @@ def make_app(settings: Settings) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_transport_options=_transport_options(broker),
         # A warm shutdown may take as long as the batches in progress, and no longer; then the process ends anyway, and
-        # what it had in progress is claimed by others. test_a_worker_that_is_told_to_stop_finishes_its_batch
+        # what it had in progress is claimed by others.
+        # test_a_worker_that_is_told_to_stop_finishes_its_batch_and_no_more
         worker_soft_shutdown_timeout=0,
         worker_hijack_root_logger=False,
         worker_concurrency=settings.concurrency,

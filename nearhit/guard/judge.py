@@ -16,7 +16,6 @@ from nearhit.guard.rules import veto
 from nearhit.guard.verdict import REASONS, Difference, Explanation, RefusalReason, Verdict
 
 DEFAULT_LEVEL: Final = 0.55
-_STRICTER: Final = 0.1  # where the words are of no known language
 _SAME_WORDS: Final = Verdict(accepted=True, reason=None, probability=None)
 _REFUSED: Final = {reason: Verdict(accepted=False, reason=reason, probability=None) for reason in REASONS}
 
@@ -27,8 +26,7 @@ class Guard:
     Built once and shared: it holds no state between calls, so that threads may use one. First a few rules, which
     alone refuse; then a small network over the differences and the similarity. Its words are
     English. In other languages, told by script and frequent words, only what hangs on no words counts: numbers, names,
-    identifiers, how much differs and in which order; and
-    the level is higher by 0.1.
+    identifiers, how much differs and in which order.
 
     Args:
         level: the probability of a right answer from which a candidate is accepted, 0 to 1. Measured on balanced
@@ -80,7 +78,7 @@ class Guard:
             return _REFUSED[reason]
         similarity = 0.0 if similarity < 0.0 else min(similarity, 1.0)
         probability = self._network.probability(features(pair, similarity))
-        if probability >= self.level + _STRICTER * pair.first.plain:
+        if probability >= self.level:
             return Verdict(accepted=True, reason=None, probability=probability)
         return Verdict(accepted=False, reason=first_reason(pair), probability=probability)
 

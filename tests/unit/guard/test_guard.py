@@ -160,6 +160,14 @@ def test_numbers_names_identifiers_and_order_count_in_another_language(
     assert guard.judge(prompt, candidate, NEAR).reason is reason
 
 
+def test_the_level_is_the_same_in_another_language(guard: Guard) -> None:
+    prompt, candidate = "ist das museum am montag offen", "ist das museum montags offen"
+    probability = guard.judge(prompt, candidate, NEAR).probability
+
+    assert probability is not None
+    assert Guard(level=probability).judge(prompt, candidate, NEAR).accepted
+
+
 def test_numbers_count_in_any_language(guard: Guard) -> None:
     verdict = guard.judge("wie weit sind 12 meilen", "wie weit sind 14 meilen", NEAR)
 

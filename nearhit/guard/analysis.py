@@ -203,11 +203,16 @@ class Analysis:
         return False
 
     @property
+    def conditional(self) -> bool:
+        """Whether something holds only on a condition: *if*, *unless*, *without*, *when*."""
+        return not _CONDITIONS.isdisjoint(self.surface)
+
+    @property
     def complains(self) -> bool:
-        """Whether somebody says of himself what he does not or cannot do."""
+        """Whether somebody says of himself what he cannot do, and asks no question with a wh-word."""
         texts = self.surface
-        return any(
-            word[0] == "not" and texts[n - 2] in _SPEAKER and texts[n - 1] in _DOING
+        return not self.questions and any(
+            word[0] == "not" and texts[n - 2] in _SPEAKER and texts[n - 1] in _ABLE
             for n, word in enumerate(self.words)
             if n > 1
         )
@@ -215,7 +220,10 @@ class Analysis:
 
 _ENDING: Final = " .?!\n\t\r"
 _SPEAKER: Final = frozenset({"i", "we"})
-_DOING: Final = frozenset({"can", "could", "do", "did", "have"})
+_ABLE: Final = frozenset({"can", "could"})
+_CONDITIONS: Final = frozenset(
+    {"if", "unless", "without", "when", "whenever", "once", "until", "till", "while", "provided"}
+)
 
 
 def negations(words: list[Word]) -> int:

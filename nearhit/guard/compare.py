@@ -57,6 +57,8 @@ _SYMMETRIC: Final = frozenset(
     equivalent neighbor neighbour colleague colleagues classmate classmates teammate teammates roommate roommates
     relative relatives rival rivals twin twins familiar""".split()  # noqa: SIM905 - a list of words is read as words
 )
+# What somebody asks for who complains that he cannot do a thing.
+_ASKED: Final = frozenset({"how", "where"})
 
 
 class Comparison:
@@ -106,12 +108,15 @@ class Comparison:
 
     @property
     def denied(self) -> bool:
-        """Whether one text denies what the other does not; "I cannot do it" asks what "how can I do it" asks."""
+        """Whether one text denies what the other does not; "I cannot do it" asks what "how can I do it" asks.
+
+        In a condition, a negation is no complaint: "if I cannot do it" says another thing than "if I can".
+        """
         a, b = self.first, self.second
         if not (a.negations ^ b.negations) & 1:
             return False
         said, asked = (a, b) if a.negations & 1 else (b, a)
-        return not (said.complains and asked.question != "command")
+        return not (said.complains and asked.question in _ASKED and not (a.conditional or b.conditional))
 
     @property
     def symmetric(self) -> bool:

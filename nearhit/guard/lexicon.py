@@ -29,7 +29,7 @@ WH: Final = {
 NEGATION: Final = _set(
     """
     not no never none nobody nothing nowhere neither nor without cannot cant wont dont doesnt didnt isnt arent
-    wasnt werent hasnt havent hadnt shouldnt wouldnt couldnt mustnt n't non except excluding unless lack lacking
+    wasnt werent hasnt havent hadnt shouldnt wouldnt couldnt mustnt n't non except excluding unless lack lacking unable
     """
 )
 AUXILIARY: Final = {

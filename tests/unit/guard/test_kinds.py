@@ -44,9 +44,33 @@ SAME_SUM = [
     ("Ana has half of 60 crates and sells 3. How many are left?", "Ana has 30 crates and sells 3. How many are left?"),
 ]
 NO_NEGATION = [
+    ("I cannot open the gate", "How do I open the gate?"),
+    ("We could not oil the hinge", "How could we oil the hinge?"),
     ("I can't find my invoice", "Where do I find my invoice?"),
     ("I don't know how to oil the hinge", "How do I oil the hinge?"),
     ("Is the hall open yet or not?", "Is the hall open yet?"),
+]
+OTHER_CONDITION = [
+    ("What are the risks if I take the powder?", "What are the risks if I don't take the powder?"),
+    ("Can I vote if I have registered?", "Can I vote if I have not registered?"),
+    ("Is it legal if I declare the barn?", "Is it legal if I don't declare the barn?"),
+    ("Will I be charged if I do cancel?", "Will I be charged if I don't cancel?"),
+    ("Do I get a refund if I can return the box?", "Do I get a refund if I can't return the box?"),
+    ("Am I insured when I wear a helmet?", "Am I insured when I don't wear a helmet?"),
+    ("How do I pay if I have a card?", "If I don't have a card, how do I pay?"),
+    ("Where do I vote if I have registered?", "Where do I vote if I have not registered?"),
+    ("How do I get a refund if I can return the box?", "I want a refund if I cannot return the box"),
+    ("How can I get in while I can pay?", "While I cannot pay, I can get in"),
+    ("Does the alarm ring if the door is open?", "Does the alarm ring unless the door is open?"),
+    ("Can I drive with insurance?", "Can I drive without insurance?"),
+    ("How do I vote having registered?", "How do I vote not having registered?"),
+    ("What if I am able to pay?", "What if I am unable to pay?"),
+]
+OTHER_STATEMENT = [
+    ("I do not smoke", "How do I smoke?"),
+    ("I do not live in Osk", "Where do I live in Osk?"),
+    ("I have not been hired", "How have I been hired?"),
+    ("I cannot sleep. How can I work?", "How can I work when I can sleep?"),
 ]
 OTHER_LANGUAGES = [
     ("ist das museum am montag offen", "ist das museum montags offen"),
@@ -69,6 +93,13 @@ def test_a_pair_that_means_something_else_is_refused(guard: Guard, prompt: str, 
 
     assert not verdict.accepted
     assert verdict.reason in REASONS
+
+
+@pytest.mark.parametrize(("prompt", "candidate"), [*OTHER_CONDITION, *OTHER_STATEMENT])
+def test_a_negation_counts_in_a_condition_and_in_what_somebody_says_of_himself(
+    guard: Guard, prompt: str, candidate: str
+) -> None:
+    assert guard.judge(prompt, candidate, NEAR).reason == "negation"
 
 
 @pytest.mark.parametrize(("prompt", "candidate"), [*SAME_IN_ANOTHER_ORDER, *SAME_SUM, *NO_NEGATION])

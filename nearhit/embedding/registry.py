@@ -131,8 +131,6 @@ def _read(table: str, field: str) -> Flow[NDArray[np.float32] | None]:
 
 def _refused(table: str, reply: ReplyError) -> ConfigError | StoreUnavailableError:
     text = f"{table}: {reply.kind}: {reply.text}"
-    if search_protocol.is_read_only(reply.kind, reply.text):
-        return ConfigError(f"{text}; this server is a read-only replica, take its primary")
     if search_protocol.is_forbidden(reply.kind, reply.text):
         return ConfigError(f"{text}; grant the user the keys nearhit:*")
     return StoreUnavailableError(text)

@@ -80,10 +80,19 @@ def open_space(plan: Plan, before: Space | None = None) -> Flow[Opened]:
         before: what was open until now; its engine is kept when it still fits.
 
     Raises:
-        ConfigError: the engine that was asked for cannot work on this server.
+        ConfigError: the engine that was asked for cannot work on this server, or it is a replica without the index.
         IndexMismatchError: an index of that name has another shape.
         UnavailableError: the server or the embedder does not answer.
     """
+    try:
+        return (yield from _open(plan, before))
+    except StoreUnavailableError as error:
+        if search_protocol.is_read_only(str(error)):
+            raise ConfigError(f"{error}; this server is a read-only replica, take its primary") from error
+        raise
+
+
+def _open(plan: Plan, before: Space | None) -> Flow[Opened]:
     evidence = yield from loss.gather(plan.namespace)
     known = yield from registry.resolve(plan.namespace, plan.model)
     keys = keys_of(plan.namespace, known.id, plan.shared_index)

@@ -246,8 +246,6 @@ def search_error(index: str, reply: ReplyError) -> ConfigError | ContractError |
         return ConfigError("the server has no search module; take engine 'local' or load valkey-search")
     if search_protocol.is_forbidden(reply.kind, reply.text):
         return ConfigError(f"the user may not search: {reply.text}; grant it +@search and the keys nearhit:*")
-    if search_protocol.is_read_only(reply.kind, reply.text):
-        return ConfigError(f"{text}; this server is a read-only replica, take its primary")
     if search_protocol.is_full(reply.kind, reply.text):
         return StoreUnavailableError(f"{text}; maxmemory is reached: raise it, or set an eviction policy")
     if "does not match index's expected size" in reply.text:

@@ -255,9 +255,9 @@ def is_forbidden(kind: str, text: str) -> bool:
     return kind in {"NoPermissionError", "NOPERM"} or "does not have permission" in text or "no permission" in text
 
 
-def is_read_only(kind: str, text: str) -> bool:
-    """Return whether an error reply says that the server is a replica that takes no writes."""
-    return kind == "ReadOnlyError" or text.startswith("READONLY")
+def is_read_only(text: str) -> bool:
+    """Return whether a link failed because the server is a replica that takes no writes."""
+    return text.startswith("ReadOnlyError")
 
 
 def is_full(kind: str, text: str) -> bool:
